@@ -1,0 +1,83 @@
+//! Before we know who: the request's name, bounds on its size and time, headers that browsers
+//! obey, and a server whose connections cannot be held for ever.
+//!
+//! The path file of the product lays the layers around its router; the last one is the outermost.
+//! Every refusal is a [`Fault`]; the product hands in the one function
+//! that turns a fault into an answer, so that no status stands here.
+//!
+//! ```
+//! use axum::{Router, middleware, response::{IntoResponse, Response}, routing::get};
+//! use uuid::Uuid;
+//! use watertight_edge::{Edge, RequestLimits};
+//! use watertight_terms::{Clock, Fault, Random};
+//!
+//! fn refuse(fault: &Fault, request_id: Uuid) -> Response {
+//!     format!("{} {request_id}", fault.slug()).into_response() // the product answers a problem
+//! }
+//!
+//! let edge = Edge::new(Clock::system(), Random::system(), RequestLimits::default(), refuse);
+//! let router: Router = Router::new()
+//!     .route("/v1/me", get(async || "me"))
+//!     .layer(middleware::from_fn_with_state(edge.clone(), watertight_edge::bound_request))
+//!     .layer(middleware::from_fn_with_state(edge.clone(), watertight_edge::catch_panic))
+//!     .layer(middleware::from_fn(watertight_edge::secure_answer))
+//!     .layer(middleware::from_fn_with_state(edge, watertight_edge::name_request));
+//! ```
+//!
+//! A handler reads its body with [`read_body`], which bounds bytes and time, and finds the
+//! request's facts (id, address, client, arrival) with [`facts`]. [`serve`] runs the router.
+//!
+//! What is absent: rate limits and CORS stand elsewhere; headers of proxies (`Forwarded`,
+//! `X-Forwarded-For`) are not read, so the address is the one that connected.
+
+mod body;
+mod facts;
+mod headers;
+mod limits;
+mod panic;
+mod serve;
+
+use axum::response::Response;
+use uuid::Uuid;
+use watertight_terms::{Clock, Fault, Random};
+
+pub use body::read_body;
+pub use facts::{facts, name_request};
+pub use headers::secure_answer;
+pub use limits::{RequestLimits, bound_request};
+pub use panic::catch_panic;
+pub use serve::{ServeLimits, serve};
+
+/// Turns a fault into an answer; handed in by the product, whose statuses live in one file.
+pub type Refuse = fn(&Fault, Uuid) -> Response;
+
+/// What the layers need: the time, randomness for request ids, bounds, and how to refuse.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    clock: Clock,
+    random: Random,
+    limits: RequestLimits,
+    refuse: Refuse,
+}
+
+impl Edge {
+    /// The layers' common state.
+    pub fn new(clock: Clock, random: Random, limits: RequestLimits, refuse: Refuse) -> Self {
+        Self {
+            clock,
+            random,
+            limits,
+            refuse,
+        }
+    }
+
+    /// The bounds that are kept.
+    pub fn limits(&self) -> &RequestLimits {
+        &self.limits
+    }
+
+    fn refuse(&self, fault: &Fault, extensions: &http::Extensions) -> Response {
+        let id = facts(extensions).map_or(Uuid::nil(), |facts| facts.id);
+        (self.refuse)(fault, id)
+    }
+}
