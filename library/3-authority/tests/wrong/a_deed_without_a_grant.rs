@@ -1,0 +1,37 @@
+// What a change is handed comes from a grant that was spent.
+use uuid::Uuid;
+use watertight_authority::{Action, Fact, Resource, Spent};
+use watertight_terms::TenantId;
+
+struct Booking;
+impl Resource for Booking {
+    const NOUN: &'static str = "booking";
+    const ENTITY: &'static str = "Booking";
+    fn id(&self) -> Uuid {
+        Uuid::nil()
+    }
+    fn tenant(&self) -> TenantId {
+        TenantId(Uuid::nil())
+    }
+    fn version(&self) -> i32 {
+        1
+    }
+    fn facts(&self) -> Vec<(&'static str, Fact)> {
+        Vec::new()
+    }
+}
+
+struct Cancel;
+impl Action<Booking> for Cancel {
+    const NAME: &'static str = "booking.cancel";
+}
+
+fn forge() -> Spent<Cancel, Booking> {
+    Spent {
+        row: Booking,
+        rule: String::new(),
+        action: std::marker::PhantomData,
+    }
+}
+
+fn main() {}

@@ -1,0 +1,33 @@
+// A right that could be copied would be good twice.
+use uuid::Uuid;
+use watertight_authority::{Action, Fact, Granted, Resource};
+use watertight_terms::TenantId;
+
+struct Booking;
+impl Resource for Booking {
+    const NOUN: &'static str = "booking";
+    const ENTITY: &'static str = "Booking";
+    fn id(&self) -> Uuid {
+        Uuid::nil()
+    }
+    fn tenant(&self) -> TenantId {
+        TenantId(Uuid::nil())
+    }
+    fn version(&self) -> i32 {
+        1
+    }
+    fn facts(&self) -> Vec<(&'static str, Fact)> {
+        Vec::new()
+    }
+}
+
+struct Cancel;
+impl Action<Booking> for Cancel {
+    const NAME: &'static str = "booking.cancel";
+}
+
+fn copies<T: Clone>() {}
+
+fn main() {
+    copies::<Granted<Cancel, Booking>>();
+}
