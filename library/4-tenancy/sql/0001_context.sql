@@ -1,0 +1,313 @@
+-- The bound context: a token that only the server can sign (key ring `context`) is exchanged, once a
+-- transaction, for a setting that only this database can seal (key `seal`). Policies read the seal.
+
+SET LOCAL ROLE {app}_owner;
+CREATE SCHEMA tenancy;
+ALTER DEFAULT PRIVILEGES FOR ROLE {app}_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+GRANT USAGE ON SCHEMA tenancy TO {app}_app, {app}_gate, {app}_ledger, {app}_digest, {app}_ops;
+GRANT CREATE ON SCHEMA tenancy TO {app}_gate;
+
+CREATE TABLE tenancy.studios (
+  tenant_id uuid PRIMARY KEY,
+  name text NOT NULL CHECK (length(name) BETWEEN 1 AND 200),
+  zone text NOT NULL CHECK (length(zone) BETWEEN 1 AND 64),
+  organization text NOT NULL UNIQUE CHECK (organization ~ '^[A-Za-z0-9_-]{1,64}$'),
+  status text NOT NULL DEFAULT 'active'
+    CHECK (status IN ('active', 'freezing', 'frozen', 'suspended', 'closing')),
+  epoch integer NOT NULL DEFAULT 1,
+  -- Random, so that no two studios queue behind one lock and nobody can compute another's.
+  lock_key bigint NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE tenancy.members (
+  tenant_id uuid NOT NULL REFERENCES tenancy.studios,
+  id uuid NOT NULL,
+  subject text NOT NULL CHECK (subject ~ '^[A-Za-z0-9_-]{1,64}$'),
+  -- What the identity provider says, and the highest that an owner of the studio admitted.
+  provider_role text NOT NULL CHECK (provider_role IN ('guest', 'freelancer', 'manager', 'owner')),
+  ceiling text NOT NULL CHECK (ceiling IN ('guest', 'freelancer', 'manager', 'owner')),
+  state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'active', 'removed')),
+  artist_id uuid,
+  version integer NOT NULL DEFAULT 1,
+  valid_after timestamptz NOT NULL DEFAULT '-infinity',
+  lock_key bigint NOT NULL,
+  joined_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (tenant_id, id),
+  UNIQUE (tenant_id, subject)
+);
+
+-- A job acts as a service of one studio; the row is written when the studio is made.
+CREATE TABLE tenancy.services (
+  tenant_id uuid NOT NULL REFERENCES tenancy.studios,
+  name text NOT NULL CHECK (name ~ '^[a-z0-9-]{1,32}$'),
+  enabled boolean NOT NULL DEFAULT true,
+  PRIMARY KEY (tenant_id, name)
+);
+
+ALTER TABLE tenancy.studios ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+ALTER TABLE tenancy.members ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+ALTER TABLE tenancy.services ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY gate ON tenancy.studios TO {app}_gate USING (true) WITH CHECK (true);
+CREATE POLICY gate ON tenancy.members TO {app}_gate USING (true) WITH CHECK (true);
+CREATE POLICY gate ON tenancy.services TO {app}_gate USING (true) WITH CHECK (true);
+CREATE POLICY digest ON tenancy.studios FOR SELECT TO {app}_digest USING (true);
+CREATE POLICY digest ON tenancy.members FOR SELECT TO {app}_digest USING (true);
+CREATE POLICY digest ON tenancy.services FOR SELECT TO {app}_digest USING (true);
+GRANT SELECT, INSERT, UPDATE (status, epoch) ON tenancy.studios TO {app}_gate;
+GRANT SELECT, INSERT ON tenancy.members, tenancy.services TO {app}_gate;
+GRANT SELECT ON tenancy.studios, tenancy.members, tenancy.services TO {app}_digest;
+
+SET LOCAL ROLE {app}_gate;
+ALTER DEFAULT PRIVILEGES FOR ROLE {app}_gate REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+
+-- HMAC keys as their inner and outer pads (RFC 2104): PostgreSQL has SHA-256 built in, but no HMAC.
+-- Owned by the gate and granted to nobody.
+CREATE TABLE tenancy.keys (
+  purpose text NOT NULL CHECK (purpose IN ('context', 'seal')),
+  id smallint NOT NULL,
+  ipad bytea NOT NULL CHECK (length(ipad) = 64),
+  opad bytea NOT NULL CHECK (length(opad) = 64),
+  retired_at timestamptz,
+  PRIMARY KEY (purpose, id)
+);
+
+-- A ticket for each context: every number of an epoch has exactly one ledger entry. Unlogged, so a
+-- crash restarts it; the epoch then comes from a logged sequence, and ticket = epoch * 2^40 + number.
+CREATE UNLOGGED SEQUENCE tenancy.ticket;
+CREATE SEQUENCE tenancy.boot;
+CREATE UNLOGGED TABLE tenancy.epoch (one boolean PRIMARY KEY DEFAULT true CHECK (one), number integer NOT NULL);
+
+CREATE FUNCTION tenancy.hmac(purpose text, id smallint, message text) RETURNS bytea
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  k record;
+BEGIN
+  SELECT t.ipad, t.opad INTO k FROM tenancy.keys t
+    WHERE t.purpose = hmac.purpose AND t.id = hmac.id
+      AND (t.retired_at IS NULL OR t.retired_at > clock_timestamp());
+  IF NOT FOUND THEN RETURN NULL; END IF;
+  RETURN sha256(k.opad || sha256(k.ipad || convert_to(message, 'UTF8')));
+END $$;
+
+-- Exchanges a token for a bound context, or refuses.
+--   member:  v1|key|m|organization|subject|claimed role|session issued at|expires at|nonce|mac
+--   service: v1|key|s|tenant|name|service|0|expires at|nonce|mac
+-- Tenant, member and artist come from rows, never from the token. A refusal of somebody whom the
+-- studio knows carries in DETAIL who that is, so that the studio's ledger can say so.
+CREATE FUNCTION tenancy.enter(
+  token text,
+  OUT tenant uuid, OUT member uuid, OUT member_role text, OUT artist uuid, OUT number bigint,
+  OUT studio_name text, OUT studio_zone text
+) LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+DECLARE
+  p text[] := string_to_array(token, '|');
+  now_s double precision := extract(epoch FROM clock_timestamp());
+  keys record;
+  found_row record;
+  refusal text;
+  epoch_number integer;
+  body text;
+BEGIN
+  IF p[1] IS DISTINCT FROM 'v1' OR cardinality(p) IS DISTINCT FROM 10 THEN
+    RAISE EXCEPTION 'context malformed' USING ERRCODE = 'ZT001';
+  END IF;
+  -- At a higher level the snapshot would be older than the lock, and a frozen studio would answer.
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION 'isolation level not allowed' USING ERRCODE = 'ZT005';
+  END IF;
+  IF coalesce(current_setting('tenancy.sealed', true), '') <> '' THEN
+    RAISE EXCEPTION 'context already bound' USING ERRCODE = 'ZT004';
+  END IF;
+  -- Both sides hashed once more: comparing digests of digests tells nothing by its time.
+  IF sha256(tenancy.hmac('context', p[2]::smallint, array_to_string(p[1:9], '|')))
+     IS DISTINCT FROM sha256(decode(p[10], 'hex')) THEN
+    RAISE EXCEPTION 'context forged' USING ERRCODE = 'ZT002';
+  END IF;
+  IF p[8]::double precision < now_s OR p[8]::double precision > now_s + 60 THEN
+    RAISE EXCEPTION 'context expired' USING ERRCODE = 'ZT003';
+  END IF;
+
+  -- Only what never changes is read before the locks: which studio, which member, which keys.
+  IF p[3] = 'm' THEN
+    SELECT s.tenant_id, m.id AS member_id, s.lock_key, coalesce(m.lock_key, s.lock_key) AS member_key INTO keys
+      FROM tenancy.studios s LEFT JOIN tenancy.members m ON m.tenant_id = s.tenant_id AND m.subject = p[5]
+      WHERE s.organization = p[4];
+  ELSE
+    SELECT s.tenant_id, NULL::uuid AS member_id, s.lock_key, s.lock_key AS member_key INTO keys
+      FROM tenancy.studios s WHERE s.tenant_id = p[4]::uuid;
+  END IF;
+  IF NOT FOUND THEN RAISE EXCEPTION 'not a member' USING ERRCODE = 'ZT011'; END IF;
+
+  -- The try form, never waiting: one frozen studio must not hold the pool of all.
+  IF NOT pg_try_advisory_xact_lock_shared(keys.lock_key)
+     OR NOT pg_try_advisory_xact_lock_shared(keys.member_key) THEN
+    refusal := 'ZT010';
+  END IF;
+
+  -- A new statement of a volatile function has a new snapshot, taken after the locks.
+  IF p[3] = 'm' THEN
+    SELECT s.status, s.name, s.zone, m.state, m.artist_id, m.valid_after,
+           CASE least(tenancy.rank(p[6]), tenancy.rank(m.provider_role), tenancy.rank(m.ceiling))
+             WHEN 3 THEN 'owner' WHEN 2 THEN 'manager' WHEN 1 THEN 'freelancer' ELSE 'guest' END AS role
+      INTO found_row
+      FROM tenancy.studios s JOIN tenancy.members m ON m.tenant_id = s.tenant_id
+      WHERE s.tenant_id = keys.tenant_id AND m.id = keys.member_id;
+  ELSE
+    SELECT s.status, s.name, s.zone, CASE WHEN v.enabled THEN 'active' ELSE 'removed' END AS state,
+           NULL::uuid AS artist_id, '-infinity'::timestamptz AS valid_after, 'service' AS role
+      INTO found_row
+      FROM tenancy.studios s JOIN tenancy.services v ON v.tenant_id = s.tenant_id
+      WHERE s.tenant_id = keys.tenant_id AND v.name = p[5];
+  END IF;
+  IF NOT FOUND THEN RAISE EXCEPTION 'not a member' USING ERRCODE = 'ZT011'; END IF;
+
+  refusal := CASE
+    WHEN found_row.state = 'removed' THEN 'ZT011'
+    WHEN found_row.state = 'pending' THEN 'ZT017'
+    WHEN refusal IS NOT NULL OR found_row.status <> 'active' THEN 'ZT010'
+    WHEN to_timestamp(p[7]::double precision) < found_row.valid_after THEN 'ZT013'
+    WHEN found_row.role = 'guest' THEN 'ZT016'
+  END;
+  IF refusal IS NOT NULL THEN
+    RAISE EXCEPTION 'context refused' USING ERRCODE = refusal, DETAIL = jsonb_build_object(
+      'tenant', keys.tenant_id, 'member', keys.member_id, 'role', found_row.role, 'studio', found_row.name)::text;
+  END IF;
+
+  -- What an earlier user of this connection may have left: cursors that outlive their transaction,
+  -- and settings.
+  EXECUTE 'CLOSE ALL';
+  PERFORM set_config('statement_timeout', '5s', true), set_config('lock_timeout', '2s', true),
+    set_config('idle_in_transaction_session_timeout', '5s', true), set_config('row_security', 'on', true),
+    set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO, YMD', true);
+
+  SELECT e.number INTO epoch_number FROM tenancy.epoch e;
+  IF NOT FOUND THEN
+    INSERT INTO tenancy.epoch (number) VALUES (nextval('tenancy.boot')) ON CONFLICT DO NOTHING;
+    SELECT e.number INTO STRICT epoch_number FROM tenancy.epoch e;
+  END IF;
+
+  tenant := keys.tenant_id;
+  member := keys.member_id;
+  member_role := found_row.role;
+  artist := found_row.artist_id;
+  studio_name := found_row.name;
+  studio_zone := found_row.zone;
+  number := (epoch_number::bigint << 40) + nextval('tenancy.ticket');
+
+  body := concat_ws('|', tenant, coalesce(member::text, p[5]), member_role, coalesce(artist::text, ''), number);
+  PERFORM set_config('tenancy.sealed', body || '|' || encode(tenancy.hmac('seal', 1::smallint,
+    body || '|' || pg_backend_pid() || '|' || extract(epoch FROM transaction_timestamp())), 'hex'), true);
+  -- For policies and tools of others. Ours never read it: docs/decisions/context.md shows why.
+  PERFORM set_config('app.current_tenant', tenant::text, true);
+END $$;
+
+CREATE FUNCTION tenancy.rank(role text) RETURNS integer LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS
+$$ SELECT CASE role WHEN 'owner' THEN 3 WHEN 'manager' THEN 2 WHEN 'freelancer' THEN 1 ELSE 0 END $$;
+
+-- What policies read. Each accessor checks the seal itself (one call instead of two nested ones:
+-- they run once a statement), hence one text for all of them.
+DO $accessors$
+DECLARE
+  accessor record;
+BEGIN
+  FOR accessor IN SELECT * FROM (VALUES
+    ('tenant_id', 'uuid',    'c[1]::uuid'),
+    ('actor',     'text',    'c[2]'),
+    ('role',      'text',    'c[3]'),
+    ('artist_id', 'uuid',    'nullif(c[4], '''')::uuid'),
+    ('ticket_number', 'bigint', 'c[5]::bigint'),
+    ('sees_all',  'boolean', 'c[3] IN (''owner'', ''manager'', ''service'')')
+  ) v(name, type, value) LOOP
+    EXECUTE format($function$
+      CREATE FUNCTION tenancy.%I() RETURNS %s
+      LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
+      SET search_path = pg_catalog, pg_temp SET row_security = on AS $body$
+      DECLARE
+        sealed text := current_setting('tenancy.sealed', true);
+        body text;
+        k record;
+        c text[];
+      BEGIN
+        IF coalesce(sealed, '') = '' THEN RETURN NULL; END IF;
+        body := left(sealed, -65);
+        SELECT t.ipad, t.opad INTO STRICT k FROM tenancy.keys t WHERE t.purpose = 'seal' AND t.id = 1;
+        IF length(sealed) < 110 OR sha256(k.opad || sha256(k.ipad || convert_to(body || '|' || pg_backend_pid() || '|'
+             || extract(epoch FROM transaction_timestamp()), 'UTF8'))) IS DISTINCT FROM decode(right(sealed, 64), 'hex') THEN
+          RAISE EXCEPTION 'context forged' USING ERRCODE = 'ZT002';
+        END IF;
+        c := string_to_array(body, '|');
+        RETURN %s;
+      END $body$ $function$, accessor.name, accessor.type, accessor.value);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION tenancy.%I() TO {app}_app, {app}_owner, {app}_ledger', accessor.name);
+  END LOOP;
+END $accessors$;
+GRANT EXECUTE ON FUNCTION tenancy.enter(text) TO {app}_app;
+
+-- The seal's key is made here and never leaves. gen_random_uuid() draws from the strong generator.
+DO $seal$
+DECLARE
+  raw bytea := sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
+  inner_pad bytea := decode(repeat('36', 64), 'hex');
+  outer_pad bytea := decode(repeat('5c', 64), 'hex');
+BEGIN
+  FOR i IN 0..31 LOOP
+    inner_pad := set_byte(inner_pad, i, get_byte(raw, i) # 54);
+    outer_pad := set_byte(outer_pad, i, get_byte(raw, i) # 92);
+  END LOOP;
+  INSERT INTO tenancy.keys (purpose, id, ipad, opad) VALUES ('seal', 1, inner_pad, outer_pad);
+END $seal$;
+
+-- Freezing is two calls in two transactions: mark (commit), then drain. `frozen` is written only
+-- while the exclusive lock is held, so a snapshot that sees it sees every transaction of the studio.
+CREATE FUNCTION tenancy.freeze_mark(tenant uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+BEGIN
+  UPDATE tenancy.studios s SET status = 'freezing', epoch = s.epoch + 1
+    WHERE s.tenant_id = tenant AND s.status IN ('active', 'freezing', 'frozen');
+  IF NOT FOUND THEN RAISE EXCEPTION 'no such studio' USING ERRCODE = 'ZT014'; END IF;
+END $$;
+
+-- Waits `patience` for the studio's transactions, then ends the backends that still hold its lock.
+-- Gives how many were ended.
+CREATE FUNCTION tenancy.freeze_drain(tenant uuid, patience interval DEFAULT '500 ms') RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+DECLARE
+  key bigint;
+  ended integer := 0;
+  newly integer;
+BEGIN
+  SELECT s.lock_key INTO key FROM tenancy.studios s WHERE s.tenant_id = tenant AND s.status = 'freezing';
+  IF NOT FOUND THEN RAISE EXCEPTION 'mark the studio first' USING ERRCODE = 'ZT014'; END IF;
+  PERFORM set_config('lock_timeout', ceil(extract(epoch FROM patience) * 1000)::text, true);
+  FOR attempt IN 1..50 LOOP
+    BEGIN
+      PERFORM pg_advisory_xact_lock(key);
+      UPDATE tenancy.studios s SET status = 'frozen' WHERE s.tenant_id = tenant AND s.status = 'freezing';
+      RETURN ended;
+    EXCEPTION WHEN lock_not_available THEN
+      SELECT count(*) INTO newly FROM (
+        SELECT pg_terminate_backend(l.pid) AS done FROM pg_locks l
+        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+          AND l.classid = ((key >> 32) & 4294967295)::oid AND l.objid = (key & 4294967295)::oid
+          AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+          AND l.pid <> pg_backend_pid()) t WHERE t.done;
+      ended := ended + newly;
+      PERFORM set_config('lock_timeout', '200', true);
+    END;
+  END LOOP;
+  RAISE EXCEPTION 'freeze incomplete' USING ERRCODE = 'ZT015';
+END $$;
+
+CREATE FUNCTION tenancy.thaw(tenant uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+BEGIN
+  UPDATE tenancy.studios s SET status = 'active', epoch = s.epoch + 1
+    WHERE s.tenant_id = tenant AND s.status IN ('freezing', 'frozen');
+END $$;
+GRANT EXECUTE ON FUNCTION tenancy.freeze_mark(uuid), tenancy.freeze_drain(uuid, interval), tenancy.thaw(uuid) TO {app}_ops;
+
+SET LOCAL ROLE {app}_owner;
+REVOKE CREATE ON SCHEMA tenancy FROM {app}_gate;

@@ -1,0 +1,58 @@
+//! What operators may do: named functions of the database, as a login of their own, and no SELECT
+//! on any studio's row.
+
+use secrecy::SecretString;
+use watertight_terms::Fault;
+
+use crate::{
+    Row, ToSql,
+    fault::SqlFault,
+    install::{InstallFault, connect},
+};
+
+/// A call of one of the operators' functions.
+#[derive(Debug, Clone, Copy)]
+pub struct Call(&'static str);
+
+impl Call {
+    /// `SELECT schema.function(…)`, with parameters from `$1`.
+    pub const fn new(sql: &'static str) -> Self {
+        Self(sql)
+    }
+}
+
+/// A connection of an operator. The login's name is who the ledger says it was.
+pub struct Operator(tokio_postgres::Client);
+
+impl Operator {
+    /// Connects with the operator's own URL.
+    ///
+    /// # Errors
+    /// When the URL cannot be read or the database not be reached.
+    pub async fn connect(url: &SecretString) -> Result<Self, InstallFault> {
+        connect(url).await.map(Self)
+    }
+
+    /// Calls a function; gives its one row.
+    ///
+    /// # Errors
+    /// When the function refuses; `constraints` says what its broken constraints mean.
+    pub async fn call(
+        &self,
+        call: Call,
+        parameters: &[&(dyn ToSql + Sync)],
+        constraints: &'static [crate::Constraint],
+    ) -> Result<Row, Fault> {
+        self.0
+            .query_one(call.0, parameters)
+            .await
+            .map(Row)
+            .map_err(|error| SqlFault { constraints }.fault(&error))
+    }
+}
+
+impl std::fmt::Debug for Operator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Operator")
+    }
+}

@@ -1,0 +1,172 @@
+//! Statements, checked while compiling.
+//!
+//! SQL text is `&'static str` and each kind of statement has the words that keep it inside its
+//! studio. A statement without them does not compile where it is a `const`:
+//!
+//! ```compile_fail
+//! use watertight_tenancy::Read;
+//! const ALL: Read = Read::new("SELECT id FROM studio.bookings");
+//! ```
+
+/// A statement that reads one studio's rows: `SELECT … tenant_id = $1 …`.
+#[derive(Debug, Clone, Copy)]
+pub struct Read(pub(crate) &'static str);
+
+impl Read {
+    /// A statement that begins with `SELECT` and names its tenant as `tenant_id = $1`.
+    ///
+    /// # Panics
+    /// When it does not: while compiling, in a `const`.
+    pub const fn new(sql: &'static str) -> Self {
+        assert!(begins(sql, "SELECT "), "a read begins with SELECT");
+        assert!(
+            contains(sql, "tenant_id = $1"),
+            "a read says tenant_id = $1"
+        );
+        assert!(!contains(sql, ";"), "one statement a message");
+        Self(sql)
+    }
+}
+
+/// A statement that changes exactly one row, of the version that was granted.
+#[derive(Debug, Clone, Copy)]
+pub struct Change(pub(crate) &'static str);
+
+impl Change {
+    /// A statement that begins with `UPDATE`, raises the version, and says
+    /// `WHERE tenant_id = $1 AND id = $2 AND version = $3`. Further parameters start at `$4`.
+    ///
+    /// # Panics
+    /// When it does not: while compiling, in a `const`.
+    pub const fn new(sql: &'static str) -> Self {
+        assert!(begins(sql, "UPDATE "), "a change begins with UPDATE");
+        assert!(
+            contains(sql, "version = version + 1"),
+            "a change raises the version"
+        );
+        assert!(
+            contains(sql, "WHERE tenant_id = $1 AND id = $2 AND version = $3"),
+            "a change says WHERE tenant_id = $1 AND id = $2 AND version = $3"
+        );
+        assert!(contains(sql, "RETURNING "), "a change returns its row");
+        assert!(!contains(sql, ";"), "one statement a message");
+        Self(sql)
+    }
+}
+
+/// A statement that writes a row of the transaction's own studio.
+#[derive(Debug, Clone, Copy)]
+pub struct Insert(pub(crate) &'static str);
+
+impl Insert {
+    /// A statement that begins with `INSERT INTO` and whose first column and value are
+    /// `(tenant_id, …) … ($1, …)`. Further parameters start at `$2`.
+    ///
+    /// # Panics
+    /// When it does not: while compiling, in a `const`.
+    pub const fn new(sql: &'static str) -> Self {
+        assert!(
+            begins(sql, "INSERT INTO "),
+            "an insert begins with INSERT INTO"
+        );
+        assert!(
+            contains(sql, "(tenant_id,"),
+            "an insert names tenant_id first"
+        );
+        assert!(contains(sql, "($1,"), "an insert gives the tenant as $1");
+        assert!(!contains(sql, ";"), "one statement a message");
+        Self(sql)
+    }
+}
+
+/// A statement that writes what follows from a granted change inside the same aggregate.
+#[derive(Debug, Clone, Copy)]
+pub struct Consequence(pub(crate) &'static str);
+
+impl Consequence {
+    /// An `INSERT INTO … (tenant_id, …) … ($1, …)`, or an `UPDATE … WHERE tenant_id = $1 AND
+    /// source_id = $2 …` of the rows that stem from the changed one.
+    ///
+    /// # Panics
+    /// When it is neither: while compiling, in a `const`.
+    pub const fn new(sql: &'static str) -> Self {
+        if begins(sql, "UPDATE ") {
+            assert!(
+                contains(sql, "WHERE tenant_id = $1 AND source_id = $2"),
+                "a consequence says WHERE tenant_id = $1 AND source_id = $2"
+            );
+            assert!(!contains(sql, ";"), "one statement a message");
+        } else {
+            Insert::new(sql);
+        }
+        Self(sql)
+    }
+}
+
+const fn begins(text: &str, with: &str) -> bool {
+    matches_at(text.as_bytes(), with.as_bytes(), 0)
+}
+
+const fn contains(text: &str, part: &str) -> bool {
+    let mut at = 0;
+    while at + part.len() <= text.len() {
+        if matches_at(text.as_bytes(), part.as_bytes(), at) {
+            return true;
+        }
+        at += 1;
+    }
+    false
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a const fn has no iterators; the bounds are checked"
+)]
+const fn matches_at(text: &[u8], part: &[u8], at: usize) -> bool {
+    let mut i = 0;
+    while i < part.len() {
+        if at + i >= text.len() || text[at + i] != part[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_with_their_words_are_accepted() {
+        Read::new("SELECT id FROM t WHERE tenant_id = $1");
+        Change::new(
+            "UPDATE t SET a = $4, version = version + 1 WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING id",
+        );
+        Insert::new("INSERT INTO t (tenant_id, id) VALUES ($1, $2)");
+    }
+
+    #[test]
+    fn statements_without_their_words_are_refused() {
+        let refused = |make: fn()| std::panic::catch_unwind(make).is_err();
+        assert!(refused(|| drop(Read::new("SELECT id FROM t"))));
+        assert!(refused(|| drop(Read::new(
+            "UPDATE t SET a = 1 WHERE tenant_id = $1"
+        ))));
+        assert!(refused(|| drop(Read::new(
+            "SELECT 1 WHERE tenant_id = $1; COMMIT"
+        ))));
+        assert!(refused(|| drop(Change::new(
+            "UPDATE t SET version = version + 1 WHERE tenant_id = $1 AND id = $2 RETURNING id"
+        ))));
+        assert!(refused(|| drop(Change::new(
+            "UPDATE t SET a = $4 WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING id"
+        ))));
+        assert!(refused(|| drop(Insert::new(
+            "INSERT INTO t (id) VALUES ($1)"
+        ))));
+        assert!(refused(|| drop(Consequence::new(
+            "UPDATE t SET a = 1 WHERE tenant_id = $1"
+        ))));
+    }
+}

@@ -1,0 +1,381 @@
+use std::sync::Arc;
+
+use postgres_types::ToSql;
+use uuid::Uuid;
+use watertight_authority::{
+    Action, Authority, Granted, GrantedNew, ListFilter, Nonce, Resource, Spent, SpentNew, Standing,
+};
+use watertight_terms::{Entry, Fault, Kind, TenantId};
+
+use crate::{
+    Change, Consequence, Insert, Journal, Read, Receipt, Row, Stored,
+    desk::{Account, Desk},
+    fault::SqlFault,
+    lease::Lease,
+};
+
+/// An open transaction in one studio, bound to one caller.
+///
+/// It ends with [`commit`](TenantTx::commit) or [`finish`](TenantTx::finish), each of which asks
+/// for the request's [`Entry`] and gives a [`Receipt`]. Dropped otherwise, at whatever instant, it
+/// leaves nothing: its connection is discarded and the server rolls back.
+#[must_use = "a transaction that is dropped is rolled back"]
+pub struct TenantTx {
+    lease: Lease,
+    bound: Bound,
+    parts: Parts,
+    /// A statement failed or touched the wrong number of rows: only rolling back is left.
+    broken: bool,
+}
+
+/// What `enter` found out.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) standing: Standing,
+    pub(crate) studio_name: String,
+    pub(crate) studio_zone: String,
+    pub(crate) account: Account,
+}
+
+/// What a transaction works with.
+pub(crate) struct Parts {
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) desk: Desk,
+    pub(crate) sql_fault: SqlFault,
+    /// A grant is good in the transaction that drew this, and in no other.
+    pub(crate) nonce: Nonce,
+}
+
+type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+impl TenantTx {
+    pub(crate) fn new(lease: Lease, bound: Bound, parts: Parts) -> Self {
+        Self {
+            lease,
+            bound,
+            parts,
+            broken: false,
+        }
+    }
+
+    /// The studio.
+    pub fn tenant(&self) -> TenantId {
+        self.bound.standing.tenant
+    }
+
+    /// Who the caller is in this studio.
+    pub fn standing(&self) -> &Standing {
+        &self.bound.standing
+    }
+
+    /// The studio's name and time zone.
+    pub fn studio(&self) -> (&str, &str) {
+        (&self.bound.studio_name, &self.bound.studio_zone)
+    }
+
+    /// Who, from where: for the entry of a request that ends badly.
+    pub fn account(&self) -> &Account {
+        &self.bound.account
+    }
+
+    /// The names of what the caller may do in the studio.
+    pub fn can(&self) -> Vec<String> {
+        self.parts.authority.can(&self.bound.standing)
+    }
+
+    /// Loads a row and asks whether the caller may do `A` with it.
+    ///
+    /// # Errors
+    /// Unseen, when there is no such row or the caller may not view it; not allowed, when the
+    /// caller sees it but may not do this.
+    pub async fn grant<A: Action<R>, R: Stored>(
+        &mut self,
+        id: Uuid,
+    ) -> Result<Granted<A, R>, Fault> {
+        let rows = self.read(R::LOAD, &[&id]).await?;
+        let row = rows.first().ok_or_else(Fault::unseen)?;
+        let row = self.own(R::from_row(row)?)?;
+        self.parts
+            .authority
+            .decide::<A, R>(&self.bound.standing, row, &self.parts.nonce)
+            .map_err(|refused| {
+                let fault = if refused.seen {
+                    Fault::not_allowed()
+                } else {
+                    Fault::unseen()
+                };
+                fault.log(format!("{}: {}", A::NAME, refused.rule.unwrap_or_default()))
+            })
+    }
+
+    /// The row of a grant that is good for nothing but seeing.
+    ///
+    /// # Errors
+    /// When the grant is another transaction's: a defect of ours.
+    pub fn seen<A: Action<R>, R: Resource>(&mut self, granted: Granted<A, R>) -> Result<R, Fault> {
+        match granted.spend(&self.parts.nonce) {
+            Ok(spent) => Ok(spent.into_row()),
+            Err(misspent) => Err(self.breaks(Fault::bug(misspent.to_string()))),
+        }
+    }
+
+    /// Asks whether the caller may make an `R`.
+    ///
+    /// # Errors
+    /// Not allowed.
+    pub fn grant_new<A: Action<R>, R: Resource>(&self) -> Result<GrantedNew<A, R>, Fault> {
+        self.parts
+            .authority
+            .decide_new::<A, R>(&self.bound.standing, &self.parts.nonce)
+            .map_err(|refused| {
+                Fault::not_allowed().log(format!(
+                    "{}: {}",
+                    A::NAME,
+                    refused.rule.unwrap_or_default()
+                ))
+            })
+    }
+
+    /// Whether the caller may do `A` with a row at hand: for fields that not everybody sees.
+    pub fn allows<A: Action<R>, R: Resource>(&self, row: &R) -> bool {
+        self.parts
+            .authority
+            .allows::<A, R>(&self.bound.standing, row)
+    }
+
+    /// Reads the rows of a list that the caller may `A`.
+    ///
+    /// The statement's `$1` is the tenant and `$2` the artist whose rows alone are asked for (null:
+    /// all); `parameters` start at `$3`. The policies are the wall, the second parameter is for the
+    /// index.
+    ///
+    /// # Errors
+    /// Not allowed, when the caller may see no row of this kind whatever it holds.
+    pub async fn page<A: Action<R>, R: Stored>(
+        &mut self,
+        list: Read,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<R>, Fault> {
+        let filter = self
+            .parts
+            .authority
+            .filter::<A, R>(&self.bound.standing)
+            .map_err(|error| Fault::bug(error.to_string()))?;
+        let artist = match filter {
+            ListFilter::All => None,
+            ListFilter::OwnArtist(artist) => Some(artist),
+            ListFilter::Nothing => return Err(Fault::not_allowed().log(A::NAME)),
+        };
+        let mut all: Vec<&(dyn ToSql + Sync)> = vec![&artist];
+        all.extend_from_slice(parameters);
+        let rows = self.read(list, &all).await?;
+        rows.iter().map(|row| self.own(R::from_row(row)?)).collect()
+    }
+
+    /// Runs a read: `$1` is the tenant, `parameters` start at `$2`.
+    ///
+    /// # Errors
+    /// When the database refuses it.
+    pub async fn read(
+        &mut self,
+        read: Read,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Fault> {
+        let tenant = self.tenant().0;
+        let mut all: Vec<&(dyn ToSql + Sync)> = vec![&tenant];
+        all.extend_from_slice(parameters);
+        self.run(read.0, &all).await
+    }
+
+    /// Changes the granted row, and only it: `$1` to `$3` are tenant, id and version, `parameters`
+    /// start at `$4`.
+    ///
+    /// # Errors
+    /// Stale, when the row is no longer of the version that was granted; the transaction can then
+    /// only be rolled back.
+    pub async fn change<A: Action<R>, R: Resource>(
+        &mut self,
+        granted: Granted<A, R>,
+        change: Change,
+        parameters: Parameters<'_>,
+    ) -> Result<(Spent<A, R>, Row), Fault> {
+        let spent = granted
+            .spend(&self.parts.nonce)
+            .map_err(|misspent| self.breaks(Fault::bug(misspent.to_string())))?;
+        let (tenant, id, version) = (self.tenant().0, spent.id(), spent.version());
+        let mut all: Vec<&(dyn ToSql + Sync)> = vec![&tenant, &id, &version];
+        all.extend_from_slice(parameters);
+        let row = self.exactly_one(change.0, &all).await?.ok_or_else(|| {
+            Fault::new(
+                Kind::Stale,
+                "stale",
+                "it was changed meanwhile; load it again",
+            )
+        })?;
+        Ok((spent, row))
+    }
+
+    /// Writes the granted new row: `$1` is the tenant, `parameters` start at `$2`.
+    ///
+    /// # Errors
+    /// When the database refuses it.
+    pub async fn create<A: Action<R>, R: Resource>(
+        &mut self,
+        granted: GrantedNew<A, R>,
+        insert: Insert,
+        parameters: Parameters<'_>,
+    ) -> Result<SpentNew<A, R>, Fault> {
+        let spent = granted
+            .spend(&self.parts.nonce)
+            .map_err(|misspent| self.breaks(Fault::bug(misspent.to_string())))?;
+        let tenant = self.tenant().0;
+        let mut all: Vec<&(dyn ToSql + Sync)> = vec![&tenant];
+        all.extend_from_slice(parameters);
+        if self.affect(insert.0, &all).await? != 1 {
+            return Err(self.breaks(Fault::bug("an insert that wrote no row")));
+        }
+        Ok(spent)
+    }
+
+    /// Writes what follows from a granted change inside the same aggregate. No grant of its own, but
+    /// proof that one was spent: `after` is what the change or the creation gave.
+    ///
+    /// # Errors
+    /// When the database refuses it.
+    pub async fn also<Proof: SpentProof>(
+        &mut self,
+        _after: &Proof,
+        consequence: Consequence,
+        parameters: Parameters<'_>,
+    ) -> Result<u64, Fault> {
+        let tenant = self.tenant().0;
+        let mut all: Vec<&(dyn ToSql + Sync)> = vec![&tenant];
+        all.extend_from_slice(parameters);
+        self.affect(consequence.0, &all).await
+    }
+
+    /// Ends a transaction that changed something: its entry is written in it.
+    ///
+    /// # Errors
+    /// When a statement failed before, or the entry or the commit fails: nothing is kept then.
+    /// After a lost connection it is unknown whether it was kept; an idempotency key tells.
+    pub async fn commit(mut self, entry: Entry) -> Result<Receipt, Fault> {
+        if self.broken {
+            return Err(Fault::bug("a commit after a failed statement"));
+        }
+        let line = self.parts.journal.line(&self.bound.account, &entry)?;
+        let (texts, macs) = (vec![line.text], vec![line.mac]);
+        let parameters: [&(dyn ToSql + Sync); 2] = [&texts, &macs];
+        let fault = |error: tokio_postgres::Error| self.parts.sql_fault.fault(&error);
+        let client = self.lease.depart()?;
+        let append = client.prepare_cached(self.parts.journal.append());
+        let append = append.await.map_err(fault)?;
+        let commit = client.prepare_cached("COMMIT").await.map_err(fault)?;
+        let (appended, committed) = tokio::join!(
+            biased;
+            client.execute(&append, &parameters),
+            client.execute(&commit, &[])
+        );
+        self.lease.arrived();
+        // COMMIT of a failed transaction rolls back and says Ok: only both together are success.
+        appended.map_err(fault)?;
+        committed.map_err(fault)?;
+        self.lease.give_back();
+        Ok(self.bound.account.settle())
+    }
+
+    /// Ends a transaction that only read: its entry is made durable before this resolves.
+    ///
+    /// # Errors
+    /// When a statement failed before, or the entry cannot be written: no data may leave then.
+    pub async fn finish(mut self, entry: Entry) -> Result<Receipt, Fault> {
+        if self.broken {
+            return Err(Fault::bug("an answer after a failed statement"));
+        }
+        let fault = |error: tokio_postgres::Error| self.parts.sql_fault.fault(&error);
+        let client = self.lease.depart()?;
+        let commit = client.prepare_cached("COMMIT").await.map_err(fault)?;
+        client.execute(&commit, &[]).await.map_err(fault)?;
+        self.lease.give_back();
+        let line = self.parts.journal.line(&self.bound.account, &entry)?;
+        self.parts.journal.record(line, &self.parts.desk).await?;
+        Ok(self.bound.account.settle())
+    }
+
+    /// A row of another studio cannot get here; that it does not is checked all the same.
+    fn own<R: Resource>(&self, row: R) -> Result<R, Fault> {
+        if row.tenant() == self.tenant() {
+            Ok(row)
+        } else {
+            Err(Fault::bug(format!(
+                "a {} of another studio was read",
+                R::NOUN
+            )))
+        }
+    }
+
+    fn breaks(&mut self, fault: Fault) -> Fault {
+        self.broken = true;
+        fault
+    }
+
+    async fn run(&mut self, sql: &'static str, all: Parameters<'_>) -> Result<Vec<Row>, Fault> {
+        let client = self.lease.depart()?;
+        let answer = match client.prepare_cached(sql).await {
+            Ok(statement) => client.query(&statement, all).await,
+            Err(error) => Err(error),
+        };
+        self.lease.arrived();
+        match answer {
+            Ok(rows) => Ok(rows.into_iter().map(Row).collect()),
+            Err(error) => Err(self.breaks(self.parts.sql_fault.fault(&error))),
+        }
+    }
+
+    async fn affect(&mut self, sql: &'static str, all: Parameters<'_>) -> Result<u64, Fault> {
+        let client = self.lease.depart()?;
+        let answer = match client.prepare_cached(sql).await {
+            Ok(statement) => client.execute(&statement, all).await,
+            Err(error) => Err(error),
+        };
+        self.lease.arrived();
+        answer.map_err(|error| self.breaks(self.parts.sql_fault.fault(&error)))
+    }
+
+    /// Runs a change that must touch one row; otherwise the transaction is broken.
+    async fn exactly_one(
+        &mut self,
+        sql: &'static str,
+        all: Parameters<'_>,
+    ) -> Result<Option<Row>, Fault> {
+        let mut rows = self.run(sql, all).await?;
+        let row = rows.pop();
+        if row.is_none() || !rows.is_empty() {
+            self.broken = true;
+        }
+        if !rows.is_empty() {
+            return Err(Fault::bug("a change touched more rows than were granted"));
+        }
+        Ok(row)
+    }
+}
+
+impl std::fmt::Debug for TenantTx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TenantTx({})", self.tenant())
+    }
+}
+
+/// What proves that a grant was spent in this transaction.
+pub trait SpentProof: sealed::Sealed {}
+impl<A: Action<R>, R: Resource> SpentProof for Spent<A, R> {}
+impl<A: Action<R>, R: Resource> SpentProof for SpentNew<A, R> {}
+
+mod sealed {
+    use watertight_authority::{Action, Resource, Spent, SpentNew};
+
+    pub trait Sealed {}
+    impl<A: Action<R>, R: Resource> Sealed for Spent<A, R> {}
+    impl<A: Action<R>, R: Resource> Sealed for SpentNew<A, R> {}
+}
