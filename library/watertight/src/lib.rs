@@ -1,0 +1,24 @@
+//! The way in that every request of a multi-tenant product passes.
+//!
+//! ```
+//! use uuid::Uuid;
+//! use watertight::{argument::{Input, Path}, problem::Problem};
+//!
+//! let input = Input {
+//!     method: http::Method::GET,
+//!     path: vec![("id".into(), "7".into())],
+//!     query: None,
+//!     headers: http::HeaderMap::new(),
+//!     body: bytes::Bytes::new(),
+//!     state: http::Extensions::new(),
+//! };
+//! // What is no id answers as an absent one does.
+//! let fault = input.take::<Path<Uuid>>().unwrap_err();
+//! assert_eq!(Problem::of(&fault, Uuid::nil()).status(), 404);
+//! ```
+
+pub mod answer;
+pub mod argument;
+pub mod cursor;
+pub mod door;
+pub mod problem;

@@ -1,0 +1,319 @@
+//! What a handler takes: its arguments, read strictly from the request, before anything else.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use garde::Validate;
+//! use http::{HeaderMap, HeaderValue, Method, header};
+//! use serde::Deserialize;
+//! use uuid::Uuid;
+//! use watertight::argument::{IfMatch, Input, Path, Valid, prose};
+//!
+//! #[derive(Deserialize, Validate)]
+//! #[serde(deny_unknown_fields)]
+//! struct Cancel {
+//!     #[garde(custom(prose(500)))]
+//!     reason: String,
+//! }
+//!
+//! let input = Input {
+//!     method: Method::POST,
+//!     path: vec![("id".into(), "0b0c4c1e-6d8f-4f6e-9a3e-0a8d4d6d2b11".into())],
+//!     query: None,
+//!     headers: HeaderMap::from_iter([
+//!         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+//!         (header::IF_MATCH, HeaderValue::from_static("\"v12\"")),
+//!     ]),
+//!     body: Bytes::from_static(br#"{"reason": "moved"}"#),
+//!     state: http::Extensions::new(),
+//! };
+//! let (Path(_id), IfMatch(version), Valid(cancel)) =
+//!     input.take::<(Path<Uuid>, IfMatch, Valid<Cancel>)>().unwrap();
+//! assert_eq!((version, cancel.reason.as_str()), (Some(12), "moved"));
+//! ```
+//!
+//! Everything here is synchronous and pure: an [`Input`] in, a value or a [`Fault`] out. A body
+//! or query that is not well formed is `malformed`; one that is, but breaks a bound, `invalid`;
+//! a path that names nothing is *unseen*, as if its row were absent.
+//!
+//! What is absent: lenient parsing. There is no second spelling of a number, an id or a field,
+//! so that what we read is what a proxy, a log or the next service reads.
+
+mod field;
+mod json;
+mod query;
+mod read;
+mod time;
+
+use std::str::FromStr;
+
+use bytes::Bytes;
+use garde::Validate;
+use http::{Extensions, HeaderMap, HeaderName, Method, header};
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+use watertight_terms::{Fault, FieldFault, Kind};
+
+pub use field::{Field, line, prose};
+pub use time::{Day, Instant};
+
+/// A request, as far as handlers read it: everything but who is calling.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The method.
+    pub method: Method,
+    /// The parameters of the route's path, decoded, in their order.
+    pub path: Vec<(String, String)>,
+    /// The query as it was sent, without `?`.
+    pub query: Option<String>,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, already bounded.
+    pub body: Bytes,
+    /// What the product put there for its handlers: its vault, its cursors.
+    pub state: Extensions,
+}
+
+/// Something that a handler takes from the request.
+pub trait Argument: Sized {
+    /// Whether the query is read; if no argument does, a query is refused.
+    const QUERY: bool = false;
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the request does not have it in the form that is asked for.
+    fn take(input: &Input) -> Result<Self, Fault>;
+}
+
+impl Input {
+    /// All arguments of a handler, as a tuple or a single one; parameters of a query that nothing
+    /// reads are unknown ones.
+    ///
+    /// # Errors
+    /// The first argument's that cannot be read.
+    pub fn take<A: Argument>(&self) -> Result<A, Fault> {
+        if !A::QUERY {
+            Query::<Nothing>::take(self)?;
+        }
+        A::take(self)
+    }
+
+    /// The one value of a header; twice is once too often.
+    fn header(&self, name: &HeaderName) -> Result<Option<&str>, Fault> {
+        let mut values = self.headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            (Some(value), None) => value.to_str().map(Some).map_err(|_| bad_header(name)),
+            _ => Err(bad_header(name)),
+        }
+    }
+}
+
+#[derive(serde::Deserialize, Validate)]
+struct Nothing {}
+
+macro_rules! arguments {
+    ($(($($argument:ident)*))*) => {
+        $(impl<$($argument: Argument),*> Argument for ($($argument,)*) {
+            const QUERY: bool = false $(|| $argument::QUERY)*;
+
+            fn take(input: &Input) -> Result<Self, Fault> {
+                let _ = input;
+                Ok(($($argument::take(input)?,)*))
+            }
+        })*
+    };
+}
+
+arguments! { () (A) (A B) (A B C) (A B C D) (A B C D E) }
+
+/// The id in the path, `{id}`. What is no id in its canonical form answers as an absent one.
+#[derive(Debug, Clone, Copy)]
+pub struct Path<T>(pub T);
+
+impl<T: FromStr> Argument for Path<T> {
+    fn take(input: &Input) -> Result<Self, Fault> {
+        let mut parameters = input.path.iter();
+        let (_, text) = parameters
+            .find(|(name, _)| name == "id")
+            .ok_or_else(|| Fault::bug("the route has no path parameter `id`"))?;
+        let canonical = Uuid::try_parse(text).is_ok_and(|id| id.to_string() == *text);
+        let id = canonical.then(|| text.parse().ok()).flatten();
+        id.map(Self).ok_or_else(Fault::unseen)
+    }
+}
+
+/// The last parameter of the path that is not `{id}`: one word of a closed list.
+#[derive(Debug, Clone, Copy)]
+pub struct Segment<T>(pub T);
+
+impl<T: FromStr> Argument for Segment<T> {
+    fn take(input: &Input) -> Result<Self, Fault> {
+        let mut parameters = input.path.iter().rev();
+        let (_, text) = parameters
+            .find(|(name, _)| name != "id")
+            .ok_or_else(|| Fault::bug("the route has no path parameter but `id`"))?;
+        text.parse().map(Self).map_err(|_| Fault::unseen())
+    }
+}
+
+/// The query, each parameter once and known. Every refusal is `malformed`: a link is written by
+/// a program.
+#[derive(Debug, Clone)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned + Validate<Context = ()>> Argument for Query<T> {
+    const QUERY: bool = true;
+
+    fn take(input: &Input) -> Result<Self, Fault> {
+        let refuse = |fields| {
+            Fault::new(
+                Kind::Malformed,
+                "malformed",
+                "the query cannot be read; see `errors`",
+            )
+            .fields(fields)
+        };
+        let tree = query::parse(input.query.as_deref().unwrap_or_default());
+        let asked: T = tree
+            .and_then(read::read)
+            .map_err(|fault| refuse(vec![fault.in_query()]))?;
+        match asked.validate() {
+            Ok(()) => Ok(Self(asked)),
+            Err(report) => Err(refuse(fields_of(&report, |path| format!("?{path}")))),
+        }
+    }
+}
+
+/// The body: JSON of a known form, then within its bounds.
+#[derive(Debug, Clone)]
+pub struct Valid<T>(pub T);
+
+impl<T: DeserializeOwned + Validate<Context = ()>> Argument for Valid<T> {
+    fn take(input: &Input) -> Result<Self, Fault> {
+        check_media(input)?;
+        let body: T = json::parse(&input.body)
+            .and_then(read::read)
+            .map_err(unreadable)?;
+        match body.validate() {
+            Ok(()) => Ok(Self(body)),
+            Err(report) => Err(invalid(fields_of(&report, pointer_of))),
+        }
+    }
+}
+
+/// A body that may be left out altogether.
+impl<T: DeserializeOwned + Validate<Context = ()>> Argument for Option<Valid<T>> {
+    fn take(input: &Input) -> Result<Self, Fault> {
+        if input.body.is_empty() && !input.headers.contains_key(header::CONTENT_TYPE) {
+            return Ok(None);
+        }
+        Valid::take(input).map(Some)
+    }
+}
+
+fn check_media(input: &Input) -> Result<(), Fault> {
+    let given = input.header(&header::CONTENT_TYPE).ok().flatten();
+    let mut parts = given.unwrap_or_default().split(';').map(str::trim);
+    let is_json = parts
+        .next()
+        .is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
+    let is_utf8 = |parameter: &str| {
+        parameter.eq_ignore_ascii_case("charset=utf-8")
+            || parameter.eq_ignore_ascii_case("charset=\"utf-8\"")
+    };
+    if is_json && parts.all(is_utf8) {
+        return Ok(());
+    }
+    let spoken = "send the body as `Content-Type: application/json`";
+    Err(Fault::new(Kind::WrongMedia, "wrong-media", spoken))
+}
+
+fn unreadable(fault: read::ReadFault) -> Fault {
+    let is_range = fault.code() == read::OUT_OF_RANGE;
+    let fields = vec![fault.in_body()];
+    if is_range {
+        return invalid(fields);
+    }
+    Fault::new(
+        Kind::Malformed,
+        "malformed",
+        "the body cannot be read; see `errors`",
+    )
+    .fields(fields)
+}
+
+fn invalid(fields: Vec<FieldFault>) -> Fault {
+    let spoken = "a value is against its bound; see `errors`";
+    Fault::new(Kind::Invalid, "invalid", spoken).fields(fields)
+}
+
+fn fields_of(report: &garde::Report, pointer: impl Fn(&str) -> String) -> Vec<FieldFault> {
+    let fault = |(path, error): &(garde::Path, garde::Error)| FieldFault {
+        pointer: pointer(&path.to_string()),
+        code: "invalid",
+        detail: error.message().to_owned(),
+    };
+    report.iter().map(fault).collect()
+}
+
+/// `rates.day[0]` as `/rates/day/0`.
+fn pointer_of(path: &str) -> String {
+    let steps = path.split(['.', '[', ']']).filter(|step| !step.is_empty());
+    steps
+        .map(|step| format!("/{}", read::pointer_step(step.trim_start_matches("r#"))))
+        .collect()
+}
+
+/// The version in `If-Match: "v12"`, if the caller named one. Neither `*` nor a list is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IfMatch(pub Option<i32>);
+
+impl Argument for IfMatch {
+    fn take(input: &Input) -> Result<Self, Fault> {
+        let Some(text) = input.header(&header::IF_MATCH)? else {
+            return Ok(Self(None));
+        };
+        let digits = text
+            .strip_prefix("\"v")
+            .and_then(|rest| rest.strip_suffix('"'))
+            .ok_or_else(|| bad_header(&header::IF_MATCH))?;
+        let version = digits.parse::<i32>().ok();
+        // Written back it is the same: no sign, no leading zero.
+        let canonical = version.filter(|version| *version > 0 && version.to_string() == digits);
+        canonical
+            .map(|version| Self(Some(version)))
+            .ok_or_else(|| bad_header(&header::IF_MATCH))
+    }
+}
+
+/// `Idempotency-Key`, if the caller sent one: 16 to 128 printable characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey(pub Option<String>);
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+impl Argument for IdempotencyKey {
+    fn take(input: &Input) -> Result<Self, Fault> {
+        let Some(text) = input.header(&IDEMPOTENCY_KEY)? else {
+            return Ok(Self(None));
+        };
+        let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if !printable || !(16..=128).contains(&text.len()) {
+            return Err(bad_header(&IDEMPOTENCY_KEY));
+        }
+        Ok(Self(Some(text.to_owned())))
+    }
+}
+
+fn bad_header(name: &HeaderName) -> Fault {
+    let spoken = match name.as_str() {
+        "if-match" => "`If-Match` is one version, written like `\"v12\"`",
+        "idempotency-key" => "`Idempotency-Key` is 16 to 128 printable characters, once",
+        _ => "a header is given twice or is not printable",
+    };
+    Fault::new(Kind::Malformed, "malformed", spoken)
+}
+
+#[cfg(test)]
+mod tests;

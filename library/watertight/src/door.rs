@@ -1,0 +1,511 @@
+//! The door: from a request to a handler that holds a bound transaction, and back to an answer
+//! whose entry is durable.
+//!
+//! ```no_run
+//! # use watertight::{answer::Answer, argument::Path, door::{Routes, post}};
+//! # use watertight_authority::{Action, Fact, Resource}; use watertight_tenancy::TenantTx;
+//! # use watertight_terms::{Entry, Fault, TenantId}; use uuid::Uuid;
+//! # struct Booking; impl Resource for Booking { const NOUN: &'static str = "booking"; const ENTITY: &'static str = "Booking";
+//! #  fn id(&self) -> Uuid { todo!() } fn tenant(&self) -> TenantId { todo!() } fn version(&self) -> i32 { 1 }
+//! #  fn facts(&self) -> Vec<(&'static str, Fact)> { vec![] } }
+//! # struct Cancel; impl Action<Booking> for Cancel { const NAME: &'static str = "booking.cancel"; }
+//! async fn cancel(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer, Fault> {
+//!     # let _ = id;
+//!     let receipt = tx.finish(Entry::new("booking.cancel", "booking")).await?;
+//!     Ok(Answer::no_content(receipt))
+//! }
+//!
+//! // `.needs` says what the route is for; a route without it, or without `.public("why")`, does
+//! // not compile.
+//! let routes = Routes::new().route("/v1/bookings/{id}/cancel", post(cancel).needs::<Cancel, Booking>());
+//! ```
+//!
+//! A request that was let in is worked to its end even when its client goes away: it runs in a
+//! task of its own, so its transaction ends and its entry is written either way. Whatever a
+//! handler refuses is written in the studio's ledger here, so that no handler can forget it.
+
+use std::{future::Future, marker::PhantomData, pin::Pin, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{RawPathParams, Request, State},
+    response::{IntoResponse, Response},
+    routing::{MethodFilter, MethodRouter, on},
+};
+use http::{Method, header, request::Parts};
+use watertight_authority::{Action, Resource};
+use watertight_identity::{Caller, Verifier, bearer};
+use watertight_tenancy::{Account, Receipt, Refused, Tenancy, TenantTx};
+use watertight_terms::{Entry, Fault, Kind, Outcome, Request as Facts};
+
+use crate::{
+    answer::Answer,
+    argument::{Argument, Input},
+    problem,
+};
+
+/// What every route needs: who verifies callers, who begins transactions, and bounds of a body.
+#[derive(Clone)]
+pub struct Door(Arc<Inside>);
+
+struct Inside {
+    verifier: Verifier,
+    tenancy: Tenancy,
+    body_bytes: usize,
+    body_timeout_ms: u64,
+    state: http::Extensions,
+}
+
+impl Door {
+    /// A door. `state` is what handlers find in [`Input::state`].
+    pub fn new(
+        verifier: Verifier,
+        tenancy: Tenancy,
+        body_bytes: usize,
+        body_timeout_ms: u64,
+        state: http::Extensions,
+    ) -> Self {
+        Self(Arc::new(Inside {
+            verifier,
+            tenancy,
+            body_bytes,
+            body_timeout_ms,
+            state,
+        }))
+    }
+
+    async fn caller(&self, parts: &Parts) -> Result<Caller, Fault> {
+        let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+        let value = values.next().and_then(|value| value.to_str().ok());
+        if values.next().is_some() {
+            return Err(bearer(None).err().unwrap_or_else(Fault::unseen));
+        }
+        self.0.verifier.verify(bearer(value)?).await
+    }
+}
+
+/// A future on the heap, so that routes of different handlers stand in one list.
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A function that answers requests of members: a transaction, then up to four arguments.
+pub trait Handler<Arguments>: Clone + Send + Sync + 'static {
+    /// Reads the arguments and runs.
+    fn call(&self, tx: TenantTx, input: &Input) -> Boxed<Result<Answer, Fault>>;
+}
+
+macro_rules! handlers {
+    ($(($($argument:ident)*))*) => {
+        $(impl<F, Fut, $($argument),*> Handler<($($argument,)*)> for F
+        where
+            F: Fn(TenantTx $(, $argument)*) -> Fut + Clone + Send + Sync + 'static,
+            Fut: Future<Output = Result<Answer, Fault>> + Send + 'static,
+            $($argument: Argument + Send + 'static),*
+        {
+            fn call(&self, tx: TenantTx, input: &Input) -> Boxed<Result<Answer, Fault>> {
+                match input.take::<($($argument,)*)>() {
+                    Ok(($($argument,)*)) => Box::pin(self(tx $(, $argument)*)),
+                    Err(fault) => Box::pin(std::future::ready(Err(fault))),
+                }
+            }
+        })*
+    };
+}
+
+handlers! { () (A) (B A) (C B A) (D C B A) }
+
+/// A guest at the door: known to the studio, but without any right to its rows.
+pub struct Guest {
+    studio: String,
+    account: Account,
+    tenancy: Tenancy,
+}
+
+impl Guest {
+    /// The studio's name: all that a guest may know of it.
+    pub fn studio(&self) -> &str {
+        &self.studio
+    }
+
+    /// The subject of the guest.
+    pub fn subject(&self) -> &str {
+        self.account.actor()
+    }
+
+    /// Writes the entry of the visit.
+    ///
+    /// # Errors
+    /// When it cannot be written; then nothing may be answered.
+    pub async fn finish(self, entry: Entry) -> Result<Receipt, Fault> {
+        self.tenancy.record(&self.account, &entry).await
+    }
+}
+
+/// What answers a guest on a route that guests may come to.
+type GuestAnswer = fn(Guest) -> Boxed<Result<Answer, Fault>>;
+
+/// A handler with its method, not yet a route: it must still say what it is for.
+#[must_use = "say what it is for with `.needs::<Action, Resource>()`"]
+pub struct Verb<H, Arguments> {
+    method: Method,
+    handler: H,
+    guests: Option<GuestAnswer>,
+    arguments: PhantomData<fn() -> Arguments>,
+}
+
+macro_rules! verbs {
+    ($($name:ident $method:ident),*) => {
+        $(#[doc = concat!("A handler of `", stringify!($method), "`.")]
+        pub fn $name<H: Handler<Arguments>, Arguments>(handler: H) -> Verb<H, Arguments> {
+            Verb { method: Method::$method, handler, guests: None, arguments: PhantomData }
+        })*
+    };
+}
+
+verbs! { get GET, post POST, patch PATCH, delete DELETE }
+
+impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
+    /// Lets guests come too, to `answer`.
+    pub fn guests_too(mut self, answer: GuestAnswer) -> Self {
+        self.guests = Some(answer);
+        self
+    }
+
+    /// The route is for doing `A` with an `R`: what the ledger says of requests that are refused,
+    /// and what the test of refusals tries without the right.
+    pub fn needs<A: Action<R>, R: Resource>(self) -> Route {
+        let declared = Declared {
+            method: self.method.clone(),
+            path: "",
+            what: What::Needs {
+                action: A::NAME,
+                resource: R::NOUN,
+            },
+        };
+        let (handler, guests) = (self.handler, self.guests);
+        let needs = Needs {
+            action: A::NAME,
+            resource: R::NOUN,
+        };
+        let methods = on(
+            filter(&self.method),
+            move |State(door): State<Door>, path: RawPathParams, request: Request| {
+                let handler = handler.clone();
+                async move { enter(door, path, request, handler, needs, guests).await }
+            },
+        );
+        Route {
+            methods,
+            declared: vec![declared],
+        }
+    }
+}
+
+/// A handler for everybody, without a transaction: it can reach no studio's row.
+pub fn open<F, Fut>(method: Method, handler: F) -> Open
+where
+    F: Fn() -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Response> + Send + 'static,
+{
+    let methods = on(filter(&method), move || handler.clone()());
+    Open { method, methods }
+}
+
+/// A handler for everybody, which must still say why it is.
+#[must_use = "say why with `.public(\"why\")`"]
+pub struct Open {
+    method: Method,
+    methods: MethodRouter<Door>,
+}
+
+impl Open {
+    /// The route is for everybody, because of `why`.
+    pub fn public(self, why: &'static str) -> Route {
+        Route {
+            methods: self.methods,
+            declared: vec![Declared {
+                method: self.method,
+                path: "",
+                what: What::Public { why },
+            }],
+        }
+    }
+}
+
+/// What answers on a path: made by `.needs` or `.public` and nothing else.
+#[must_use = "a route answers when it is added to the routes"]
+pub struct Route {
+    methods: MethodRouter<Door>,
+    declared: Vec<Declared>,
+}
+
+impl Route {
+    /// Another method on the same path.
+    pub fn and(mut self, other: Self) -> Self {
+        self.methods = self.methods.merge(other.methods);
+        self.declared.extend(other.declared);
+        self
+    }
+}
+
+/// A route as it was declared, for tests that walk all of them.
+#[derive(Debug, Clone)]
+pub struct Declared {
+    /// The method.
+    pub method: Method,
+    /// The path, with `{id}` for parameters.
+    pub path: &'static str,
+    /// What it is for.
+    pub what: What,
+}
+
+/// What a route is for.
+#[derive(Debug, Clone, Copy)]
+pub enum What {
+    /// Members with a right.
+    Needs {
+        /// The action.
+        action: &'static str,
+        /// The resource.
+        resource: &'static str,
+    },
+    /// Everybody.
+    Public {
+        /// Why.
+        why: &'static str,
+    },
+}
+
+/// All routes of a product, and what they were declared for.
+#[derive(Default)]
+pub struct Routes {
+    router: Router<Door>,
+    declared: Vec<Declared>,
+}
+
+impl Routes {
+    /// No routes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds what answers on a path.
+    pub fn route(mut self, path: &'static str, route: Route) -> Self {
+        self.router = self.router.route(path, route.methods);
+        self.declared.extend(
+            route
+                .declared
+                .into_iter()
+                .map(|declared| Declared { path, ..declared }),
+        );
+        self
+    }
+
+    /// Every route, as it was declared.
+    pub fn declared(&self) -> &[Declared] {
+        &self.declared
+    }
+
+    /// The router, with the answers to paths and methods that nothing is declared for.
+    pub fn into_router(self, door: Door) -> Router {
+        self.router
+            .fallback(|request: Request| async move { refuse(&Fault::unseen(), &request) })
+            .method_not_allowed_fallback(|request: Request| async move {
+                let fault = Fault::new(
+                    Kind::MethodUnknown,
+                    "method-not-allowed",
+                    "this path does not know this method",
+                );
+                refuse(&fault, &request)
+            })
+            .with_state(door)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Needs {
+    action: &'static str,
+    resource: &'static str,
+}
+
+/// The way of a request: caller, body, transaction, handler, entry, answer.
+async fn enter<H: Handler<Arguments>, Arguments: 'static>(
+    door: Door,
+    path: RawPathParams,
+    request: Request,
+    handler: H,
+    needs: Needs,
+    guests: Option<GuestAnswer>,
+) -> Response {
+    let Some(facts) = watertight_edge::facts(request.extensions()).cloned() else {
+        return problem::refuse(
+            &Fault::bug("the request has no facts: the edge is missing"),
+            uuid::Uuid::nil(),
+        );
+    };
+    let (parts, body) = request.into_parts();
+    let caller = match door.caller(&parts).await {
+        Ok(caller) => caller,
+        Err(fault) => return refuse_stranger(&fault, &facts),
+    };
+    // The whole body before the transaction: a slow client must not hold a connection.
+    let body = watertight_edge::read_body(body, door.0.body_bytes, door.0.body_timeout_ms).await;
+    let input = body.map(|body| Input {
+        method: parts.method,
+        path: path
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        query: parts.uri.query().map(str::to_owned),
+        headers: parts.headers,
+        body,
+        state: door.0.state.clone(),
+    });
+    let visit = Visit {
+        tenancy: door.0.tenancy.clone(),
+        caller,
+        facts: facts.clone(),
+        needs,
+        guests,
+    };
+    // In a task of its own: it goes on to its end, entry included, whoever still listens.
+    let worked = tokio::spawn(async move { visit.work(&handler, input).await });
+    match worked.await {
+        Ok(Ok(answer)) => answer.into_response(),
+        Ok(Err(fault)) => {
+            log(&fault, &facts);
+            problem::refuse(&fault, facts.id)
+        }
+        Err(_panicked) => problem::refuse(&Fault::bug("a request's task ended early"), facts.id),
+    }
+}
+
+struct Visit {
+    tenancy: Tenancy,
+    caller: Caller,
+    facts: Facts,
+    needs: Needs,
+    guests: Option<GuestAnswer>,
+}
+
+impl Visit {
+    async fn work<H: Handler<Arguments>, Arguments>(
+        self,
+        handler: &H,
+        input: Result<Input, Fault>,
+    ) -> Result<Answer, Fault> {
+        let first = self.once(handler, &input).await;
+        match first {
+            // Others changed the same things at the same instant: once more, then it is told.
+            Err(Ended { fault, .. }) if fault.slug() == "busy" => {
+                let second = self.once(handler, &input).await;
+                self.settled(second).await
+            }
+            other => self.settled(other).await,
+        }
+    }
+
+    async fn once<H: Handler<Arguments>, Arguments>(
+        &self,
+        handler: &H,
+        input: &Result<Input, Fault>,
+    ) -> Result<Answer, Ended> {
+        let tx = match self.tenancy.begin(&self.caller, self.facts.clone()).await {
+            Ok(tx) => tx,
+            Err(refused) => return self.turned_away(refused).await,
+        };
+        let account = tx.account().clone();
+        let worked = match input {
+            Ok(input) => caught(handler.call(tx, input)).await,
+            Err(fault) => Err(fault.clone()),
+        };
+        worked.map_err(|fault| Ended {
+            fault,
+            account: Some(account),
+        })
+    }
+
+    async fn turned_away(&self, refused: Refused) -> Result<Answer, Ended> {
+        let Refused {
+            fault,
+            account,
+            guest_of,
+        } = refused;
+        match (self.guests, guest_of, account) {
+            (Some(answer), Some(studio), Some(account)) => {
+                let guest = Guest {
+                    studio,
+                    account: account.clone(),
+                    tenancy: self.tenancy.clone(),
+                };
+                answer(guest).await.map_err(|fault| Ended {
+                    fault,
+                    account: Some(account),
+                })
+            }
+            (_, _, account) => Err(Ended { fault, account }),
+        }
+    }
+
+    /// Writes the entry of what was refused or broke, unless one is written already.
+    async fn settled(&self, worked: Result<Answer, Ended>) -> Result<Answer, Fault> {
+        let Ended { fault, account } = match worked {
+            Ok(answer) => return Ok(answer),
+            Err(ended) => ended,
+        };
+        let Some(account) = account.filter(|account| !account.is_settled()) else {
+            return Err(fault);
+        };
+        let outcome = match fault.kind() {
+            Kind::Bug | Kind::Unavailable => Outcome::Failed,
+            _ => Outcome::Refused,
+        };
+        let entry = Entry::new(self.needs.action, self.needs.resource)
+            .rule(fault.slug())
+            .ended(outcome, problem::status_of_fault(&fault));
+        match self.tenancy.record(&account, &entry).await {
+            Ok(_written) => Err(fault),
+            Err(unwritten) => Err(
+                Fault::unavailable("the ledger cannot be written right now", 1)
+                    .log(format!("{unwritten}; the fault was: {fault}")),
+            ),
+        }
+    }
+}
+
+/// A request that ended badly, and who is to be told of in the ledger.
+struct Ended {
+    fault: Fault,
+    account: Option<Account>,
+}
+
+/// A handler that panics has a defect of ours; its transaction is gone with it.
+async fn caught(work: Boxed<Result<Answer, Fault>>) -> Result<Answer, Fault> {
+    match tokio::spawn(work).await {
+        Ok(worked) => worked,
+        Err(_panicked) => Err(Fault::bug("a handler panicked")),
+    }
+}
+
+fn filter(method: &Method) -> MethodFilter {
+    MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET)
+}
+
+fn refuse(fault: &Fault, request: &Request) -> Response {
+    let id =
+        watertight_edge::facts(request.extensions()).map_or(uuid::Uuid::nil(), |facts| facts.id);
+    problem::refuse(fault, id)
+}
+
+/// Strangers write nothing to the database: they go to the platform's security log.
+fn refuse_stranger(fault: &Fault, facts: &Facts) -> Response {
+    tracing::info!(target: "security", request_id = %facts.id, address = facts.address, reason = %fault, "not let in");
+    problem::refuse(fault, facts.id)
+}
+
+fn log(fault: &Fault, facts: &Facts) {
+    match fault.kind() {
+        Kind::Bug => tracing::error!(request_id = %facts.id, reason = %fault, "a defect"),
+        Kind::Unavailable => tracing::warn!(request_id = %facts.id, reason = %fault, "unavailable"),
+        _ => tracing::debug!(request_id = %facts.id, reason = %fault, "refused"),
+    }
+}
