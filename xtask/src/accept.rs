@@ -1,0 +1,19 @@
+use crate::{
+    setup::{Tool, provide},
+    shop::{Shop, Trouble, say},
+    tests,
+};
+
+/// Writes the golden files anew, by running the tests that compare them: those with `golden` in
+/// their name.
+pub(crate) fn run(shop: &Shop) -> Result<(), Trouble> {
+    provide(shop, &[Tool::PostgreSql])?;
+    let mut command = tests::command(shop);
+    command
+        .args(["--workspace", "golden"])
+        .env("INSTA_UPDATE", "always")
+        .env("TRYBUILD", "overwrite");
+    tests::with_database(shop, &mut command)?;
+    say("accepted: read the difference before you commit it");
+    Ok(())
+}
