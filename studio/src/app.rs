@@ -1,0 +1,195 @@
+//! The rooms, put together.
+
+use std::{path::Path, sync::Arc};
+
+use watertight::{
+    argument::{Argument, Input},
+    cursor::Cursors,
+};
+use watertight_authority::Authority;
+use watertight_identity::Verifier;
+use watertight_ledger::Ledger;
+use watertight_tenancy::{Expectation, Finding, Settings, Severity, Tenancy, examine};
+use watertight_terms::{Clock, Fault, KeyFile, Random};
+use watertight_vault::Vault;
+
+use crate::{config::Config, resources};
+
+/// Everything that serves requests.
+#[derive(Clone)]
+pub struct App {
+    /// How it was set up.
+    pub config: Arc<Config>,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+    /// Who is calling.
+    pub verifier: Verifier,
+    /// In whose rooms.
+    pub tenancy: Tenancy,
+    /// What handlers work with.
+    pub desk: Desk,
+}
+
+/// What handlers work with beside their transaction.
+#[derive(Clone)]
+pub struct Desk {
+    /// Seals and opens personal fields.
+    pub vault: Arc<Vault>,
+    /// Makes and reads cursors.
+    pub cursors: Arc<Cursors>,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness, for ids.
+    pub random: Random,
+}
+
+impl Argument for Desk {
+    fn take(input: &Input) -> Result<Self, Fault> {
+        input
+            .state
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| Fault::bug("the door was built without the handlers' desk"))
+    }
+}
+
+/// Why the product cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum AppFault {
+    /// A key is missing or malformed.
+    #[error(transparent)]
+    Keys(#[from] watertight_terms::KeyError),
+    /// A policy does not say what the schema allows.
+    #[error("policies: {0}")]
+    Policies(String),
+    /// The database's settings cannot be used.
+    #[error(transparent)]
+    Settings(#[from] watertight_tenancy::SettingsFault),
+    /// The identity provider's settings cannot be used.
+    #[error("[clerk] {0}")]
+    Identity(String),
+    /// The database cannot be examined.
+    #[error(transparent)]
+    Database(#[from] watertight_tenancy::InstallFault),
+    /// The database is not as it must be.
+    #[error("refusing to start: {}", .0.iter().map(|f| format!("{}: {} ({})", f.check, f.what, f.fix)).collect::<Vec<_>>().join("; "))]
+    Unsafe(Vec<Finding>),
+}
+
+impl App {
+    /// Puts the rooms together. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When keys, policies or settings cannot be used.
+    pub fn new(
+        config: Config,
+        verifier: Verifier,
+        clock: Clock,
+        random: Random,
+    ) -> Result<Self, AppFault> {
+        let keys = KeyFile::read(&config.keys.location)?;
+        let desk = Desk {
+            vault: Arc::new(Vault::new(keys.ring("vault")?.clone(), random.clone())),
+            cursors: Arc::new(Cursors::new(keys.ring("cursor")?.clone())),
+            clock: clock.clone(),
+            random: random.clone(),
+        };
+        let settings = Settings {
+            url: config.database.url.clone(),
+            pool_max: config.database.pool_max,
+            wait_ms: config.database.wait_ms,
+            constraints: resources::CONSTRAINTS,
+        };
+        let tenancy = Tenancy::new(
+            &settings,
+            context_keys(&config.keys.location, &keys)?,
+            Arc::new(authority()?),
+            Arc::new(Ledger::new(keys.ring("ledger")?.clone())),
+            clock.clone(),
+            random.clone(),
+        )?;
+        Ok(Self {
+            config: Arc::new(config),
+            clock,
+            random,
+            verifier,
+            tenancy,
+            desk,
+        })
+    }
+
+    /// Examines the database and refuses one that is not as it must be. Gives the accepted gaps.
+    ///
+    /// # Errors
+    /// When something that refuses was found.
+    pub async fn examine(&self) -> Result<Vec<Finding>, AppFault> {
+        let findings = findings(&self.config, &self.clock, &self.random).await?;
+        let (refusing, gaps): (Vec<_>, Vec<_>) = findings
+            .into_iter()
+            .partition(|finding| finding.severity == Severity::Refuses);
+        if refusing.is_empty() {
+            Ok(gaps)
+        } else {
+            Err(AppFault::Unsafe(refusing))
+        }
+    }
+}
+
+/// What `doctor` finds in the database of a configuration.
+///
+/// # Errors
+/// When it cannot be reached.
+pub async fn findings(
+    config: &Config,
+    clock: &Clock,
+    random: &Random,
+) -> Result<Vec<Finding>, AppFault> {
+    let expected = Expectation {
+        prefix: config.database.prefix.clone(),
+        personal: resources::personal_columns(),
+        context: KeyFile::read(&config.keys.location)?
+            .ring("context")?
+            .clone(),
+        clock: clock.clone(),
+        random: random.clone(),
+    };
+    Ok(examine(&config.database.url, &expected).await?)
+}
+
+/// The policies of every resource.
+///
+/// # Errors
+/// When they do not fit their schema.
+pub fn authority() -> Result<Authority, AppFault> {
+    Authority::new(resources::SCHEMA, resources::POLICIES)
+        .map_err(|error| AppFault::Policies(error.to_string()))
+}
+
+/// The ring `context`, read again when the key file has changed: a rotation needs no restart. A
+/// file that cannot be read meanwhile leaves the ring that was read last.
+fn context_keys(
+    location: &Path,
+    first: &KeyFile,
+) -> Result<Arc<dyn Fn() -> watertight_terms::KeyRing + Send + Sync>, AppFault> {
+    use std::sync::{Mutex, PoisonError};
+    let changed_at = |path: &Path| {
+        std::fs::metadata(path)
+            .and_then(|data| data.modified())
+            .ok()
+    };
+    let location = location.to_owned();
+    let held = Mutex::new((changed_at(&location), first.ring("context")?.clone()));
+    Ok(Arc::new(move || {
+        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = changed_at(&location);
+        if now != held.0
+            && let Ok(file) = KeyFile::read(&location)
+            && let Ok(ring) = file.ring("context")
+        {
+            *held = (now, ring.clone());
+        }
+        held.1.clone()
+    }))
+}

@@ -1,0 +1,98 @@
+use clap::{Subcommand, ValueEnum};
+use serde_json::json;
+use watertight_tenancy::KeyTable;
+use watertight_terms::{Key, KeyFile, Random};
+
+use super::{
+    Failure, Output,
+    install::{installation, owner_url, write_private},
+};
+use crate::config::Config;
+
+/// Rotate and retire keys.
+#[derive(Debug, Subcommand)]
+pub(super) enum Keys {
+    /// Make a new key and use it; what the old one made stays good until it is retired
+    Rotate {
+        /// Which ring
+        ring: Ring,
+    },
+    /// Stop the database from accepting an old key
+    Retire {
+        /// Which ring
+        ring: Ring,
+        /// The key's number
+        #[arg(long)]
+        id: i16,
+    },
+}
+
+/// Rings that can be rotated.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Ring {
+    /// The server signs contexts with it, the database checks them
+    Context,
+}
+
+impl Keys {
+    pub(super) async fn run(&self, config: &Config, output: &Output) -> Result<u8, Failure> {
+        match self {
+            Self::Rotate {
+                ring: Ring::Context,
+            } => rotate(config, output).await,
+            Self::Retire {
+                ring: Ring::Context,
+                id,
+            } => retire(config, output, *id).await,
+        }
+    }
+}
+
+/// First the database learns the new key, then the key file names it: at no instant is a context
+/// signed that the database does not know.
+async fn rotate(config: &Config, output: &Output) -> Result<u8, Failure> {
+    let setup = |error: watertight_terms::KeyError| Failure::setup(error.to_string());
+    let file = KeyFile::read(&config.keys.location).map_err(setup)?;
+    let ring = file.ring("context").map_err(setup)?.clone();
+    let id = ring.iter().map(|(id, _)| id).max().unwrap_or(0) + 1;
+    let ring = ring.rotated(id, Key::new(Random::system().bytes()));
+    installation(&config.database.prefix)?
+        .write_keys(owner_url(config)?, &[KeyTable::context(ring.clone())])
+        .await
+        .map_err(|error| Failure::setup(error.to_string()))?;
+    write_private(&config.keys.location, &file.with("context", ring).to_text())?;
+    output.result(
+        &format!("context key {id} is current; retire the old one when no server signs with it"),
+        &json!({ "ring": "context", "current": id }),
+    );
+    Ok(0)
+}
+
+async fn retire(config: &Config, output: &Output, id: i16) -> Result<u8, Failure> {
+    let setup = |error: watertight_terms::KeyError| Failure::setup(error.to_string());
+    let file = KeyFile::read(&config.keys.location).map_err(setup)?;
+    let current = file
+        .ring("context")
+        .map_err(setup)?
+        .current()
+        .map(|(id, _)| id);
+    if current == Some(id) {
+        return Err(Failure::refused(format!(
+            "key {id} is the current one; rotate first"
+        )));
+    }
+    let known = installation(&config.database.prefix)?
+        .retire_context_key(owner_url(config)?, id)
+        .await
+        .map_err(|error| Failure::setup(error.to_string()))?;
+    if !known {
+        return Err(Failure::refused(format!(
+            "there is no context key {id} that is in use"
+        )));
+    }
+    output.result(
+        &format!("context key {id} is retired"),
+        &json!({ "ring": "context", "retired": id }),
+    );
+    Ok(0)
+}

@@ -1,0 +1,133 @@
+//! The operators' command line.
+
+mod config_check;
+mod create;
+mod doctor;
+mod install;
+mod keys;
+mod output;
+mod serve;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+#[cfg(feature = "demo")]
+pub use install::{first_keys, installation, write_private};
+pub use output::{Failure, Format, Output};
+pub use serve::{serve_until, verifier};
+
+use crate::config::Config;
+
+/// Production Tool 2.0: bookings of creative studios, many in one database, none able to see another.
+#[derive(Debug, Parser)]
+#[command(name = "studio", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// The configuration; without it STUDIO_CONFIG, ./studio.toml, or that of a demo that runs here
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How results are written; progress goes to standard error and never mixes with them
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Nothing but results and errors
+    #[arg(long, global = true)]
+    quiet: bool,
+    /// No progress on standard error
+    #[arg(long, global = true)]
+    no_progress: bool,
+    /// Do not ask
+    #[arg(long, global = true)]
+    yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make roles, schema and keys in a database; may be run again at any time
+    Install(install::Install),
+    /// Apply the migrations that are missing
+    Migrate,
+    /// Make a new studio with its first owner
+    Create(create::Create),
+    /// Serve the API
+    Serve,
+    /// Examine the database and name what is not as it must be
+    Doctor,
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Rotate and retire keys
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Two studios to try things with
+    #[cfg(feature = "demo")]
+    Demo(crate::demo::Demo),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Read the configuration and say whether it can be used
+    Check,
+}
+
+impl Cli {
+    /// Runs the command. The exit code is 0 when all is well, 1 when something was found, and 2
+    /// when the command could not be used as it was called or set up.
+    pub async fn run(self) -> u8 {
+        let output = Output::new(
+            self.global.format,
+            self.global.quiet,
+            self.global.no_progress,
+        );
+        match self.dispatch(&output).await {
+            Ok(code) => code,
+            Err(failure) => {
+                output.error(&failure);
+                failure.code()
+            }
+        }
+    }
+
+    async fn dispatch(self, output: &Output) -> Result<u8, Failure> {
+        let global = self.global;
+        match self.command {
+            Command::Install(install) => install.run(&global.path(), output).await,
+            Command::Migrate => install::migrate(&global.read()?, output).await,
+            Command::Create(create) => create.run(&global.read()?, output).await,
+            Command::Serve => serve::run(global.read()?, output).await,
+            Command::Doctor => doctor::run(&global.read()?, output).await,
+            Command::Config(ConfigCommand::Check) => config_check::run(&global.read()?, output),
+            Command::Keys(keys) => keys.run(&global.read()?, output).await,
+            #[cfg(feature = "demo")]
+            Command::Demo(demo) => demo.run(output).await,
+        }
+    }
+}
+
+impl Global {
+    fn path(&self) -> PathBuf {
+        let named = self
+            .config
+            .clone()
+            .or_else(|| std::env::var_os("STUDIO_CONFIG").map(PathBuf::from));
+        let here = PathBuf::from("studio.toml");
+        let demo = PathBuf::from(".studio/demo/studio.toml");
+        match named {
+            Some(path) => path,
+            None if !here.exists() && demo.exists() => demo,
+            None => here,
+        }
+    }
+
+    fn read(&self) -> Result<Config, Failure> {
+        Config::read(&self.path(), std::env::vars())
+            .map_err(|error| Failure::setup(error.to_string()))
+    }
+}

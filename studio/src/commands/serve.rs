@@ -1,0 +1,108 @@
+use std::{future::Future, net::SocketAddr};
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use watertight_edge::ServeLimits;
+use watertight_identity::{Keys, RoleMap, Verifier, VerifierSettings};
+use watertight_outbound::{Outbound, OutboundRules};
+use watertight_terms::{Clock, Random};
+
+use super::{Failure, Output};
+use crate::{app::App, config::Config, path};
+
+/// Serves until it is told to stop.
+pub(super) async fn run(config: Config, output: &Output) -> Result<u8, Failure> {
+    let clock = Clock::system();
+    let verifier = verifier(&config, clock.clone())?;
+    let listen = config.http.listen;
+    let app = App::new(config, verifier, clock, Random::system())
+        .map_err(|error| Failure::setup(error.to_string()))?;
+    let gaps = app
+        .examine()
+        .await
+        .map_err(|error| Failure::setup(error.to_string()))?;
+    for gap in gaps {
+        output.progress(&format!("accepted gap: {}: {}", gap.check, gap.what));
+    }
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|error| Failure::setup(format!("[http] listen {listen}: {error}")))?;
+    output.result(
+        &format!("listening on http://{listen}"),
+        &json!({ "listen": listen }),
+    );
+    serve_until(listener, &app, stop()).await;
+    Ok(0)
+}
+
+/// Serves on a listener until `stop` resolves; requests under way are let finish.
+pub async fn serve_until(
+    listener: TcpListener,
+    app: &App,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Option<SocketAddr> {
+    let address = listener.local_addr().ok();
+    if let Err(error) =
+        watertight_edge::serve(listener, path::router(app), ServeLimits::default(), stop).await
+    {
+        tracing::error!(%error, "the listener ended");
+    }
+    address
+}
+
+/// Who verifies callers, as the configuration says.
+///
+/// # Errors
+/// When the settings cannot be used.
+pub fn verifier(config: &Config, clock: Clock) -> Result<Verifier, Failure> {
+    let clerk = &config.clerk;
+    let keys = match (&clerk.jwks_url, &clerk.jwt_key_file) {
+        (Some(url), _) => {
+            let rules = OutboundRules {
+                allow: config.outbound.allow.clone(),
+                deny_private: true,
+            };
+            let outbound = Outbound::new(rules)
+                .map_err(|error| Failure::setup(format!("[outbound] {error}")))?;
+            Keys::jwks(outbound, url)
+        }
+        (None, Some(file)) => {
+            let pem = std::fs::read_to_string(file)
+                .map_err(|error| Failure::setup(format!("[clerk] jwt_key_file: {error}")))?;
+            Keys::pem(None, &pem)
+                .map_err(|error| Failure::setup(format!("[clerk] jwt_key_file: {error}")))?
+        }
+        (None, None) => return Err(Failure::setup("[clerk] give jwks_url or jwt_key_file")),
+    };
+    let role_map = clerk
+        .role_map
+        .iter()
+        .fold(RoleMap::default(), |map, (name, role)| {
+            map.with(name, *role)
+        });
+    let settings = VerifierSettings {
+        issuer: clerk.issuer.clone(),
+        authorized_parties: clerk.authorized_parties.clone(),
+        audiences: Vec::new(),
+        role_map,
+        clock_skew_s: clerk.clock_skew_s,
+        longest_life_s: 120,
+    };
+    Verifier::new(settings, keys, clock).map_err(|error| Failure::setup(format!("[clerk] {error}")))
+}
+
+/// Resolves at SIGINT or SIGTERM.
+async fn stop() {
+    let mut terminated =
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(signal) => signal,
+            Err(error) => {
+                tracing::warn!(%error, "SIGTERM cannot be listened for");
+                return drop(tokio::signal::ctrl_c().await);
+            }
+        };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
+}

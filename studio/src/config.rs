@@ -1,0 +1,319 @@
+//! Configuration: one file, each key also as `STUDIO_SECTION_KEY`, unknown keys fatal.
+//!
+//! ```toml
+//! [http]
+//! listen = "127.0.0.1:8080"
+//! public_origin = "https://app.example.test"
+//!
+//! [database]
+//! url = "postgresql://studio_app:…@/studio?host=/run/postgresql"
+//!
+//! [clerk]
+//! issuer = "https://clerk.example.test"
+//! jwks_url = "https://clerk.example.test/.well-known/jwks.json"
+//! authorized_parties = ["https://app.example.test"]
+//!
+//! [keys]
+//! location = "/etc/studio/keys.toml"
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// The whole configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where it listens.
+    pub http: Http,
+    /// The database.
+    pub database: Database,
+    /// The identity provider.
+    pub clerk: Clerk,
+    /// The keys.
+    pub keys: Keys,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Outward connections.
+    #[serde(default)]
+    pub outbound: Outbound,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Address and port. Plain HTTP only, hence loopback only, until the listener has TLS.
+    pub listen: SocketAddr,
+    /// The origin under which browsers know the product.
+    pub public_origin: String,
+}
+
+/// `[database]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// URL of the app role.
+    pub url: SecretString,
+    /// URL of the migrating login.
+    pub owner_url: Option<SecretString>,
+    /// URL of an operator's login.
+    pub ops_url: Option<SecretString>,
+    /// Prefix of the roles.
+    #[serde(default = "studio")]
+    pub prefix: String,
+    /// At most so many connections.
+    #[serde(default = "pool_max")]
+    pub pool_max: usize,
+    /// A request waits at most so long for a connection.
+    #[serde(default = "wait_ms")]
+    pub wait_ms: u64,
+}
+
+/// `[clerk]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clerk {
+    /// The only issuer whose tokens count.
+    pub issuer: String,
+    /// Where its keys are.
+    pub jwks_url: Option<String>,
+    /// Or a file with its public key (PEM).
+    pub jwt_key_file: Option<PathBuf>,
+    /// The origins that may ask for tokens.
+    pub authorized_parties: Vec<String>,
+    /// Further Clerk roles and what they are here, such as `admin = "owner"`.
+    #[serde(default)]
+    pub role_map: BTreeMap<String, watertight_terms::Role>,
+    /// How far clocks may differ.
+    #[serde(default = "clock_skew_s")]
+    pub clock_skew_s: i64,
+}
+
+/// `[keys]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// The key file.
+    pub location: PathBuf,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// A body has at most so many bytes.
+    pub body_bytes: usize,
+    /// A body arrives within so long.
+    pub body_timeout_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 256_000,
+            body_timeout_ms: 10_000,
+        }
+    }
+}
+
+/// `[outbound]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Outbound {
+    /// `host:port` that may be reached although private.
+    pub allow: Vec<String>,
+}
+
+fn studio() -> String {
+    "studio".to_owned()
+}
+
+fn pool_max() -> usize {
+    16
+}
+
+fn wait_ms() -> u64 {
+    5_000
+}
+
+fn clock_skew_s() -> i64 {
+    5
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigFault {
+    /// The file cannot be read.
+    #[error("the configuration `{0}` cannot be read: {1}")]
+    Unreadable(PathBuf, String),
+    /// It is malformed, or a key is unknown or missing.
+    #[error("the configuration `{0}`: {1}")]
+    Malformed(PathBuf, String),
+    /// A value is out of its bounds.
+    #[error("[{section}] {key}: {why}")]
+    Value {
+        /// The section.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+        /// Why.
+        why: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads a file and lays `STUDIO_SECTION_KEY` variables of `environment` over it.
+    ///
+    /// # Errors
+    /// When it cannot be read, has a key that is not known, or a value out of its bounds.
+    pub fn read(
+        path: &Path,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigFault> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigFault::Unreadable(path.to_owned(), error.to_string()))?;
+        let malformed = |why: String| ConfigFault::Malformed(path.to_owned(), why);
+        let mut table: toml::Table =
+            toml::from_str(&text).map_err(|error| malformed(error.message().to_owned()))?;
+        for (name, value) in environment {
+            lay_over(&mut table, &name, &value);
+        }
+        let config: Self = toml::Value::Table(table)
+            .try_into()
+            .map_err(|error: toml::de::Error| malformed(error.message().to_owned()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigFault> {
+        let fault = |section, key, why| Err(ConfigFault::Value { section, key, why });
+        if !self.http.listen.ip().is_loopback() {
+            return fault(
+                "http",
+                "listen",
+                "plain HTTP is for loopback only; put a proxy with TLS before it",
+            );
+        }
+        if !(1..=1_000).contains(&self.database.pool_max) {
+            return fault("database", "pool_max", "give 1 to 1000 connections");
+        }
+        if !(1_024..=10_000_000).contains(&self.limits.body_bytes) {
+            return fault("limits", "body_bytes", "give 1024 to 10000000 bytes");
+        }
+        if !(0..=60).contains(&self.clerk.clock_skew_s) {
+            return fault("clerk", "clock_skew_s", "give 0 to 60 seconds");
+        }
+        if self.clerk.authorized_parties.is_empty() {
+            return fault(
+                "clerk",
+                "authorized_parties",
+                "name the origins that may ask for tokens",
+            );
+        }
+        if self.clerk.jwks_url.is_some() == self.clerk.jwt_key_file.is_some() {
+            return fault("clerk", "jwks_url", "give either jwks_url or jwt_key_file");
+        }
+        Ok(())
+    }
+}
+
+/// `STUDIO_HTTP_LISTEN=…` becomes `[http] listen`. A value that reads as TOML counts as that, any
+/// other as text.
+fn lay_over(table: &mut toml::Table, name: &str, value: &str) {
+    const SECTIONS: [&str; 6] = ["http", "database", "clerk", "keys", "limits", "outbound"];
+    let Some(rest) = name.strip_prefix("STUDIO_") else {
+        return;
+    };
+    let Some((section, key)) = rest.split_once('_') else {
+        return;
+    };
+    let section = section.to_ascii_lowercase();
+    if !SECTIONS.contains(&section.as_str()) {
+        return;
+    }
+    let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"))
+        .ok()
+        .and_then(|mut one| one.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    let entry = table
+        .entry(section)
+        .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    if let toml::Value::Table(section) = entry {
+        section.insert(key.to_ascii_lowercase(), parsed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        [http]
+        listen = "127.0.0.1:8080"
+        public_origin = "https://app.example.test"
+        [database]
+        url = "postgresql://studio_app@/studio"
+        [clerk]
+        issuer = "https://clerk.example.test"
+        jwks_url = "https://clerk.example.test/jwks.json"
+        authorized_parties = ["https://app.example.test"]
+        [keys]
+        location = "keys.toml"
+    "#;
+
+    fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let file = std::env::temp_dir().join(format!(
+            "studio-config-{}",
+            watertight_terms::Random::system().uuid()
+        ));
+        std::fs::write(&file, text).unwrap();
+        let pairs = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let config = Config::read(&file, pairs).map_err(|error| error.to_string());
+        std::fs::remove_file(file).unwrap();
+        config
+    }
+
+    #[test]
+    fn a_good_configuration_is_read_and_the_environment_lies_over_it() {
+        assert_eq!(read(GOOD, &[]).unwrap().database.pool_max, 16);
+        let config = read(
+            GOOD,
+            &[("STUDIO_DATABASE_POOL_MAX", "4"), ("STUDIO_CONFIG", "x")],
+        )
+        .unwrap();
+        assert_eq!(config.database.pool_max, 4);
+    }
+
+    #[test]
+    fn what_is_unknown_missing_or_out_of_bounds_is_fatal() {
+        for (text, environment, why) in [
+            (GOOD.replace("issuer", "isuer"), vec![], "isuer"),
+            (GOOD.replace("127.0.0.1", "0.0.0.0"), vec![], "loopback"),
+            (
+                GOOD.to_owned(),
+                vec![("STUDIO_DATABASE_POOL_MAX", "0")],
+                "pool_max",
+            ),
+            (
+                GOOD.to_owned(),
+                vec![("STUDIO_DATABASE_POOL_MIX", "4")],
+                "pool_mix",
+            ),
+            (GOOD.replace("jwks_url", "# "), vec![], "jwks_url"),
+            ("[http".to_owned(), vec![], "configuration"),
+        ] {
+            let error = read(&text, &environment).unwrap_err();
+            assert!(error.contains(why), "{why}: {error}");
+        }
+    }
+}

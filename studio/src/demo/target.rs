@@ -1,0 +1,142 @@
+//! `.studio/demo/target.json`: the demonstration in the form of the black-box attack kit.
+
+use std::path::Path;
+
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value, json};
+use watertight_identity::double::Double;
+
+use super::{
+    ISSUER, ORIGIN, World, clerk_role,
+    seed::{SeededStudio, marker},
+};
+use crate::commands::{Failure, write_private};
+
+/// The functions of the database that the app role may call with their owners' rights.
+const DEFINER_FUNCTIONS: [&str; 8] = [
+    "enter",
+    "tenant_id",
+    "actor",
+    "role",
+    "artist_id",
+    "ticket_number",
+    "sees_all",
+    "append",
+];
+
+pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(), Failure> {
+    write_private(&folder.join("idp.pem"), &double.private_key_pem())?;
+    let mut tenants = Map::new();
+    for studio in &world.studios {
+        tenants.insert(studio.letter.clone(), tenant(studio));
+    }
+    let dual = |letter: usize| {
+        world
+            .studios
+            .get(letter)
+            .map(|studio| studio.person("dual").session.clone())
+    };
+    let target = json!({
+        "base_url": format!("http://127.0.0.1:{}", world.port),
+        "probe": "/v1/me",
+        "idp": {
+            "issuer": ISSUER, "azp": ORIGIN, "versions": [2, 1], "cat": "cl_B7d4PD111AAA",
+            "keys": [{ "kid": double.kid(), "pem_file": "idp.pem" }],
+            "jwks_hits_url": format!("http://127.0.0.1:{}/jwks-hits", world.port + 2),
+        },
+        "jwt": { "leeway_s": 5, "reject_status": [401], "max_lifetime_s": 60, "azp_required": true, "sid_must_be_known": false },
+        "tenants": tenants,
+        "dual_user": { "sub": "user_dual", "role_like": "owner", "sid": { "A": dual(0), "B": dual(1) } },
+        "tenant_fields": ["tenant_id", "studio_id"],
+        "list_keys": ["items"],
+        "cursor_field": "next_cursor",
+        "resources": [artists(), bookings()],
+        "max_body": world.config.limits.body_bytes,
+        "http": { "slow_bound_s": 30 },
+        "db": database(world)?,
+    });
+    let text =
+        serde_json::to_string_pretty(&target).map_err(|error| Failure::setup(error.to_string()))?;
+    write_private(&folder.join("target.json"), &text)
+}
+
+fn tenant(studio: &SeededStudio) -> Value {
+    let mut users = Map::new();
+    for person in studio.people.iter().filter(|person| person.part != "dual") {
+        users.insert(
+            person.part.clone(),
+            json!({
+                "sub": person.subject, "sid": person.session, "org_role": clerk_role(&person.role),
+                "member_id": person.member,
+                // Of whom a manager's or owner's bookings are not: any other artist of the studio.
+                "artist_id": person.artist.or(studio.artists.get(1).copied()),
+            }),
+        );
+    }
+    json!({
+        "id": studio.tenant, "db_id": studio.tenant, "org": studio.organization,
+        "slug": studio.organization.trim_start_matches("org_"), "marker": marker(&studio.letter), "users": users,
+    })
+}
+
+fn artists() -> Value {
+    json!({
+        "name": "artists", "collection": "/v1/artists", "item": "/v1/artists/{id}",
+        "methods": { "list": "GET", "get": "GET", "create": "POST", "update": "PATCH", "delete": "DELETE" },
+        "create_body": { "name": "{marker} artist {rand}", "email": "a-{rand}@example.org" },
+        "update_body": { "name": "HIJACKED" },
+        "string_fields": ["name", "notes"],
+        "pii_fields": ["email", "phone", "legal_name", "tax_id", "address", "bank"],
+        "pii_columns": { "email": { "table": "studio.artists", "column": "email" } },
+        "search_param": "q", "sort_param": "sort", "cursor_param": "cursor", "page_size_param": "limit", "max_page": 100,
+        "readonly_fields": { "created_at": "2001-01-01T00:00:00Z", "version": 9 },
+        "hidden_fields": { "manager": ["legal_name", "tax_id", "address", "bank"],
+            "freelancer": ["email", "phone", "legal_name", "tax_id", "address", "bank", "tenant_id"] },
+        "policy": {
+            "owner": ["list", "get", "create", "update", "delete"], "manager": ["list", "get", "create", "update", "delete"],
+            "freelancer": ["list"], "guest": [],
+        },
+    })
+}
+
+fn bookings() -> Value {
+    json!({
+        "name": "bookings", "collection": "/v1/bookings", "item": "/v1/bookings/{id}",
+        "methods": { "list": "GET", "get": "GET", "create": "POST", "update": "PATCH", "delete": "DELETE" },
+        "create_body": { "title": "{marker} booking {rand}", "notes": "n", "reference": "R{rand}", "artist_id": "{ref:artists}",
+            "starts_at": "2031-01-01T10:00:00Z", "ends_at": "2031-01-01T11:00:00Z" },
+        "update_body": { "title": "HIJACKED" },
+        "string_fields": ["title", "notes"], "date_fields": ["starts_at"], "range": ["starts_at", "ends_at"],
+        "refs": { "artist_id": "artists" }, "unique_fields": ["reference"], "filters": { "artist_id": "artists" },
+        "search_param": "q", "sort_param": "sort", "cursor_param": "cursor", "page_size_param": "limit", "max_page": 100,
+        "readonly_fields": { "created_at": "2001-01-01T00:00:00Z", "version": 9 },
+        "hidden_fields": { "freelancer": ["tenant_id"] },
+        "own_field": "artist_id", "own_user_key": "artist_id", "own_other": "manager",
+        "exclusive": { "refs": { "artist_id": "artists" },
+            "body": { "state": "confirmed", "starts_at": "2032-01-01T10:00:00Z", "ends_at": "2032-01-01T11:00:00Z" } },
+        "policy": {
+            "owner": ["list", "get", "create", "update", "delete"], "manager": ["list", "get", "create", "update", "delete"],
+            "freelancer": ["list"], "freelancer:own": ["list", "get"], "guest": [],
+        },
+    })
+}
+
+fn database(world: &World) -> Result<Value, Failure> {
+    let program = std::env::current_exe().map_err(|error| Failure::setup(error.to_string()))?;
+    Ok(json!({
+        "url": world.config.database.url.expose_secret(),
+        "admin_url": world.admin.expose_secret(),
+        "schemas": ["studio", "tenancy", "ledger"],
+        "tenant_columns": ["tenant_id"],
+        "tenant_settings": ["app.current_tenant"],
+        // The command runs in this file's folder.
+        "context_command": format!("cd ../.. && '{}' demo context --tenant {{tenant}} --role {{role}}", program.display()),
+        "global_tables": ["tenancy.keys", "tenancy.epoch", "ledger.keys"],
+        "tenants_table": "tenancy.studios",
+        "audit_table": "ledger.entries",
+        "global_unique": ["tenancy.studios_organization_key"],
+        "definer_functions": DEFINER_FUNCTIONS,
+        "insert_probe": [{ "name": "artists",
+            "sql": "insert into studio.artists(tenant_id,id,name) values('{B}',gen_random_uuid(),'x')" }],
+    }))
+}

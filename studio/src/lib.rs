@@ -1,0 +1,13 @@
+//! Production Tool 2.0: the bookings of creative studios, many of them in one database, none able
+//! to see another.
+//!
+//! Reading order: [`path`] shows a request's way on one screen; [`resources`] has a folder a noun,
+//! with its type, its statements, its policy and its handlers; [`app`] puts the rooms together.
+
+pub mod app;
+pub mod commands;
+pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod path;
+pub mod resources;

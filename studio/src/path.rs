@@ -1,0 +1,56 @@
+//! The request path, outermost first. What a layer may answer stands beside it.
+
+use axum::{Router, middleware};
+use watertight::{door::Door, problem};
+use watertight_edge::{Edge, RequestLimits};
+
+use crate::{app::App, resources};
+
+/// The router of the product.
+///
+/// ```text
+/// request id, trace            1-edge
+/// security headers             1-edge
+/// panics are defects           1-edge       500
+/// size, time, header limits    1-edge       408 413 414 415 431
+/// ---- what follows is the door ----
+/// Caller from a session token  2-identity   401 503
+/// body, whole and bounded      1-edge       408 413
+/// begin(caller) -> TenantTx    4-tenancy    403 503
+/// grant::<Cancel, Booking>(id) 4 asks 3     403 404
+/// bookings::cancel(tx, …)      resources    400 409 412 422
+/// commit(entry)                6-ledger     503
+/// Answer::ok(view, receipt)    the only way to a 2xx
+/// ```
+pub fn router(app: &App) -> Router {
+    let edge = Edge::new(
+        app.clock.clone(),
+        app.random.clone(),
+        RequestLimits::default(),
+        problem::refuse,
+    );
+    let mut state = http::Extensions::new();
+    state.insert(app.desk.clone());
+    let door = Door::new(
+        app.verifier.clone(),
+        app.tenancy.clone(),
+        app.config.limits.body_bytes,
+        app.config.limits.body_timeout_ms,
+        state,
+    );
+    resources::routes()
+        .into_router(door)
+        .layer(middleware::from_fn_with_state(
+            edge.clone(),
+            watertight_edge::bound_request,
+        ))
+        .layer(middleware::from_fn_with_state(
+            edge.clone(),
+            watertight_edge::catch_panic,
+        ))
+        .layer(middleware::from_fn(watertight_edge::secure_answer))
+        .layer(middleware::from_fn_with_state(
+            edge,
+            watertight_edge::name_request,
+        ))
+}

@@ -1,0 +1,225 @@
+//! Artists: the people whose time is booked.
+//!
+//! ```text
+//! GET    /v1/artists        name, kind, skills …; never a personal field
+//! GET    /v1/artists/{id}   with the personal fields that the caller may see, opened and noted
+//! POST   /v1/artists        owners and managers
+//! PATCH  /v1/artists/{id}   RFC 7396: absent stays, null clears
+//! DELETE /v1/artists/{id}   archives
+//! ```
+
+mod handlers;
+mod view;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+use watertight::door::{Routes, delete, get, patch, post};
+use watertight_authority::{Action, Fact, Resource};
+use watertight_tenancy::{Change, Insert, Read, Row, Stored};
+use watertight_terms::{Fault, TenantId};
+use watertight_vault::Sealed;
+
+use super::{Class, Columns};
+
+/// An artist, as stored. Personal fields are sealed.
+#[derive(Debug)]
+pub struct Artist {
+    tenant: TenantId,
+    id: Uuid,
+    version: i32,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    kind: String,
+    name: String,
+    skills: Vec<String>,
+    zone: Option<String>,
+    notes: String,
+    personal: Personal,
+    archived_at: Option<Timestamp>,
+}
+
+/// The personal fields, by the order of [`PERSONAL`].
+type Personal = [Option<Sealed<String>>; 6];
+
+/// The personal fields: the column's full name, its bound in characters, and who may see it.
+const PERSONAL: [PersonalField; 6] = [
+    PersonalField::new("email", "studio.artists.email", Seen::ByContact),
+    PersonalField::new("phone", "studio.artists.phone", Seen::ByContact),
+    PersonalField::new("legal_name", "studio.artists.legal_name", Seen::Privately),
+    PersonalField::new("tax_id", "studio.artists.tax_id", Seen::Privately),
+    PersonalField::new("address", "studio.artists.address", Seen::Privately),
+    PersonalField::new("bank", "studio.artists.bank", Seen::Privately),
+];
+
+#[derive(Clone, Copy)]
+struct PersonalField {
+    name: &'static str,
+    column: &'static str,
+    seen: Seen,
+}
+
+/// Which action opens a field.
+#[derive(Clone, Copy, PartialEq)]
+enum Seen {
+    ByContact,
+    Privately,
+}
+
+impl PersonalField {
+    const fn new(name: &'static str, column: &'static str, seen: Seen) -> Self {
+        Self { name, column, seen }
+    }
+}
+
+impl Resource for Artist {
+    const NOUN: &'static str = "artist";
+    const ENTITY: &'static str = "Artist";
+
+    fn id(&self) -> Uuid {
+        self.id
+    }
+
+    fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    fn version(&self) -> i32 {
+        self.version
+    }
+
+    fn facts(&self) -> Vec<(&'static str, Fact)> {
+        Vec::new()
+    }
+}
+
+/// What may be done with an artist.
+pub mod actions {
+    use super::{Action, Artist};
+
+    macro_rules! actions {
+        ($($name:ident $text:literal),*) => {
+            $(#[doc = concat!("`", $text, "`")] #[derive(Debug)] pub struct $name;
+            impl Action<Artist> for $name { const NAME: &'static str = $text; })*
+        };
+    }
+
+    actions! {
+        View "artist.view", Create "artist.create", Edit "artist.change", Archive "artist.archive",
+        ViewContact "artist.view_contact", ViewPrivate "artist.view_private"
+    }
+}
+
+/// The classes of the columns.
+pub const COLUMNS: Columns = Columns {
+    table: "studio.artists",
+    columns: &[
+        ("tenant_id", Class::Internal),
+        ("id", Class::Internal),
+        ("version", Class::Internal),
+        ("created_at", Class::Internal),
+        ("updated_at", Class::Internal),
+        ("kind", Class::Internal),
+        ("name", Class::Internal),
+        ("skills", Class::Internal),
+        ("zone", Class::Internal),
+        ("notes", Class::Internal),
+        ("email", Class::Personal),
+        ("phone", Class::Personal),
+        ("legal_name", Class::Personal),
+        ("tax_id", Class::Personal),
+        ("address", Class::Personal),
+        ("bank", Class::Personal),
+        ("archived_at", Class::Internal),
+    ],
+    retention: "archived rows: 10 years (accounting), then erased by custody",
+};
+
+impl Stored for Artist {
+    const LOAD: Read = Read::new(
+        "SELECT tenant_id, id, version, created_at, updated_at, kind, name, skills, zone, notes,
+           email, phone, legal_name, tax_id, address, bank, archived_at
+         FROM studio.artists WHERE tenant_id = $1 AND id = $2",
+    );
+
+    fn from_row(row: &Row) -> Result<Self, Fault> {
+        let mut personal = Personal::default();
+        for (field, place) in PERSONAL.iter().zip(&mut personal) {
+            *place = row
+                .field::<Option<Vec<u8>>>(field.name)?
+                .map(Sealed::from_stored);
+        }
+        Ok(Self {
+            tenant: TenantId(row.field("tenant_id")?),
+            id: row.field("id")?,
+            version: row.field("version")?,
+            created_at: row.field("created_at")?,
+            updated_at: row.field("updated_at")?,
+            kind: row.field("kind")?,
+            name: row.field("name")?,
+            skills: row.field("skills")?,
+            zone: row.field("zone")?,
+            notes: row.field("notes")?,
+            personal,
+            archived_at: row.field("archived_at")?,
+        })
+    }
+}
+
+/// A page of the list in one order. `$2` the artist alone that the caller may see, `$3` words in the
+/// name, `$4` a kind, `$5` whether archived ones too, `$6` the row after which the page begins, `$7`
+/// its length.
+macro_rules! list {
+    ($column:literal, $after:literal, $direction:literal) => {
+        Read::new(concat!(
+            "SELECT tenant_id, id, version, created_at, updated_at, kind, name, skills, zone, notes,
+               email, phone, legal_name, tax_id, address, bank, archived_at
+             FROM studio.artists WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id = $2)
+               AND ($3::text IS NULL OR position(lower($3) in lower(name)) > 0)
+               AND ($4::text IS NULL OR kind = $4) AND ($5 OR archived_at IS NULL)
+               AND ($6::uuid IS NULL OR (", $column, ", id) ", $after,
+            " (SELECT c.", $column, ", c.id FROM studio.artists c WHERE c.tenant_id = $1 AND c.id = $6))
+             ORDER BY ", $column, " ", $direction, ", id ", $direction, " LIMIT $7"
+        ))
+    };
+}
+
+const LIST_BY_NAME: Read = list!("name", ">", "ASC");
+const LIST_BY_NAME_DOWN: Read = list!("name", "<", "DESC");
+const LIST_BY_CREATION: Read = list!("created_at", ">", "ASC");
+const LIST_BY_CREATION_DOWN: Read = list!("created_at", "<", "DESC");
+
+const CREATE: Insert = Insert::new(
+    "INSERT INTO studio.artists (tenant_id, id, created_at, updated_at, kind, name, skills, zone, notes,
+       email, phone, legal_name, tax_id, address, bank)
+     VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+);
+
+const EDIT: Change = Change::new(
+    "UPDATE studio.artists SET version = version + 1, updated_at = $4, kind = $5, name = $6, skills = $7,
+       zone = $8, notes = $9, email = $10, phone = $11, legal_name = $12, tax_id = $13, address = $14, bank = $15
+     WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
+);
+
+const ARCHIVE: Change = Change::new(
+    "UPDATE studio.artists SET version = version + 1, updated_at = $4, archived_at = coalesce(archived_at, $4)
+     WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
+);
+
+/// Adds the routes.
+pub fn routes(routes: Routes) -> Routes {
+    use actions::{Archive, Create, Edit, View};
+    routes
+        .route(
+            "/v1/artists",
+            get(handlers::list)
+                .needs::<View, Artist>()
+                .and(post(handlers::create).needs::<Create, Artist>()),
+        )
+        .route(
+            "/v1/artists/{id}",
+            get(handlers::show)
+                .needs::<View, Artist>()
+                .and(patch(handlers::edit).needs::<Edit, Artist>())
+                .and(delete(handlers::archive).needs::<Archive, Artist>()),
+        )
+}

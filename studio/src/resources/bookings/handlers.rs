@@ -1,0 +1,453 @@
+use garde::Validate;
+use serde::Deserialize;
+use serde_json::json;
+use uuid::Uuid;
+use watertight::{
+    answer::Answer,
+    argument::{Field, IfMatch, Instant, Path, Query, Valid, line, prose},
+};
+use watertight_authority::{Action, Granted};
+use watertight_tenancy::{Read, Stored, TenantTx, ToSql};
+use watertight_terms::{Entry, Fault, Kind, Limits, Outcome};
+
+use super::{
+    ARCHIVE, Booking, BookingView, CREATE, EDIT, LIST_BY_CREATION, LIST_BY_CREATION_DOWN,
+    LIST_BY_START, LIST_BY_START_DOWN, MOVE_TO_STATE, State, Transition,
+    actions::{Archive, Cancel, Confirm, Create, Edit, View},
+    next,
+    time::{Window, expect_free, give_back, lock, take},
+};
+use crate::{
+    app::Desk,
+    resources::page::{Page, expect_version, limit},
+};
+
+/// Which bookings, in which order.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    #[garde(range(min = 1, max = Limits::PAGE_ROWS))]
+    limit: Option<u32>,
+    #[garde(length(bytes, max = Limits::CURSOR_BYTES))]
+    cursor: Option<String>,
+    #[serde(default)]
+    #[garde(skip)]
+    sort: Sort,
+    #[garde(inner(custom(line(100))))]
+    q: Option<String>,
+    #[garde(skip)]
+    artist_id: Option<Uuid>,
+    #[garde(skip)]
+    state: Option<State>,
+    #[garde(skip)]
+    from: Option<Instant>,
+    #[garde(skip)]
+    to: Option<Instant>,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+enum Sort {
+    #[default]
+    #[serde(rename = "starts_at")]
+    Start,
+    #[serde(rename = "-starts_at")]
+    StartDown,
+    #[serde(rename = "created_at")]
+    Creation,
+    #[serde(rename = "-created_at")]
+    CreationDown,
+}
+
+impl Sort {
+    fn statement(self) -> Read {
+        match self {
+            Self::Start => LIST_BY_START,
+            Self::StartDown => LIST_BY_START_DOWN,
+            Self::Creation => LIST_BY_CREATION,
+            Self::CreationDown => LIST_BY_CREATION_DOWN,
+        }
+    }
+}
+
+pub(super) async fn list(
+    mut tx: TenantTx,
+    desk: Desk,
+    Query(asked): Query<Asked>,
+) -> Result<Answer, Fault> {
+    let (from, to) = (
+        asked.from.map(Instant::timestamp),
+        asked.to.map(Instant::timestamp),
+    );
+    let page = Page::new(
+        format!(
+            "bookings {:?} {:?} {:?} {:?} {from:?} {to:?}",
+            asked.sort, asked.q, asked.artist_id, asked.state
+        ),
+        asked.limit,
+        asked.cursor.as_deref(),
+        &desk.cursors,
+        tx.tenant(),
+    )?;
+    let state = asked.state.map(State::as_str);
+    let parameters: [&(dyn ToSql + Sync); 7] = [
+        &asked.artist_id,
+        &state,
+        &from,
+        &to,
+        &asked.q,
+        &page.after,
+        &limit(&page),
+    ];
+    let bookings = tx
+        .page::<View, Booking>(asked.sort.statement(), &parameters)
+        .await?;
+    let listed = bookings.into_iter().map(BookingView::from).collect();
+    let (list, ids) = page.cut(
+        listed,
+        |view: &BookingView| view.id,
+        &desk.cursors,
+        tx.tenant(),
+    )?;
+    let receipt = tx
+        .finish(Entry::new("booking.view", "booking").ids(ids))
+        .await?;
+    Answer::ok(list, receipt)
+}
+
+pub(super) async fn show(mut tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer, Fault> {
+    let granted = tx.grant::<View, Booking>(id).await?;
+    let booking = tx.seen(granted)?;
+    let version = booking.version;
+    let receipt = tx
+        .finish(Entry::new("booking.view", "booking").ids([id]))
+        .await?;
+    Ok(Answer::ok(BookingView::from(booking), receipt)?.etag(version))
+}
+
+/// A new booking.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(super) struct New {
+    #[garde(skip)]
+    artist_id: Uuid,
+    #[garde(skip)]
+    starts_at: Instant,
+    #[garde(skip)]
+    ends_at: Instant,
+    #[serde(default)]
+    #[garde(custom(prose(Limits::NAME_CHARS)))]
+    title: String,
+    #[serde(default)]
+    #[garde(skip)]
+    state: NewState,
+    #[garde(inner(custom(line(32))))]
+    reference: Option<String>,
+    #[serde(default)]
+    #[garde(custom(prose(Limits::NOTES_CHARS)))]
+    notes: String,
+}
+
+/// The states in which a booking may begin.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum NewState {
+    #[default]
+    Pencil,
+    Confirmed,
+}
+
+pub(super) async fn create(
+    mut tx: TenantTx,
+    desk: Desk,
+    Valid(new): Valid<New>,
+) -> Result<Answer, Fault> {
+    let granted = tx.grant_new::<Create, Booking>()?;
+    let (id, now) = (desk.random.uuid(), desk.clock.now());
+    let state = match new.state {
+        NewState::Pencil => State::Pencil,
+        NewState::Confirmed => State::Confirmed,
+    };
+    let window = Window {
+        artist: new.artist_id,
+        starts_at: new.starts_at.timestamp(),
+        ends_at: new.ends_at.timestamp(),
+    };
+    window.check()?;
+    lock(&mut tx, window.artist).await?;
+    if state.blocks() {
+        expect_free(&mut tx, window, id).await?;
+    }
+    let reference = new.reference.unwrap_or_else(|| made_reference(id));
+    let state_name = state.as_str();
+    let parameters: [&(dyn ToSql + Sync); 9] = [
+        &id,
+        &now,
+        &reference,
+        &window.artist,
+        &new.title,
+        &state_name,
+        &window.starts_at,
+        &window.ends_at,
+        &new.notes,
+    ];
+    let spent = tx.create(granted, CREATE, &parameters).await?;
+    if state.blocks() {
+        take(&mut tx, &spent, desk.random.uuid(), window, id).await?;
+    }
+    let entry = Entry::new(spent.action(), spent.noun())
+        .ids([id])
+        .ended(Outcome::Allowed, 201);
+    let view = reload(&mut tx, id).await?;
+    let receipt = tx.commit(entry).await?;
+    Ok(Answer::created(view, &format!("/v1/bookings/{id}"), receipt)?.etag(1))
+}
+
+/// A change: what is absent stays.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Edited {
+    #[serde(default)]
+    #[garde(skip)]
+    artist_id: Field<Uuid>,
+    #[serde(default)]
+    #[garde(skip)]
+    starts_at: Field<Instant>,
+    #[serde(default)]
+    #[garde(skip)]
+    ends_at: Field<Instant>,
+    #[serde(default)]
+    #[garde(inner(custom(prose(Limits::NAME_CHARS))))]
+    title: Field<String>,
+    #[serde(default)]
+    #[garde(inner(custom(prose(Limits::NOTES_CHARS))))]
+    notes: Field<String>,
+}
+
+pub(super) async fn edit(
+    mut tx: TenantTx,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    IfMatch(version): IfMatch,
+    Valid(edited): Valid<Edited>,
+) -> Result<Answer, Fault> {
+    let granted = tx.grant::<Edit, Booking>(id).await?;
+    expect_version(version, granted.version())?;
+    let before = granted.row();
+    if before.state == State::Cancelled {
+        return Err(wrong_state(before.state, "changed"));
+    }
+    let blocks = before.state.blocks();
+    let was = Window {
+        artist: before.artist,
+        starts_at: before.starts_at,
+        ends_at: before.ends_at,
+    };
+    let window = Window {
+        artist: edited.artist_id.given("artist_id")?.unwrap_or(was.artist),
+        starts_at: edited
+            .starts_at
+            .given("starts_at")?
+            .map_or(was.starts_at, Instant::timestamp),
+        ends_at: edited
+            .ends_at
+            .given("ends_at")?
+            .map_or(was.ends_at, Instant::timestamp),
+    };
+    let title = edited
+        .title
+        .given("title")?
+        .unwrap_or_else(|| before.title.clone());
+    let notes = edited
+        .notes
+        .given("notes")?
+        .unwrap_or_else(|| before.notes.clone());
+    let moves = window != was;
+    if moves {
+        window.check()?;
+        lock_both(&mut tx, was.artist, window.artist).await?;
+        if blocks {
+            expect_free(&mut tx, window, id).await?;
+        }
+    }
+    let now = desk.clock.now();
+    let parameters: [&(dyn ToSql + Sync); 6] = [
+        &now,
+        &window.artist,
+        &title,
+        &window.starts_at,
+        &window.ends_at,
+        &notes,
+    ];
+    let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
+    if moves && blocks {
+        give_back(&mut tx, &spent, id).await?;
+        take(&mut tx, &spent, desk.random.uuid(), window, id).await?;
+    }
+    let view = reload(&mut tx, id).await?;
+    let receipt = tx
+        .commit(Entry::new(spent.action(), spent.noun()).ids([id]))
+        .await?;
+    Ok(Answer::ok(view, receipt)?.etag(spent.version() + 1))
+}
+
+/// Nothing to say with a confirmation.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Confirmed {}
+
+pub(super) async fn confirm(
+    mut tx: TenantTx,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    IfMatch(version): IfMatch,
+    _body: Option<Valid<Confirmed>>,
+) -> Result<Answer, Fault> {
+    let granted = tx.grant::<Confirm, Booking>(id).await?;
+    expect_version(version, granted.version())?;
+    let booking = granted.row();
+    let window = Window {
+        artist: booking.artist,
+        starts_at: booking.starts_at,
+        ends_at: booking.ends_at,
+    };
+    lock(&mut tx, window.artist).await?;
+    expect_free(&mut tx, window, id).await?;
+    let to = moved(&granted, Transition::Confirm)?;
+    let (spent, view) = move_to(&mut tx, &desk, granted, to, None, None, Some(window)).await?;
+    let receipt = tx
+        .commit(Entry::new(spent.action(), spent.noun()).ids([id]))
+        .await?;
+    Ok(Answer::ok(view, receipt)?.etag(spent.version() + 1))
+}
+
+/// Why, and whether it is paid all the same.
+#[derive(Debug, Default, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cancelled {
+    #[garde(inner(custom(prose(500))))]
+    reason: Option<String>,
+    #[garde(skip)]
+    payable: Option<bool>,
+}
+
+pub(super) async fn cancel(
+    mut tx: TenantTx,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    IfMatch(version): IfMatch,
+    body: Option<Valid<Cancelled>>,
+) -> Result<Answer, Fault> {
+    let Cancelled { reason, payable } = body.map(|Valid(body)| body).unwrap_or_default();
+    let granted = tx.grant::<Cancel, Booking>(id).await?;
+    expect_version(version, granted.version())?;
+    let to = moved(&granted, Transition::Cancel)?;
+    let (spent, view) = move_to(&mut tx, &desk, granted, to, reason, payable, None).await?;
+    let receipt = tx
+        .commit(Entry::new(spent.action(), spent.noun()).ids([id]))
+        .await?;
+    Ok(Answer::ok(view, receipt)?.etag(spent.version() + 1))
+}
+
+pub(super) async fn archive(
+    mut tx: TenantTx,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    IfMatch(version): IfMatch,
+) -> Result<Answer, Fault> {
+    let granted = tx.grant::<Archive, Booking>(id).await?;
+    expect_version(version, granted.version())?;
+    let now = desk.clock.now();
+    let (spent, _row) = tx.change(granted, ARCHIVE, &[&now]).await?;
+    give_back(&mut tx, &spent, id).await?;
+    let entry = Entry::new(spent.action(), spent.noun())
+        .ids([id])
+        .ended(Outcome::Allowed, 204);
+    let receipt = tx.commit(entry).await?;
+    Ok(Answer::no_content(receipt))
+}
+
+/// The state after a transition, or a conflict that says in which state the booking is.
+fn moved<A: Action<Booking>>(
+    granted: &Granted<A, Booking>,
+    transition: Transition,
+) -> Result<State, Fault> {
+    let state = granted.row().state;
+    if granted.row().archived_at.is_some() {
+        return Err(Fault::new(
+            Kind::Conflict,
+            "conflict",
+            "the booking is archived",
+        ));
+    }
+    next(state, transition).ok_or_else(|| {
+        wrong_state(
+            state,
+            match transition {
+                Transition::Confirm => "confirmed",
+                Transition::Cancel => "cancelled",
+            },
+        )
+    })
+}
+
+fn wrong_state(state: State, deed: &str) -> Fault {
+    let said = format!("a {} booking cannot be {deed}", state.as_str());
+    Fault::new(Kind::Conflict, "conflict", said).details(json!({ "state": state }))
+}
+
+/// Moves a booking to a state and its artist's time with it: taken where `window` is given, given
+/// back otherwise.
+async fn move_to<A: Action<Booking>>(
+    tx: &mut TenantTx,
+    desk: &Desk,
+    granted: Granted<A, Booking>,
+    to: State,
+    reason: Option<String>,
+    payable: Option<bool>,
+    window: Option<Window>,
+) -> Result<(watertight_authority::Spent<A, Booking>, BookingView), Fault> {
+    let id = granted.id();
+    let (now, state) = (desk.clock.now(), to.as_str());
+    // The version was looked at before the lock was had: whoever came first changed it.
+    let changed = tx
+        .change(granted, MOVE_TO_STATE, &[&now, &state, &reason, &payable])
+        .await;
+    let (spent, _row) = changed.map_err(|fault| match fault.kind() {
+        Kind::Stale => Fault::new(
+            Kind::Conflict,
+            "conflict",
+            "it was changed at the same moment; load it again",
+        ),
+        _ => fault,
+    })?;
+    match window {
+        Some(window) => take(tx, &spent, desk.random.uuid(), window, id).await?,
+        None => give_back(tx, &spent, id).await?,
+    }
+    let view = reload(tx, id).await?;
+    Ok((spent, view))
+}
+
+/// Locks two artists' time in the order of their ids: two moves in opposite directions would
+/// otherwise wait for each other.
+async fn lock_both(tx: &mut TenantTx, one: Uuid, other: Uuid) -> Result<(), Fault> {
+    lock(tx, one.min(other)).await?;
+    if one != other {
+        lock(tx, one.max(other)).await?;
+    }
+    Ok(())
+}
+
+async fn reload(tx: &mut TenantTx, id: Uuid) -> Result<BookingView, Fault> {
+    let rows = tx.read(Booking::LOAD, &[&id]).await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| Fault::bug("a written booking is not there"))?;
+    Ok(Booking::from_row(row)?.into())
+}
+
+/// A reference for people: `B-` and eight characters of the random id.
+fn made_reference(id: Uuid) -> String {
+    let digits: String = id.simple().to_string().chars().take(8).collect();
+    format!("B-{}", digits.to_uppercase())
+}

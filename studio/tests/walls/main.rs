@@ -1,0 +1,16 @@
+//! The walls, each proven by a test that fails when it is taken away: `docs/review.md` lists them.
+//!
+//! Every test has a world of its own: a database made from a migrated template, with two studios and
+//! a person a role in each. Nothing is tested as owner or superuser; those only make the world.
+
+mod classes;
+mod context;
+mod doctor;
+mod freeze;
+mod installing;
+mod invariants;
+mod pool;
+mod refusals;
+mod requests;
+mod time;
+mod world;

@@ -1,0 +1,359 @@
+//! A world: a database from the template, two studios in it, the product running on a port.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::OnceLock,
+};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use studio::{
+    app::App,
+    commands::{first_keys, installation, serve_until, write_private},
+    config::Config,
+    demo::{
+        ISSUER, ORIGIN, clerk_role,
+        seed::{SeededStudio, seed},
+    },
+};
+use tokio::net::TcpListener;
+use watertight_cluster::{Cluster, Options};
+use watertight_identity::{
+    Caller, RoleMap, Verifier, VerifierSettings,
+    double::{Double, TokenRequest},
+};
+use watertight_ledger::Ledger;
+use watertight_tenancy::{KeyTable, Passwords, login_url, support::RawConnection};
+use watertight_terms::{Clock, KeyFile, Random, Request};
+
+/// A world. Its database goes with it.
+pub struct World {
+    pub admin: SecretString,
+    pub config: Config,
+    pub app: App,
+    pub base: String,
+    pub double: Double,
+    pub studios: Vec<SeededStudio>,
+    pub http: reqwest::Client,
+    folder: PathBuf,
+    database: String,
+}
+
+/// How a world differs from the usual one.
+#[derive(Clone, Copy)]
+pub struct Like {
+    pub pool_max: usize,
+}
+
+impl Default for Like {
+    fn default() -> Self {
+        Self { pool_max: 8 }
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::like(Like::default()).await
+    }
+
+    pub async fn like(like: Like) -> Self {
+        let random = Random::system();
+        let server = server();
+        let template = template(&server, &random).await;
+        let database = format!("world_{}", random.uuid().simple());
+        let admin = database_url(&server, &database);
+        let raw = RawConnection::connect(&server).await.unwrap();
+        raw.script(&format!("CREATE DATABASE {database} TEMPLATE {}", template.name)).await.unwrap();
+        // Rights on a database are not copied with it.
+        raw.script(&format!(
+            "REVOKE ALL ON DATABASE {database} FROM PUBLIC;
+             GRANT CONNECT ON DATABASE {database} TO studio_app, studio_migrate, studio_ops;
+             GRANT CREATE ON DATABASE {database} TO studio_owner"
+        ))
+        .await
+        .unwrap();
+        let folder = std::env::temp_dir().join(&database);
+        std::fs::create_dir(&folder).unwrap();
+        let config = config(&folder, &admin, &template, like);
+        let double = Double::new(ISSUER, ORIGIN, Clock::system(), random.clone()).unwrap();
+        let app = App::new(config.clone(), verifier(&double), Clock::system(), random).unwrap();
+        let base = serve(&app).await;
+        Self {
+            admin,
+            config,
+            app,
+            base,
+            double,
+            studios: template.studios,
+            http: reqwest::Client::new(),
+            folder,
+            database,
+        }
+    }
+
+    /// A token of the person of that part in studio 0 or 1.
+    pub fn token(&self, studio: usize, part: &str) -> String {
+        let studio = &self.studios[studio];
+        let person = studio.person(part);
+        self.double.token(&TokenRequest {
+            subject: person.subject.clone(),
+            session: person.session.clone(),
+            organization: studio.organization.clone(),
+            slug: "demo".to_owned(),
+            role: clerk_role(&person.role).to_owned(),
+            version: 2,
+            life_s: 60,
+        })
+    }
+
+    /// The caller of that part.
+    pub async fn caller(&self, studio: usize, part: &str) -> Caller {
+        self.app.verifier.verify(&self.token(studio, part)).await.unwrap()
+    }
+
+    /// A request's facts.
+    pub fn facts(&self) -> Request {
+        Request {
+            id: Random::system().uuid(),
+            client_id: None,
+            address: "127.0.0.1".to_owned(),
+            client: None,
+            at: Clock::system().now(),
+        }
+    }
+
+    /// A raw connection as the app role: where an attacker stands who can run SQL.
+    pub async fn as_app(&self) -> RawConnection {
+        RawConnection::connect(&self.config.database.url).await.unwrap()
+    }
+
+    /// A raw connection as superuser, to make a situation or to look whether it holds.
+    pub async fn as_admin(&self) -> RawConnection {
+        RawConnection::connect(&self.admin).await.unwrap()
+    }
+
+    /// A token for `tenancy.enter`, as the server would sign it for that person.
+    pub fn context(&self, studio: usize, part: &str) -> String {
+        let person = self.studios[studio].person(part);
+        let keys = KeyFile::read(&self.config.keys.location).unwrap();
+        let (id, key) = keys.ring("context").unwrap().current().unwrap();
+        let now = Clock::system().now_s();
+        let nonce = hex::encode(Random::system().bytes::<16>());
+        let signed = format!(
+            "v1|{id}|m|{}|{}|{}|{now}|{}|{nonce}",
+            self.studios[studio].organization,
+            person.subject,
+            person.role,
+            now + 10
+        );
+        format!("{signed}|{}", hex::encode(watertight_terms::hmac_sha256(key, signed.as_bytes())))
+    }
+
+    /// Sends a request as somebody; gives status and body.
+    pub async fn send(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> (u16, Value) {
+        let mut request = self
+            .http
+            .request(method.parse().unwrap(), format!("{}{path}", self.base))
+            .bearer_auth(token);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let text = response.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// The number of entries in a studio's ledger.
+    pub async fn entries(&self, studio: usize) -> i64 {
+        let raw = self.as_admin().await;
+        raw.value(
+            "SELECT count(*) FROM ledger.entries WHERE tenant_id = $1 AND body ->> 'role' <> 'operator'",
+            &[&self.studios[studio].tenant],
+        )
+        .await
+        .unwrap()
+    }
+
+    /// A new pencil of an artist of that studio, by its owner.
+    pub async fn pencil(&self, studio: usize, artist: usize, starts_at: &str, ends_at: &str) -> String {
+        let body = serde_json::json!({
+            "artist_id": self.studios[studio].artists[artist], "starts_at": starts_at, "ends_at": ends_at,
+            "title": format!("{} pencil", studio::demo::seed::marker(&self.studios[studio].letter)),
+        });
+        let (status, booking) = self.send("POST", "/v1/bookings", &self.token(studio, "owner"), Some(body)).await;
+        assert_eq!(status, 201, "{booking}");
+        booking["id"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+        let (server, database) = (server(), self.database.clone());
+        // A thread, because a drop cannot await and the runtime may be ending.
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                if let Ok(raw) = RawConnection::connect(&server).await {
+                    let _ = raw.script(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await;
+                }
+            });
+        });
+        let _ = dropped.join();
+    }
+}
+
+/// A verifier that trusts the double's key.
+pub fn verifier(double: &Double) -> Verifier {
+    let settings = VerifierSettings {
+        issuer: ISSUER.to_owned(),
+        authorized_parties: vec![ORIGIN.to_owned()],
+        audiences: Vec::new(),
+        role_map: RoleMap::default(),
+        clock_skew_s: 5,
+        longest_life_s: 120,
+    };
+    Verifier::new(settings, double.keys(), Clock::system()).unwrap()
+}
+
+async fn serve(app: &App) -> String {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let app = app.clone();
+    tokio::spawn(async move { serve_until(listener, &app, std::future::pending()).await });
+    base
+}
+
+fn config(folder: &std::path::Path, admin: &SecretString, template: &Template, like: Like) -> Config {
+    let keys = folder.join("keys.toml");
+    write_private(&keys, &template.keys).unwrap();
+    let url = |login: &str, password: &SecretString| {
+        login_url(admin, login, password).unwrap().expose_secret().to_owned()
+    };
+    let text = format!(
+        "[http]\nlisten = \"127.0.0.1:0\"\npublic_origin = \"{ORIGIN}\"\n[database]\npool_max = {}\n\
+         url = \"{}\"\nowner_url = \"{}\"\nops_url = \"{}\"\n[clerk]\nissuer = \"{ISSUER}\"\n\
+         jwks_url = \"https://clerk.watertight.test/jwks\"\nauthorized_parties = [\"{ORIGIN}\"]\n[keys]\nlocation = \"{}\"\n",
+        like.pool_max,
+        url("studio_app", &template.passwords.app),
+        url("studio_migrate", &template.passwords.migrate),
+        url("studio_operator", &template.passwords.operator),
+        keys.display()
+    );
+    let path = folder.join("studio.toml");
+    write_private(&path, &text).unwrap();
+    Config::read(&path, std::iter::empty()).unwrap()
+}
+
+/// The server of the test run, or one of this process's own.
+pub fn server() -> SecretString {
+    static OWN: OnceLock<(Cluster, String)> = OnceLock::new();
+    if let Ok(url) = std::env::var("WATERTIGHT_TEST_ADMIN_URL") {
+        return url.into();
+    }
+    let (_, url) = OWN.get_or_init(|| {
+        let folder = std::env::temp_dir().join(format!("walls-{}", Random::system().uuid().simple()));
+        let mut options = Options::new(folder);
+        options.settings.push(("fsync".to_owned(), "off".to_owned()));
+        options.settings.push(("max_connections".to_owned(), "300".to_owned()));
+        let cluster = Cluster::start(&options).unwrap();
+        let url = cluster.admin_url();
+        (cluster, url)
+    });
+    url.clone().into()
+}
+
+pub fn database_url(server: &SecretString, database: &str) -> SecretString {
+    server.expose_secret().replacen("@/postgres?", &format!("@/{database}?"), 1).into()
+}
+
+/// A migrated database with two studios, made once a server.
+struct Template {
+    name: String,
+    passwords: Passwords,
+    keys: String,
+    studios: Vec<SeededStudio>,
+}
+
+/// Finds the template or makes it. What a test process must know of it (passwords, keys, ids) stands
+/// in the server itself, in a table of the database `postgres` that no role of ours can reach.
+async fn template(server: &SecretString, random: &Random) -> Template {
+    let raw = RawConnection::connect(server).await.unwrap();
+    let name = format!("template_{}", fingerprint());
+    raw.script("SELECT pg_advisory_lock(4711)").await.unwrap();
+    raw.script("CREATE TABLE IF NOT EXISTS public.templates (name text PRIMARY KEY, known text NOT NULL)")
+        .await
+        .unwrap();
+    let known: Option<String> = raw
+        .value("SELECT max(known) FROM public.templates WHERE name = $1", &[&name])
+        .await
+        .unwrap();
+    let known: Value = match known {
+        Some(known) => serde_json::from_str(&known).unwrap(),
+        None => {
+            let known = make_template(server, &raw, &name, random).await;
+            raw.run("INSERT INTO public.templates VALUES ($1, $2)", &[&name, &known.to_string()]).await.unwrap();
+            known
+        }
+    };
+    raw.script("SELECT pg_advisory_unlock(4711)").await.unwrap();
+    let text = |key: &str| known[key].as_str().unwrap().to_owned();
+    Template {
+        name,
+        passwords: Passwords {
+            app: text("app").into(),
+            migrate: text("migrate").into(),
+            operator: text("operator").into(),
+        },
+        keys: text("keys"),
+        studios: serde_json::from_value(known["studios"].clone()).unwrap(),
+    }
+}
+
+async fn make_template(server: &SecretString, raw: &RawConnection, name: &str, random: &Random) -> Value {
+    let making = format!("{name}_making");
+    raw.script(&format!("DROP DATABASE IF EXISTS {making} WITH (FORCE)")).await.unwrap();
+    raw.script(&format!("CREATE DATABASE {making}")).await.unwrap();
+    let admin = database_url(server, &making);
+    // One server has one set of roles, hence one set of passwords, whatever the template.
+    let password = |role: &str| -> SecretString { format!("{role}-{}", hex::encode(random.bytes::<16>())).into() };
+    let passwords = Passwords { app: password("app"), migrate: password("migrate"), operator: password("operator") };
+    let keys = first_keys(random);
+    let installation = installation("studio").unwrap();
+    installation.roles(&admin, &passwords).await.unwrap();
+    let url = |login: &str, password: &SecretString| login_url(&admin, login, password).unwrap();
+    let tables = [
+        KeyTable::context(keys.ring("context").unwrap().clone()),
+        Ledger::key_table(keys.ring("ledger").unwrap().clone()),
+    ];
+    installation.migrate(&url("studio_migrate", &passwords.migrate), &tables).await.unwrap();
+    let studios = seed(&admin, &url("studio_operator", &passwords.operator), random).await.unwrap();
+    let keys = KeyFile::parse(&keys.to_text()).unwrap().to_text().to_string();
+    // Connections close a moment after their client is dropped; until then it cannot be renamed.
+    let rename = format!("ALTER DATABASE {making} RENAME TO {name}");
+    for attempt in 0.. {
+        match raw.script(&rename).await {
+            Ok(()) => break,
+            Err(error) if attempt == 100 => panic!("{error}"),
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+        }
+    }
+    serde_json::json!({
+        "app": passwords.app.expose_secret(), "migrate": passwords.migrate.expose_secret(),
+        "operator": passwords.operator.expose_secret(), "keys": keys, "studios": studios,
+    })
+}
+
+/// Changes when any migration does.
+fn fingerprint() -> String {
+    let texts = [
+        watertight_tenancy::MIGRATIONS,
+        watertight_ledger::MIGRATIONS,
+        studio::resources::MIGRATIONS,
+    ];
+    let all: String = texts.concat().iter().map(|migration| migration.sql).collect();
+    let key = watertight_terms::Key::new([0; 32]);
+    hex::encode(&watertight_terms::hmac_sha256(&key, all.as_bytes())[..8])
+}
