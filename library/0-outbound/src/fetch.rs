@@ -1,0 +1,226 @@
+use std::{
+    error::Error,
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use reqwest::{
+    Client, ClientBuilder, Response,
+    dns::{Addrs, Name, Resolve, Resolving},
+    header::{HeaderMap, HeaderName, HeaderValue},
+    redirect,
+};
+
+use crate::{
+    OutboundError, OutboundRules,
+    rules::{Gate, Passed, Reach, Shut},
+};
+
+/// Bounds and headers of one fetch.
+#[derive(Debug, Clone)]
+pub struct GetOptions {
+    /// More than so many bytes of body are refused.
+    pub max_bytes: usize,
+    /// From the resolving of the name to the last byte.
+    pub timeout_ms: u64,
+    /// Headers to send; their values are never logged.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Default for GetOptions {
+    /// 64 KiB within five seconds.
+    fn default() -> Self {
+        Self {
+            max_bytes: 64 * 1024,
+            timeout_ms: 5_000,
+            headers: Vec::new(),
+        }
+    }
+}
+
+/// Opens connections outward, within its rules. Cheap to clone.
+#[derive(Clone)]
+pub struct Outbound(Arc<Inner>);
+
+struct Inner {
+    gate: Gate,
+    /// For what is allowed without TLS.
+    plain: Client,
+    /// Made when first needed: they load the system's certificates, which a machine that only
+    /// speaks to its own demonstration may lack.
+    outside: OnceLock<Result<Client, String>>,
+    inside: OnceLock<Result<Client, String>>,
+}
+
+impl Outbound {
+    /// Connections within `rules`.
+    ///
+    /// # Errors
+    /// When an item of the list is not `host:port`.
+    pub fn new(rules: OutboundRules) -> Result<Self, OutboundError> {
+        let gate = Gate::new(rules)?;
+        let plain = builder(Reach::Inside)
+            .tls_certs_only([])
+            .build()
+            .map_err(|error| OutboundError::Setup(cause(&error)))?;
+        Ok(Self(Arc::new(Inner {
+            gate,
+            plain,
+            outside: OnceLock::new(),
+            inside: OnceLock::new(),
+        })))
+    }
+
+    /// Fetches `url` whole.
+    ///
+    /// # Errors
+    /// When the rules refuse it, nobody answers, the answer is no success, or a bound is met.
+    pub async fn get(&self, url: &str, options: GetOptions) -> Result<Bytes, OutboundError> {
+        let passed = self.0.gate.pass(url)?;
+        let too_slow = OutboundError::TooSlow {
+            target: passed.target.clone(),
+            ms: options.timeout_ms,
+        };
+        let bound = Duration::from_millis(options.timeout_ms);
+        match tokio::time::timeout(bound, self.fetch(passed, options)).await {
+            Ok(fetched) => fetched,
+            Err(_) => Err(too_slow),
+        }
+    }
+
+    async fn fetch(&self, passed: Passed, options: GetOptions) -> Result<Bytes, OutboundError> {
+        let client = self.client(&passed)?;
+        let Passed { url, target, .. } = passed;
+        let answer = client
+            .get(url)
+            .headers(headers(&options.headers)?)
+            .send()
+            .await
+            .map_err(|error| unreached(&error, &target))?;
+        let status = answer.status();
+        if status.is_redirection() {
+            let status = status.as_u16();
+            return Err(OutboundError::Redirect { target, status });
+        }
+        if !status.is_success() {
+            let status = status.as_u16();
+            return Err(OutboundError::Status { target, status });
+        }
+        body(answer, target, options.max_bytes).await
+    }
+
+    fn client(&self, passed: &Passed) -> Result<&Client, OutboundError> {
+        if passed.url.scheme() == "http" {
+            return Ok(&self.0.plain);
+        }
+        let slot = match passed.reach {
+            Reach::Outside => &self.0.outside,
+            Reach::Inside => &self.0.inside,
+        };
+        slot.get_or_init(|| {
+            let client = builder(passed.reach).https_only(true).build();
+            client.map_err(|error| cause(&error))
+        })
+        .as_ref()
+        .map_err(|reason| OutboundError::Setup(reason.clone()))
+    }
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outbound({:?})", self.0.gate)
+    }
+}
+
+fn builder(reach: Reach) -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("watertight/", env!("CARGO_PKG_VERSION")))
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .dns_resolver(Looked(reach))
+}
+
+/// Reads a body, and stops at the bound whatever its length was said to be.
+async fn body(mut answer: Response, target: String, bytes: usize) -> Result<Bytes, OutboundError> {
+    let said = answer.content_length().unwrap_or_default();
+    if said > bytes as u64 {
+        return Err(OutboundError::TooLarge { target, bytes });
+    }
+    let mut body = BytesMut::new();
+    while let Some(part) = answer
+        .chunk()
+        .await
+        .map_err(|error| unreached(&error, &target))?
+    {
+        if body.len().saturating_add(part.len()) > bytes {
+            return Err(OutboundError::TooLarge { target, bytes });
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body.freeze())
+}
+
+fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, OutboundError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        let wrong = || OutboundError::Url(format!("the header `{name}` is malformed"));
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| wrong())?;
+        value.set_sensitive(true);
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+/// Resolves a name once and hands on the addresses that were looked at, so that the connection
+/// cannot go to another answer. One address that must not be reached refuses the name whole: a
+/// name that points both ways is an attempt, or a mistake to be mended.
+#[derive(Debug, Clone, Copy)]
+struct Looked(Reach);
+
+impl Resolve for Looked {
+    fn resolve(&self, name: Name) -> Resolving {
+        let reach = self.0;
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0))
+                .await
+                .map_err(|_| Shut::Unresolved)?
+                .collect();
+            if found.is_empty() {
+                return Err(Shut::Unresolved.into());
+            }
+            for address in &found {
+                reach.check(address.ip())?;
+            }
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// The error as ours: a look-up's own word, or the innermost reason without the URL.
+fn unreached(error: &reqwest::Error, target: &str) -> OutboundError {
+    let target = target.to_owned();
+    match chain(error).find_map(|source| source.downcast_ref::<Shut>()) {
+        Some(shut) => shut.at(target),
+        None => OutboundError::Unreached {
+            target,
+            reason: cause(error),
+        },
+    }
+}
+
+/// The innermost reason; the outer ones repeat the URL.
+fn cause(error: &reqwest::Error) -> String {
+    chain(error)
+        .last()
+        .map_or_else(|| "no reason given".into(), ToString::to_string)
+}
+
+fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&source| source.source())
+}
