@@ -1,0 +1,39 @@
+//! Who is calling: session tokens of Clerk, verified as strictly as they are documented.
+//!
+//! ```no_run
+//! use watertight_identity::{Keys, RoleMap, Verifier, VerifierSettings, Who, bearer};
+//! use watertight_outbound::{Outbound, OutboundRules};
+//! use watertight_terms::{Clock, Fault};
+//!
+//! # async fn example(header: Option<&str>) -> Result<(), Box<dyn std::error::Error>> {
+//! let outbound = Outbound::new(OutboundRules::default())?;
+//! let keys = Keys::jwks(outbound, "https://clerk.example.com/.well-known/jwks.json");
+//! let settings = VerifierSettings::new("https://clerk.example.com", ["https://app.example.com"]);
+//! let verifier = Verifier::new(settings, keys, Clock::system())?;
+//! let caller = verifier.verify(bearer(header)?).await?;
+//! if let Who::Member(member) = caller.who() {
+//!     println!("{} of {}", member.subject(), member.organization());
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! The order of the checks is that of `docs/` for Clerk's tokens: form, header, key, signature, and
+//! only then claims. For any bytes there is at most one signature check and one fetch of keys. Every
+//! refusal is told in the same words; which rule it was stands in the log only.
+//!
+//! A [`Caller`] is minted here and nowhere else: from a verified token, or for a named service of
+//! the product. What it claims about studio and role is a claim; the database decides.
+
+mod caller;
+#[cfg(feature = "double")]
+pub mod double;
+mod json;
+mod keys;
+mod roles;
+mod token;
+mod verifier;
+
+pub use caller::{Caller, Member, ServiceName, Who};
+pub use keys::{Keys, KeysError};
+pub use roles::RoleMap;
+pub use verifier::{SettingsError, Verifier, VerifierSettings, bearer};

@@ -1,0 +1,124 @@
+use watertight_terms::{Role, Subject, TenantId};
+
+/// Somebody who is calling, for certain.
+///
+/// There is no way to make one but [`Verifier::verify`](crate::Verifier::verify) and
+/// [`Caller::service`]; its fields are private.
+#[derive(Debug, Clone)]
+pub struct Caller(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Member(Member),
+    Service { name: ServiceName, tenant: TenantId },
+}
+
+/// Who a caller is.
+#[derive(Debug, Clone, Copy)]
+pub enum Who<'a> {
+    /// A person with a session.
+    Member(&'a Member),
+    /// A job of the product, in one studio.
+    Service {
+        /// Its name.
+        name: &'static str,
+        /// The studio.
+        tenant: TenantId,
+    },
+}
+
+/// A person with a session, as the token says.
+#[derive(Debug, Clone)]
+pub struct Member {
+    pub(crate) subject: Subject,
+    pub(crate) organization: Subject,
+    pub(crate) session: Subject,
+    pub(crate) claimed: Role,
+    pub(crate) issued_at_s: i64,
+}
+
+impl Member {
+    /// The user.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The organization that is active in the session.
+    pub fn organization(&self) -> &Subject {
+        &self.organization
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Subject {
+        &self.session
+    }
+
+    /// The role that the token claims. It can only lower what the studio admitted.
+    pub fn claimed_role(&self) -> Role {
+        self.claimed
+    }
+
+    /// When the token was issued, in seconds since 1970.
+    pub fn issued_at_s(&self) -> i64 {
+        self.issued_at_s
+    }
+}
+
+impl Caller {
+    pub(crate) fn member(member: Member) -> Self {
+        Self(Kind::Member(member))
+    }
+
+    /// A job that acts in one studio. It enters only where the studio has a service of that name.
+    pub fn service(name: ServiceName, tenant: TenantId) -> Self {
+        Self(Kind::Service { name, tenant })
+    }
+
+    /// Who it is.
+    pub fn who(&self) -> Who<'_> {
+        match &self.0 {
+            Kind::Member(member) => Who::Member(member),
+            Kind::Service { name, tenant } => Who::Service {
+                name: name.0,
+                tenant: *tenant,
+            },
+        }
+    }
+}
+
+/// The name of a service, checked while compiling.
+///
+/// ```
+/// use watertight_identity::ServiceName;
+/// const EXPIRY: ServiceName = ServiceName::new("expiry");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceName(&'static str);
+
+impl ServiceName {
+    /// A name of 1 to 32 characters of `a-z 0-9 -`.
+    ///
+    /// # Panics
+    /// When it is none: while compiling, in a `const`.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a const fn has no iterators; the bound is checked"
+    )]
+    pub const fn new(name: &'static str) -> Self {
+        let letters = name.as_bytes();
+        assert!(
+            !letters.is_empty() && letters.len() <= 32,
+            "a name has 1 to 32 characters"
+        );
+        let mut i = 0;
+        while i < letters.len() {
+            let letter = letters[i];
+            assert!(
+                letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'-',
+                "a name has only a-z, 0-9 and -"
+            );
+            i += 1;
+        }
+        Self(name)
+    }
+}

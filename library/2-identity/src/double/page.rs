@@ -1,0 +1,199 @@
+//! What the stand-in serves: its keys, a count of how often they were asked for, tokens, a page.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use axum::{
+    Router,
+    extract::{Query, State},
+    http::{StatusCode, header},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use serde::Deserialize;
+
+use super::{Double, TokenRequest};
+
+/// Somebody who can sign in.
+#[derive(Debug, Clone)]
+pub struct Person {
+    /// What the page calls them.
+    pub name: String,
+    /// The studio's name.
+    pub studio: String,
+    /// Clerk's role, with `org:`.
+    pub role: String,
+    /// The user.
+    pub subject: String,
+    /// The session.
+    pub session: String,
+    /// The organization.
+    pub organization: String,
+    /// The organization's slug.
+    pub slug: String,
+}
+
+struct Served {
+    double: Double,
+    people: Vec<Person>,
+    asked: AtomicU64,
+}
+
+impl Double {
+    /// Serves the JWK set, the count of its fetches, tokens of these people, and a page to sign in.
+    pub fn router(&self, people: Vec<Person>) -> Router {
+        let served = Served {
+            double: self.clone(),
+            people,
+            asked: AtomicU64::new(0),
+        };
+        Router::new()
+            .route("/.well-known/jwks.json", get(jwks))
+            .route("/jwks-hits", get(hits))
+            .route("/token", get(token).post(token))
+            .route("/sign-in", get(sign_in))
+            .with_state(Arc::new(served))
+    }
+}
+
+async fn jwks(State(served): State<Arc<Served>>) -> Response {
+    served.asked.fetch_add(1, Ordering::Relaxed);
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        served.double.jwks_json(),
+    )
+        .into_response()
+}
+
+async fn hits(State(served): State<Arc<Served>>) -> String {
+    served.asked.load(Ordering::Relaxed).to_string()
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    subject: String,
+    organization: String,
+    version: Option<u8>,
+}
+
+async fn token(State(served): State<Arc<Served>>, Query(asked): Query<Asked>) -> Response {
+    match served.token(&asked) {
+        Some(token) => token.into_response(),
+        None => (
+            StatusCode::NOT_FOUND,
+            "nobody of that name; the sign-in page lists who there is\n",
+        )
+            .into_response(),
+    }
+}
+
+impl Served {
+    fn token(&self, asked: &Asked) -> Option<String> {
+        let person = self.people.iter().find(|person| {
+            person.subject == asked.subject && person.organization == asked.organization
+        })?;
+        Some(self.double.token(&TokenRequest {
+            subject: person.subject.clone(),
+            session: person.session.clone(),
+            organization: person.organization.clone(),
+            slug: person.slug.clone(),
+            role: person.role.clone(),
+            version: asked.version.unwrap_or(2),
+            life_s: 60,
+        }))
+    }
+}
+
+#[derive(Deserialize)]
+struct SignIn {
+    subject: Option<String>,
+    organization: Option<String>,
+}
+
+/// The people by studio; whoever is chosen gets a token to copy.
+async fn sign_in(State(served): State<Arc<Served>>, Query(chosen): Query<SignIn>) -> Response {
+    let signed_in = match (chosen.subject, chosen.organization) {
+        (Some(subject), Some(organization)) => served
+            .token(&Asked {
+                subject: subject.clone(),
+                organization,
+                version: None,
+            })
+            .map(|token| (subject, token)),
+        _ => None,
+    };
+    let policy = "default-src 'none'; style-src 'sha256-STYLE'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+    let policy = policy.replace("STYLE", &style_hash());
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+        (header::REFERRER_POLICY, "no-referrer".to_owned()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+    ];
+    (headers, Html(page(&served.people, signed_in.as_ref()))).into_response()
+}
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:3rem auto;padding:0 1rem;color:#1c2430;background:#f6f4ef}\
+h1{font-size:1.5rem;margin-bottom:.25rem}h2{font-size:1.05rem;margin:2rem 0 .5rem}p{margin:.25rem 0 1rem;color:#4a5566}\
+ul{list-style:none;padding:0;margin:0}li{display:flex;gap:1rem;align-items:center;padding:.5rem .75rem;background:#fff;border:1px solid #dcd7cb}\
+li+li{border-top:0}li span{flex:1}li small{color:#4a5566;min-width:9rem}button{font:inherit;padding:.35rem .9rem;border:1px solid #1c2430;background:#1c2430;color:#fff;cursor:pointer}\
+button:focus-visible{outline:3px solid #d97706;outline-offset:2px}section{background:#fff;border:2px solid #1c2430;padding:1rem;margin:1.5rem 0}\
+textarea{width:100%;box-sizing:border-box;height:9rem;font:13px/1.4 ui-monospace,monospace;border:1px solid #dcd7cb;padding:.5rem}";
+
+fn style_hash() -> String {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    BASE64_STANDARD.encode(aws_lc_rs::digest::digest(
+        &aws_lc_rs::digest::SHA256,
+        STYLE.as_bytes(),
+    ))
+}
+
+fn page(people: &[Person], signed_in: Option<&(String, String)>) -> String {
+    let mut studios: Vec<&str> = people.iter().map(|person| person.studio.as_str()).collect();
+    studios.dedup();
+    let lists: String = studios
+        .into_iter()
+        .map(|studio| {
+            let items: String = people
+                .iter()
+                .filter(|person| person.studio == studio)
+                .map(item)
+                .collect();
+            format!("<h2>{}</h2><ul>{items}</ul>", escape(studio))
+        })
+        .collect();
+    let shown = signed_in.map_or(String::new(), |(subject, token)| {
+        format!(
+            "<section><h2>Signed in as {}</h2><p>A session token, good for a minute. Send it as \
+             <code>Authorization: Bearer …</code></p><label for=\"t\">Token</label><textarea id=\"t\" readonly>{}</textarea></section>",
+            escape(subject),
+            escape(token)
+        )
+    });
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>Sign in: stand-in for Clerk</title><style>{STYLE}</style></head><body><main><h1>Who are you?</h1>\
+         <p>A stand-in for Clerk. It signs tokens for the two studios of this demonstration and for nothing else.</p>{shown}{lists}</main></body></html>"
+    )
+}
+
+fn item(person: &Person) -> String {
+    format!(
+        "<li><span>{}</span><small>{}</small><form method=\"get\"><input type=\"hidden\" name=\"subject\" value=\"{}\">\
+         <input type=\"hidden\" name=\"organization\" value=\"{}\"><button>Sign in</button></form></li>",
+        escape(&person.name),
+        escape(&person.role),
+        escape(&person.subject),
+        escape(&person.organization)
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}
