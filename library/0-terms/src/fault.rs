@@ -12,7 +12,11 @@ use std::{borrow::Cow, fmt};
 /// assert_eq!(fault.slug(), "double-booking");
 /// ```
 #[derive(Debug, Clone)]
-pub struct Fault {
+pub struct Fault(Box<Parts>);
+
+/// Boxed, so that a result that may be a fault stays small.
+#[derive(Debug, Clone)]
+struct Parts {
     kind: Kind,
     slug: &'static str,
     spoken: Cow<'static, str>,
@@ -26,7 +30,7 @@ impl Fault {
     /// A fault with the slug of its problem type and the message for the caller: lower case, no
     /// period, nothing of the inside (no SQL, path, type name or foreign data).
     pub fn new(kind: Kind, slug: &'static str, spoken: impl Into<Cow<'static, str>>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             kind,
             slug,
             spoken: spoken.into(),
@@ -34,7 +38,7 @@ impl Fault {
             fields: Vec::new(),
             retry_after_s: None,
             details: None,
-        }
+        }))
     }
 
     /// Absent and foreign are one answer: this one.
@@ -68,68 +72,68 @@ impl Fault {
     /// Not now: the caller may try again after `retry_after_s` seconds.
     pub fn unavailable(spoken: impl Into<Cow<'static, str>>, retry_after_s: u32) -> Self {
         let mut fault = Self::new(Kind::Unavailable, "unavailable", spoken);
-        fault.retry_after_s = Some(retry_after_s);
+        fault.0.retry_after_s = Some(retry_after_s);
         fault
     }
 
     /// Adds the message for the log.
     pub fn log(mut self, message: impl Into<String>) -> Self {
-        self.logged = Some(message.into());
+        self.0.logged = Some(message.into());
         self
     }
 
     /// Adds the fields that are wrong (at most 100 are kept).
     pub fn fields(mut self, fields: Vec<FieldFault>) -> Self {
-        self.fields = fields;
-        self.fields.truncate(100);
+        self.0.fields = fields;
+        self.0.fields.truncate(100);
         self
     }
 
     /// Adds an extension member of the problem document, such as the conflicts of a booking.
     pub fn details(mut self, details: serde_json::Value) -> Self {
-        self.details = Some(details);
+        self.0.details = Some(details);
         self
     }
 
     /// What went wrong.
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.0.kind
     }
 
     /// The last segment of the problem type's URI.
     pub fn slug(&self) -> &'static str {
-        self.slug
+        self.0.slug
     }
 
     /// The message for the caller.
     pub fn spoken(&self) -> &str {
-        &self.spoken
+        &self.0.spoken
     }
 
     /// The message for the log, if it says more than the spoken one.
     pub fn logged(&self) -> Option<&str> {
-        self.logged.as_deref()
+        self.0.logged.as_deref()
     }
 
     /// The fields that are wrong.
     pub fn field_faults(&self) -> &[FieldFault] {
-        &self.fields
+        &self.0.fields
     }
 
     /// Extension members of the problem document.
     pub fn extension(&self) -> Option<&serde_json::Value> {
-        self.details.as_ref()
+        self.0.details.as_ref()
     }
 
     /// After how many seconds the caller may try again, where that helps.
     pub fn retry_after_s(&self) -> Option<u32> {
-        self.retry_after_s
+        self.0.retry_after_s
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.logged.as_deref().unwrap_or(&self.spoken))
+        f.write_str(self.0.logged.as_deref().unwrap_or(&self.0.spoken))
     }
 }
 

@@ -57,9 +57,7 @@ impl FromStr for Subject {
             && text
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-        well_formed
-            .then(|| Self(text.to_owned()))
-            .ok_or(InvalidId)
+        well_formed.then(|| Self(text.to_owned())).ok_or(InvalidId)
     }
 }
 

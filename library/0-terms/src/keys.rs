@@ -50,7 +50,12 @@ pub fn hmac_sha256(key: &Key, message: &[u8]) -> [u8; 32] {
 
 /// Whether `mac` is the HMAC-SHA-256 of `message`, in constant time.
 pub fn hmac_verify(key: &Key, message: &[u8], mac: &[u8]) -> bool {
-    hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key.expose()), message, mac).is_ok()
+    hmac::verify(
+        &hmac::Key::new(hmac::HMAC_SHA256, key.expose()),
+        message,
+        mac,
+    )
+    .is_ok()
 }
 
 /// The key XORed with HMAC's inner and outer pads (RFC 2104, 64 bytes each).
@@ -257,7 +262,10 @@ mod tests {
     fn a_malformed_key_file_is_refused() {
         for (text, why) in [
             ("[context]\ncurrent = 1\n", "lacks its current key"),
-            ("[context]\ncurrent = 1\n1 = \"00\"\n", "64 hexadecimal digits"),
+            (
+                "[context]\ncurrent = 1\n1 = \"00\"\n",
+                "64 hexadecimal digits",
+            ),
             ("[context]\n1 = \"00\"\n", "malformed"),
             ("context", "malformed"),
         ] {

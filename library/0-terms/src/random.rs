@@ -11,7 +11,9 @@ use uuid::Uuid;
 /// assert_ne!(random.bytes::<16>(), random.bytes::<16>());
 /// ```
 #[derive(Clone)]
-pub struct Random(Arc<dyn Fn(&mut [u8]) + Send + Sync>);
+pub struct Random(Arc<Fill>);
+
+type Fill = dyn Fn(&mut [u8]) + Send + Sync;
 
 impl Random {
     /// The operating system's generator. Aborts when the system cannot give random bytes: no

@@ -73,10 +73,10 @@ CREATE TABLE tenancy.keys (
 );
 
 -- A ticket for each context: every number of an epoch has exactly one ledger entry. Unlogged, so a
--- crash restarts it; the epoch then comes from a logged sequence, and ticket = epoch * 2^40 + number.
+-- crash restarts it below 2^40, which `enter` notices: it then sets it to a new epoch from a logged
+-- sequence. Sequences are outside transactions, so nobody waits for whoever is first.
 CREATE UNLOGGED SEQUENCE tenancy.ticket;
 CREATE SEQUENCE tenancy.boot;
-CREATE UNLOGGED TABLE tenancy.epoch (one boolean PRIMARY KEY DEFAULT true CHECK (one), number integer NOT NULL);
 
 CREATE FUNCTION tenancy.hmac(purpose text, id smallint, message text) RETURNS bytea
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -107,7 +107,6 @@ DECLARE
   keys record;
   found_row record;
   refusal text;
-  epoch_number integer;
   body text;
 BEGIN
   IF p[1] IS DISTINCT FROM 'v1' OR cardinality(p) IS DISTINCT FROM 10 THEN
@@ -179,13 +178,13 @@ BEGIN
   -- and settings.
   EXECUTE 'CLOSE ALL';
   PERFORM set_config('statement_timeout', '5s', true), set_config('lock_timeout', '2s', true),
-    set_config('idle_in_transaction_session_timeout', '5s', true), set_config('row_security', 'on', true),
+    set_config('idle_in_transaction_session_timeout', '5s', true),
     set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO, YMD', true);
 
-  SELECT e.number INTO epoch_number FROM tenancy.epoch e;
-  IF NOT FOUND THEN
-    INSERT INTO tenancy.epoch (number) VALUES (nextval('tenancy.boot')) ON CONFLICT DO NOTHING;
-    SELECT e.number INTO STRICT epoch_number FROM tenancy.epoch e;
+  number := nextval('tenancy.ticket');
+  IF number < 1::bigint << 40 THEN
+    PERFORM setval('tenancy.ticket', nextval('tenancy.boot') << 40);
+    number := nextval('tenancy.ticket');
   END IF;
 
   tenant := keys.tenant_id;
@@ -194,7 +193,6 @@ BEGIN
   artist := found_row.artist_id;
   studio_name := found_row.name;
   studio_zone := found_row.zone;
-  number := (epoch_number::bigint << 40) + nextval('tenancy.ticket');
 
   body := concat_ws('|', tenant, coalesce(member::text, p[5]), member_role, coalesce(artist::text, ''), number);
   PERFORM set_config('tenancy.sealed', body || '|' || encode(tenancy.hmac('seal', 1::smallint,

@@ -148,24 +148,25 @@ mod tests {
 
     #[test]
     fn statements_without_their_words_are_refused() {
+        fn let_go<T>(_: T) {}
         let refused = |make: fn()| std::panic::catch_unwind(make).is_err();
-        assert!(refused(|| drop(Read::new("SELECT id FROM t"))));
-        assert!(refused(|| drop(Read::new(
+        assert!(refused(|| let_go(Read::new("SELECT id FROM t"))));
+        assert!(refused(|| let_go(Read::new(
             "UPDATE t SET a = 1 WHERE tenant_id = $1"
         ))));
-        assert!(refused(|| drop(Read::new(
+        assert!(refused(|| let_go(Read::new(
             "SELECT 1 WHERE tenant_id = $1; COMMIT"
         ))));
-        assert!(refused(|| drop(Change::new(
+        assert!(refused(|| let_go(Change::new(
             "UPDATE t SET version = version + 1 WHERE tenant_id = $1 AND id = $2 RETURNING id"
         ))));
-        assert!(refused(|| drop(Change::new(
+        assert!(refused(|| let_go(Change::new(
             "UPDATE t SET a = $4 WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING id"
         ))));
-        assert!(refused(|| drop(Insert::new(
+        assert!(refused(|| let_go(Insert::new(
             "INSERT INTO t (id) VALUES ($1)"
         ))));
-        assert!(refused(|| drop(Consequence::new(
+        assert!(refused(|| let_go(Consequence::new(
             "UPDATE t SET a = 1 WHERE tenant_id = $1"
         ))));
     }

@@ -28,7 +28,7 @@ use std::{future::Future, marker::PhantomData, pin::Pin, sync::Arc};
 
 use axum::{
     Router,
-    extract::{RawPathParams, Request, State},
+    extract::{RawPathParams, Request, State, rejection::RawPathParamsRejection},
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
 };
@@ -94,7 +94,7 @@ pub trait Handler<Arguments>: Clone + Send + Sync + 'static {
 }
 
 macro_rules! handlers {
-    ($(($($argument:ident)*))*) => {
+    ($(($($argument:ident $value:ident)*))*) => {
         $(impl<F, Fut, $($argument),*> Handler<($($argument,)*)> for F
         where
             F: Fn(TenantTx $(, $argument)*) -> Fut + Clone + Send + Sync + 'static,
@@ -103,7 +103,7 @@ macro_rules! handlers {
         {
             fn call(&self, tx: TenantTx, input: &Input) -> Boxed<Result<Answer, Fault>> {
                 match input.take::<($($argument,)*)>() {
-                    Ok(($($argument,)*)) => Box::pin(self(tx $(, $argument)*)),
+                    Ok(($($value,)*)) => Box::pin(self(tx $(, $value)*)),
                     Err(fault) => Box::pin(std::future::ready(Err(fault))),
                 }
             }
@@ -111,7 +111,7 @@ macro_rules! handlers {
     };
 }
 
-handlers! { () (A) (B A) (C B A) (D C B A) }
+handlers! { () (A a) (A a B b) (A a B b C c) (A a B b C c D d) }
 
 /// A guest at the door: known to the studio, but without any right to its rows.
 pub struct Guest {
@@ -188,7 +188,9 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
         };
         let methods = on(
             filter(&self.method),
-            move |State(door): State<Door>, path: RawPathParams, request: Request| {
+            move |State(door): State<Door>,
+                  path: Result<RawPathParams, RawPathParamsRejection>,
+                  request: Request| {
                 let handler = handler.clone();
                 async move { enter(door, path, request, handler, needs, guests).await }
             },
@@ -330,7 +332,7 @@ struct Needs {
 /// The way of a request: caller, body, transaction, handler, entry, answer.
 async fn enter<H: Handler<Arguments>, Arguments: 'static>(
     door: Door,
-    path: RawPathParams,
+    path: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
     handler: H,
     needs: Needs,
@@ -349,16 +351,16 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
     };
     // The whole body before the transaction: a slow client must not hold a connection.
     let body = watertight_edge::read_body(body, door.0.body_bytes, door.0.body_timeout_ms).await;
-    let input = body.map(|body| Input {
-        method: parts.method,
-        path: path
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
-        query: parts.uri.query().map(str::to_owned),
-        headers: parts.headers,
-        body,
-        state: door.0.state.clone(),
+    let path = path.map_err(|_| Fault::unseen()).map(|path| named(&path));
+    let input = body.and_then(|body| {
+        Ok(Input {
+            method: parts.method,
+            path: path?,
+            query: parts.uri.query().map(str::to_owned),
+            headers: parts.headers,
+            body,
+            state: door.0.state.clone(),
+        })
     });
     let visit = Visit {
         tenancy: door.0.tenancy.clone(),
@@ -377,6 +379,12 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
         }
         Err(_panicked) => problem::refuse(&Fault::bug("a request's task ended early"), facts.id),
     }
+}
+
+fn named(path: &RawPathParams) -> Vec<(String, String)> {
+    path.iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 struct Visit {

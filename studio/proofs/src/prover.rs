@@ -1,5 +1,8 @@
+use std::ffi::OsStr;
+
 use cedar_policy::{Entities, PolicySet, Request, RequestEnv, Schema};
 use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicySet, solver::LocalSolver};
+use tokio::process::Command;
 
 use crate::{Claim, Policies, ProofFault, claims::action};
 
@@ -10,12 +13,24 @@ const QUESTION_LIMIT: &str = "--tlimit-per=60000";
 pub struct Prover(CedarSymCompiler<LocalSolver>);
 
 impl Prover {
-    /// Starts the solver: `CVC5` names it, or it is on the path.
+    /// Starts the solver that the environment variable `CVC5` names, or `cvc5` on the path.
     ///
     /// # Errors
     /// When there is none.
     pub fn start() -> Result<Self, ProofFault> {
-        let solver = LocalSolver::cvc5_with_args([QUESTION_LIMIT]);
+        Self::start_at(std::env::var_os("CVC5").unwrap_or_else(|| "cvc5".into()))
+    }
+
+    /// Starts that solver.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn start_at(program: impl AsRef<OsStr>) -> Result<Self, ProofFault> {
+        let mut command = Command::new(program);
+        command
+            .args(["--lang", "smt", QUESTION_LIMIT])
+            .kill_on_drop(true);
+        let solver = LocalSolver::from_command(&mut command);
         let solver = solver.map_err(|e| ProofFault::NoSolver(causes(&e)))?;
         let compiler = CedarSymCompiler::new(solver);
         Ok(Self(

@@ -1,7 +1,7 @@
 //! Every claim is proved, every broken twin is refuted by a case that Cedar itself allows, and
 //! nothing holds for want of cases.
 
-use std::time::Instant;
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, time::Instant};
 
 use cedar_policy::{Authorizer, Decision, Entities, PolicySet, Request};
 use studio_proofs::{
@@ -110,6 +110,34 @@ async fn every_broken_twin_is_refuted() {
     for claim in claims::ALL {
         let has_twin = twins().iter().any(|(twin, ..)| twin.name == claim.name);
         assert!(has_twin, "`{}` has no broken twin", claim.name);
+    }
+}
+
+#[tokio::test]
+async fn without_a_solver_nothing_is_proved() {
+    let fault = Prover::start_at("no/such/solver")
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(fault.contains("apt-get install cvc5"), "{fault}");
+
+    // One that gives up, and one that stops in the middle. (About guests no solver is asked: with
+    // the role put in, translating the policies already leaves nothing that could allow.)
+    let policies = Policies::read().unwrap();
+    for (name, answers) in [
+        (
+            "gives-up",
+            "while read -r line; do case $line in '(check-sat)') echo unknown;; esac; done",
+        ),
+        ("stops", "read -r line; exit 0"),
+    ] {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{answers}\n")).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+        let mut prover = Prover::start_at(&path).unwrap();
+        let undecided = prover.put(&claims::SAME_STUDIO, &policies).await;
+        let fault = undecided.err().unwrap().to_string();
+        assert!(fault.contains("is undecided for a Member"), "{fault}");
     }
 }
 

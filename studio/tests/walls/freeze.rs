@@ -14,14 +14,21 @@ const DRAIN: Call = Call::new("SELECT tenancy.freeze_drain($1) AS ended");
 const THAW: Call = Call::new("SELECT tenancy.thaw($1)::text");
 
 async fn operator(world: &World) -> Operator {
-    Operator::connect(world.config.database.ops_url.as_ref().unwrap()).await.unwrap()
+    Operator::connect(world.config.database.ops_url.as_ref().unwrap())
+        .await
+        .unwrap()
 }
 
 async fn freeze(world: &World, studio: usize) -> i32 {
     let tenant = world.studios[studio].tenant;
     let operator = operator(world).await;
     operator.call(MARK, &[&tenant], &[]).await.unwrap();
-    operator.call(DRAIN, &[&tenant], &[]).await.unwrap().field("ended").unwrap()
+    operator
+        .call(DRAIN, &[&tenant], &[])
+        .await
+        .unwrap()
+        .field("ended")
+        .unwrap()
 }
 
 #[tokio::test]
@@ -31,9 +38,16 @@ async fn a_frozen_studio_answers_nothing_and_the_other_goes_on() {
     assert_eq!(world.send("GET", "/v1/artists", &a, None).await.0, 200);
     freeze(&world, 0).await;
     let (status, problem) = world.send("GET", "/v1/artists", &a, None).await;
-    assert_eq!((status, problem["type"].as_str()), (503, Some("/problems/unavailable")));
+    assert_eq!(
+        (status, problem["type"].as_str()),
+        (503, Some("/problems/unavailable"))
+    );
     assert_eq!(world.send("GET", "/v1/artists", &b, None).await.0, 200);
-    operator(&world).await.call(THAW, &[&world.studios[0].tenant], &[]).await.unwrap();
+    operator(&world)
+        .await
+        .call(THAW, &[&world.studios[0].tenant], &[])
+        .await
+        .unwrap();
     assert_eq!(world.send("GET", "/v1/artists", &a, None).await.0, 200);
 }
 
@@ -43,8 +57,14 @@ async fn a_transaction_that_will_not_end_is_ended() {
     let idle = world.as_app().await;
     // An attacker who switches every timeout off and then holds the transaction.
     idle.script("BEGIN").await.unwrap();
-    idle.run("SELECT tenancy.enter($1)", &[&world.context(0, "owner")]).await.unwrap();
-    idle.script("SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 0").await.unwrap();
+    idle.run("SELECT tenancy.enter($1)", &[&world.context(0, "owner")])
+        .await
+        .unwrap();
+    idle.script(
+        "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 0",
+    )
+    .await
+    .unwrap();
     assert_eq!(freeze(&world, 0).await, 1);
     assert!(idle.script("SELECT 1").await.is_err());
 }
@@ -54,7 +74,10 @@ async fn nobody_waits_for_a_freeze() {
     let world = World::new().await;
     let holder = world.as_app().await;
     holder.script("BEGIN").await.unwrap();
-    holder.run("SELECT tenancy.enter($1)", &[&world.context(0, "owner")]).await.unwrap();
+    holder
+        .run("SELECT tenancy.enter($1)", &[&world.context(0, "owner")])
+        .await
+        .unwrap();
     let freezing = tokio::spawn({
         let (tenant, operator) = (world.studios[0].tenant, operator(&world).await);
         async move {
@@ -66,12 +89,20 @@ async fn nobody_waits_for_a_freeze() {
     let raw = world.as_app().await;
     let started = Instant::now();
     raw.script("BEGIN").await.unwrap();
-    let refused = raw.run("SELECT tenancy.enter($1)", &[&world.context(0, "owner")]).await;
+    let refused = raw
+        .run("SELECT tenancy.enter($1)", &[&world.context(0, "owner")])
+        .await;
     assert_eq!(state(&refused.unwrap_err()), "ZT010");
     raw.script("ROLLBACK; BEGIN").await.unwrap();
-    raw.run("SELECT tenancy.enter($1)", &[&world.context(1, "owner")]).await.unwrap();
+    raw.run("SELECT tenancy.enter($1)", &[&world.context(1, "owner")])
+        .await
+        .unwrap();
     // The drain waits 500 ms for the holder; neither of these did.
-    assert!(started.elapsed() < Duration::from_millis(300), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_millis(300),
+        "{:?}",
+        started.elapsed()
+    );
     freezing.await.unwrap();
 }
 
@@ -90,18 +121,30 @@ async fn a_nap_before_the_lock_lets_nobody_into_a_frozen_studio() {
         .await
         .unwrap();
     let text: String = admin
-        .value("SELECT pg_get_functiondef('tenancy.enter(text)'::regprocedure)", &[])
+        .value(
+            "SELECT pg_get_functiondef('tenancy.enter(text)'::regprocedure)",
+            &[],
+        )
         .await
         .unwrap();
     let lock = "  IF NOT pg_try_advisory_xact_lock_shared(keys.lock_key)";
     let level = "  IF current_setting('transaction_isolation') <> 'read committed' THEN";
-    assert!(text.contains(lock) && text.contains(level), "the text of enter changed; mend this test");
+    assert!(
+        text.contains(lock) && text.contains(level),
+        "the text of enter changed; mend this test"
+    );
     let napping = text.replacen(lock, &format!("  PERFORM tenancy.nap();\n{lock}"), 1);
-    let blocking = "PERFORM tenancy.nap(); PERFORM pg_advisory_xact_lock_shared(keys.lock_key);\n  IF false";
+    let blocking =
+        "PERFORM tenancy.nap(); PERFORM pg_advisory_xact_lock_shared(keys.lock_key);\n  IF false";
     let waits = text.replacen(lock, &format!("  {blocking}"), 1);
     for (what, mutant, begin, leaks) in [
         ("as it is", napping, "BEGIN", false),
-        ("stable", waits.replacen("LANGUAGE plpgsql", "LANGUAGE plpgsql STABLE", 1), "BEGIN", true),
+        (
+            "stable",
+            waits.replacen("LANGUAGE plpgsql", "LANGUAGE plpgsql STABLE", 1),
+            "BEGIN",
+            true,
+        ),
         (
             "repeatable read",
             waits.replacen(level, "  IF false THEN", 1),
@@ -111,8 +154,15 @@ async fn a_nap_before_the_lock_lets_nobody_into_a_frozen_studio() {
     ] {
         let mutant = mutant.replacen("tenancy.enter(", "tenancy.enter_mutant(", 1);
         // STABLE forbids what follows the look at the status; the look is what this is about.
-        let mutant = if what == "stable" { cut_after_the_look(&mutant) } else { mutant };
-        admin.script("DROP FUNCTION IF EXISTS tenancy.enter_mutant(text)").await.unwrap();
+        let mutant = if what == "stable" {
+            cut_after_the_look(&mutant)
+        } else {
+            mutant
+        };
+        admin
+            .script("DROP FUNCTION IF EXISTS tenancy.enter_mutant(text)")
+            .await
+            .unwrap();
         admin.script(&mutant).await.unwrap();
         admin
             .script(
@@ -124,7 +174,11 @@ async fn a_nap_before_the_lock_lets_nobody_into_a_frozen_studio() {
             .unwrap();
         let entered = napped(&world, begin).await;
         assert_eq!(entered, leaks, "{what}: entered a frozen studio: {entered}");
-        operator(&world).await.call(THAW, &[&world.studios[0].tenant], &[]).await.unwrap();
+        operator(&world)
+            .await
+            .call(THAW, &[&world.studios[0].tenant], &[])
+            .await
+            .unwrap();
     }
 }
 
@@ -149,7 +203,9 @@ async fn napped(world: &World, begin: &'static str) -> bool {
 }
 
 fn cut_after_the_look(text: &str) -> String {
-    let at = text.find("  -- What an earlier user of this connection").unwrap();
+    let at = text
+        .find("  -- What an earlier user of this connection")
+        .unwrap();
     let end = text.rfind("END $function$").unwrap();
     format!("{}{}", &text[..at], &text[end..])
 }

@@ -3,6 +3,13 @@
 //! Every test has a world of its own: a database made from a migrated template, with two studios and
 //! a person a role in each. Nothing is tested as owner or superuser; those only make the world.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
 mod classes;
 mod context;
 mod doctor;

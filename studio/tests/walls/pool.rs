@@ -45,7 +45,9 @@ async fn a_transaction_dropped_at_any_instant_never_reaches_the_next_studio() {
             let studio = round % 2;
             let caller = world.caller(studio, "owner").await;
             let work = async {
-                let Ok(mut tx) = world.app.tenancy.begin(&caller, world.facts()).await else { return };
+                let Ok(mut tx) = world.app.tenancy.begin(&caller, world.facts()).await else {
+                    return;
+                };
                 let foreign = tx
                     .read(Artist::LOAD, &[&world.studios[1 - studio].artists[0]])
                     .await
@@ -70,7 +72,9 @@ async fn a_transaction_dropped_at_any_instant_never_reaches_the_next_studio() {
     settle(&world).await;
     // The positive case: the pool still serves both studios, each its own.
     for studio in 0..2 {
-        let (status, list) = world.send("GET", "/v1/artists", &world.token(studio, "owner"), None).await;
+        let (status, list) = world
+            .send("GET", "/v1/artists", &world.token(studio, "owner"), None)
+            .await;
         assert_eq!(status, 200);
         assert_eq!(list["items"].as_array().unwrap().len(), 3);
     }
@@ -92,27 +96,58 @@ async fn a_transaction_dropped_between_statements_is_rolled_back_before_its_conn
     let world = World::like(Like { pool_max: 1 }).await;
     for studio in [0, 1, 0, 1] {
         let caller = world.caller(studio, "owner").await;
-        let tx = world.app.tenancy.begin(&caller, world.facts()).await.unwrap();
+        let tx = world
+            .app
+            .tenancy
+            .begin(&caller, world.facts())
+            .await
+            .unwrap();
         assert_eq!(tx.tenant().0, world.studios[studio].tenant);
         drop(tx);
     }
     // And while a statement is under way: the connection itself is not used again.
     let caller = world.caller(0, "owner").await;
-    let mut tx = world.app.tenancy.begin(&caller, world.facts()).await.unwrap();
+    let mut tx = world
+        .app
+        .tenancy
+        .begin(&caller, world.facts())
+        .await
+        .unwrap();
     let cut = tokio::time::timeout(Duration::from_millis(5), tx.read(SLOW, &[&"x"])).await;
     assert!(cut.is_err(), "the statement was over too soon to be cut");
     drop(tx);
     let other = world.caller(1, "owner").await;
-    let mut tx = world.app.tenancy.begin(&other, world.facts()).await.unwrap();
-    assert!(tx.read(Artist::LOAD, &[&world.studios[0].artists[0]]).await.unwrap().is_empty());
-    assert_eq!(tx.read(Artist::LOAD, &[&world.studios[1].artists[0]]).await.unwrap().len(), 1);
+    let mut tx = world
+        .app
+        .tenancy
+        .begin(&other, world.facts())
+        .await
+        .unwrap();
+    assert!(
+        tx.read(Artist::LOAD, &[&world.studios[0].artists[0]])
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        tx.read(Artist::LOAD, &[&world.studios[1].artists[0]])
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
 async fn an_error_in_the_middle_leaves_no_change_and_no_way_to_commit() {
     let world = World::new().await;
     let caller = world.caller(0, "owner").await;
-    let mut tx = world.app.tenancy.begin(&caller, world.facts()).await.unwrap();
+    let mut tx = world
+        .app
+        .tenancy
+        .begin(&caller, world.facts())
+        .await
+        .unwrap();
     let id = world.studios[0].artists[0];
     let granted = tx.grant::<actions::Archive, Artist>(id).await.unwrap();
     assert_eq!(granted.id(), id);
@@ -124,11 +159,16 @@ async fn an_error_in_the_middle_leaves_no_change_and_no_way_to_commit() {
     let (spent, _row) = tx.change(granted, ARCHIVE, &[]).await.unwrap();
     assert_eq!(spent.noun(), Artist::NOUN);
     tx.read(WRONG, &[]).await.unwrap_err();
-    tx.commit(Entry::new(spent.action(), spent.noun())).await.unwrap_err();
+    tx.commit(Entry::new(spent.action(), spent.noun()))
+        .await
+        .unwrap_err();
     let archived: bool = world
         .as_admin()
         .await
-        .value("SELECT archived_at IS NOT NULL FROM studio.artists WHERE id = $1", &[&id])
+        .value(
+            "SELECT archived_at IS NOT NULL FROM studio.artists WHERE id = $1",
+            &[&id],
+        )
         .await
         .unwrap();
     assert!(!archived);
@@ -161,10 +201,15 @@ async fn ten_thousand_interleaved_requests_leak_lose_and_break_nothing() {
     let entries = world.entries(0).await + world.entries(1).await;
     let answered = i64::try_from(tally.answered.load(Ordering::Relaxed)).unwrap();
     let cut = i64::try_from(tally.cut.load(Ordering::Relaxed)).unwrap();
-    assert!((answered..=answered + cut).contains(&entries), "{answered} answered, {cut} cut, {entries} entries");
+    assert!(
+        (answered..=answered + cut).contains(&entries),
+        "{answered} answered, {cut} cut, {entries} entries"
+    );
     let without: i64 = missing(&world, &tally).await;
     assert_eq!(without, 0, "answered requests without an entry");
-    println!("10000 requests: {answered} answered, {cut} cut off, {entries} entries, 0 foreign, 0 lost, 0 broken");
+    println!(
+        "10000 requests: {answered} answered, {cut} cut off, {entries} entries, 0 foreign, 0 lost, 0 broken"
+    );
 }
 
 #[derive(Default)]
@@ -182,17 +227,30 @@ async fn one(world: &World, tally: &Tally, number: usize) {
     let token = world.token(studio, "owner");
     let mine = &world.studios[studio];
     let request = match number % 5 {
-        0 => world.http.post(format!("{}/v1/artists", world.base)).json_body(json!({ "name": format!("{} {number}", marker(&mine.letter)) })),
-        1 => world.http.get(format!("{}/v1/artists/{}", world.base, world.studios[1 - studio].artists[0])),
+        0 => world
+            .http
+            .post(format!("{}/v1/artists", world.base))
+            .json_body(json!({ "name": format!("{} {number}", marker(&mine.letter)) })),
+        1 => world.http.get(format!(
+            "{}/v1/artists/{}",
+            world.base,
+            world.studios[1 - studio].artists[0]
+        )),
         2 => world.http.get(format!("{}/v1/bookings", world.base)),
-        _ => world.http.get(format!("{}/v1/artists?limit=20", world.base)),
+        _ => world
+            .http
+            .get(format!("{}/v1/artists?limit=20", world.base)),
     };
     let sent = request.bearer_auth(token).send();
     let cut_after = (number % 10 == 7).then(|| Duration::from_micros(any(15_000)));
     let answer = async {
         let response = sent.await.unwrap();
         let status = response.status().as_u16();
-        let id = response.headers()["x-request-id"].to_str().unwrap().parse().unwrap();
+        let id = response.headers()["x-request-id"]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
         (status, id, response.text().await.unwrap())
     };
     let answer = match cut_after {
@@ -205,7 +263,9 @@ async fn one(world: &World, tally: &Tally, number: usize) {
     };
     tally.answered.fetch_add(1, Ordering::Relaxed);
     tally.ids.lock().unwrap().push(id);
-    if text.contains(marker(&world.studios[1 - studio].letter)) || (number % 5 == 1 && status != 404) {
+    if text.contains(marker(&world.studios[1 - studio].letter))
+        || (number % 5 == 1 && status != 404)
+    {
         tally.foreign.fetch_add(1, Ordering::Relaxed);
     }
     if status >= 500 {
@@ -213,7 +273,11 @@ async fn one(world: &World, tally: &Tally, number: usize) {
     }
     if status == 201 {
         let created: serde_json::Value = serde_json::from_str(&text).unwrap();
-        tally.written.lock().unwrap().push(created["id"].as_str().unwrap().parse().unwrap());
+        tally
+            .written
+            .lock()
+            .unwrap()
+            .push(created["id"].as_str().unwrap().parse().unwrap());
     }
 }
 
@@ -223,7 +287,8 @@ trait JsonBody {
 
 impl JsonBody for reqwest::RequestBuilder {
     fn json_body(self, body: serde_json::Value) -> Self {
-        self.header("content-type", "application/json").body(body.to_string())
+        self.header("content-type", "application/json")
+            .body(body.to_string())
     }
 }
 
@@ -233,10 +298,17 @@ async fn assert_no_acknowledged_write_lost(world: &World, tally: &Tally) {
     let kept: i64 = world
         .as_admin()
         .await
-        .value("SELECT count(*) FROM studio.artists WHERE id = ANY ($1)", &[&written])
+        .value(
+            "SELECT count(*) FROM studio.artists WHERE id = ANY ($1)",
+            &[&written],
+        )
         .await
         .unwrap();
-    assert_eq!(usize::try_from(kept).unwrap(), written.len(), "acknowledged writes");
+    assert_eq!(
+        usize::try_from(kept).unwrap(),
+        written.len(),
+        "acknowledged writes"
+    );
 }
 
 async fn missing(world: &World, tally: &Tally) -> i64 {

@@ -22,12 +22,24 @@ async fn of_200_parallel_confirmations_one_wins_and_the_rest_are_told() {
         let world = Arc::clone(&world);
         tasks.spawn(async move {
             let path = format!("/v1/bookings/{id}/confirm");
-            world.send("POST", &path, &world.token(0, "manager"), None).await
+            world
+                .send("POST", &path, &world.token(0, "manager"), None)
+                .await
         });
     }
     let answers = tasks.join_all().await;
-    let of = |wanted: u16| answers.iter().filter(|(status, _)| *status == wanted).count();
-    assert_eq!((of(200), of(409)), (1, 199), "{:?}", answers.iter().map(|(s, _)| s).collect::<Vec<_>>());
+    let of = |wanted: u16| {
+        answers
+            .iter()
+            .filter(|(status, _)| *status == wanted)
+            .count()
+    };
+    assert_eq!(
+        (of(200), of(409)),
+        (1, 199),
+        "{:?}",
+        answers.iter().map(|(s, _)| s).collect::<Vec<_>>()
+    );
     let told = answers.iter().find(|(status, _)| *status == 409).unwrap();
     assert_eq!(told.1["type"], "/problems/double-booking");
     assert_eq!(told.1["conflicts"].as_array().unwrap().len(), 1);
@@ -38,7 +50,10 @@ async fn of_200_parallel_confirmations_one_wins_and_the_rest_are_told() {
         .await
         .unwrap();
     assert_eq!(blocking, 1);
-    println!("200 confirmations: 1 won, 199 told, {:?}", started.elapsed());
+    println!(
+        "200 confirmations: 1 won, 199 told, {:?}",
+        started.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -46,7 +61,9 @@ async fn the_constraint_refuses_a_double_booking_that_the_code_let_through() {
     let world = World::new().await;
     let raw = world.as_app().await;
     raw.script("BEGIN").await.unwrap();
-    raw.run("SELECT tenancy.enter($1)", &[&world.context(0, "owner")]).await.unwrap();
+    raw.run("SELECT tenancy.enter($1)", &[&world.context(0, "owner")])
+        .await
+        .unwrap();
     let take = "INSERT INTO studio.occupancy (tenant_id, id, artist_id, slice, kind, source_id, blocks)
                 VALUES (tenancy.tenant_id(), gen_random_uuid(), $1, '[2031-01-01, 2031-01-02)', 'booking', gen_random_uuid(), true)";
     let artist = world.studios[0].artists[0];
@@ -59,39 +76,107 @@ async fn the_constraint_refuses_a_double_booking_that_the_code_let_through() {
 async fn a_booking_goes_from_pencil_to_confirmed_to_cancelled_and_gives_its_time_back() {
     let world = World::new().await;
     let owner = world.token(0, "owner");
-    let (first, second) = (world.pencil(0, 0, FROM, TO).await, world.pencil(0, 0, FROM, TO).await);
-    let act = async |id: &str, action: &str| world.send("POST", &format!("/v1/bookings/{id}/{action}"), &owner, None).await.0;
+    let (first, second) = (
+        world.pencil(0, 0, FROM, TO).await,
+        world.pencil(0, 0, FROM, TO).await,
+    );
+    let act = async |id: &str, action: &str| {
+        world
+            .send("POST", &format!("/v1/bookings/{id}/{action}"), &owner, None)
+            .await
+            .0
+    };
     assert_eq!(act(&first, "confirm").await, 200);
     assert_eq!(act(&first, "confirm").await, 409);
     assert_eq!(act(&second, "confirm").await, 409);
     let body = json!({ "reason": "the client moved", "payable": true });
-    let (status, booking) = world.send("POST", &format!("/v1/bookings/{first}/cancel"), &owner, Some(body)).await;
+    let (status, booking) = world
+        .send(
+            "POST",
+            &format!("/v1/bookings/{first}/cancel"),
+            &owner,
+            Some(body),
+        )
+        .await;
     assert_eq!((status, &booking["state"]), (200, &json!("cancelled")));
     assert_eq!(act(&first, "cancel").await, 409);
     assert_eq!(act(&second, "confirm").await, 200);
     // The same window is free in the other studio: its artists are its own.
     let other = world.pencil(1, 0, FROM, TO).await;
     let path = format!("/v1/bookings/{other}/confirm");
-    assert_eq!(world.send("POST", &path, &world.token(1, "owner"), None).await.0, 200);
+    assert_eq!(
+        world
+            .send("POST", &path, &world.token(1, "owner"), None)
+            .await
+            .0,
+        200
+    );
 }
 
 #[tokio::test]
 async fn moving_a_confirmed_booking_takes_the_new_time_and_gives_back_the_old() {
     let world = World::new().await;
     let owner = world.token(0, "owner");
-    let (moved, later) = (world.pencil(0, 0, FROM, TO).await, world.pencil(0, 0, "2031-03-04T09:00:00Z", "2031-03-04T17:00:00Z").await);
+    let (moved, later) = (
+        world.pencil(0, 0, FROM, TO).await,
+        world
+            .pencil(0, 0, "2031-03-04T09:00:00Z", "2031-03-04T17:00:00Z")
+            .await,
+    );
     for id in [&moved, &later] {
-        assert_eq!(world.send("POST", &format!("/v1/bookings/{id}/confirm"), &owner, None).await.0, 200);
+        assert_eq!(
+            world
+                .send("POST", &format!("/v1/bookings/{id}/confirm"), &owner, None)
+                .await
+                .0,
+            200
+        );
     }
     let to = |from: &str, to: &str| Some(json!({ "starts_at": from, "ends_at": to }));
     let path = format!("/v1/bookings/{moved}");
-    assert_eq!(world.send("PATCH", &path, &owner, to("2031-03-04T10:00:00Z", "2031-03-04T11:00:00Z")).await.0, 409);
-    assert_eq!(world.send("PATCH", &path, &owner, to("2031-03-05T09:00:00Z", "2031-03-05T17:00:00Z")).await.0, 200);
+    assert_eq!(
+        world
+            .send(
+                "PATCH",
+                &path,
+                &owner,
+                to("2031-03-04T10:00:00Z", "2031-03-04T11:00:00Z")
+            )
+            .await
+            .0,
+        409
+    );
+    assert_eq!(
+        world
+            .send(
+                "PATCH",
+                &path,
+                &owner,
+                to("2031-03-05T09:00:00Z", "2031-03-05T17:00:00Z")
+            )
+            .await
+            .0,
+        200
+    );
     // And back again over its own former time.
-    assert_eq!(world.send("PATCH", &path, &owner, to(FROM, TO)).await.0, 200);
+    assert_eq!(
+        world.send("PATCH", &path, &owner, to(FROM, TO)).await.0,
+        200
+    );
     // Half-open: one may begin when the other ends.
     let next = world.pencil(0, 0, TO, "2031-03-03T18:00:00Z").await;
-    assert_eq!(world.send("POST", &format!("/v1/bookings/{next}/confirm"), &owner, None).await.0, 200);
+    assert_eq!(
+        world
+            .send(
+                "POST",
+                &format!("/v1/bookings/{next}/confirm"),
+                &owner,
+                None
+            )
+            .await
+            .0,
+        200
+    );
 }
 
 #[tokio::test]

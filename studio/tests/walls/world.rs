@@ -1,10 +1,6 @@
 //! A world: a database from the template, two studios in it, the product running on a port.
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::OnceLock,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::OnceLock};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -28,22 +24,22 @@ use watertight_tenancy::{KeyTable, Passwords, login_url, support::RawConnection}
 use watertight_terms::{Clock, KeyFile, Random, Request};
 
 /// A world. Its database goes with it.
-pub struct World {
-    pub admin: SecretString,
-    pub config: Config,
-    pub app: App,
-    pub base: String,
-    pub double: Double,
-    pub studios: Vec<SeededStudio>,
-    pub http: reqwest::Client,
+pub(crate) struct World {
+    pub(crate) admin: SecretString,
+    pub(crate) config: Config,
+    pub(crate) app: App,
+    pub(crate) base: String,
+    pub(crate) double: Double,
+    pub(crate) studios: Vec<SeededStudio>,
+    pub(crate) http: reqwest::Client,
     folder: PathBuf,
     database: String,
 }
 
 /// How a world differs from the usual one.
 #[derive(Clone, Copy)]
-pub struct Like {
-    pub pool_max: usize,
+pub(crate) struct Like {
+    pub(crate) pool_max: usize,
 }
 
 impl Default for Like {
@@ -53,18 +49,23 @@ impl Default for Like {
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::like(Like::default()).await
     }
 
-    pub async fn like(like: Like) -> Self {
+    pub(crate) async fn like(like: Like) -> Self {
         let random = Random::system();
         let server = server();
         let template = template(&server, &random).await;
         let database = format!("world_{}", random.uuid().simple());
         let admin = database_url(&server, &database);
         let raw = RawConnection::connect(&server).await.unwrap();
-        raw.script(&format!("CREATE DATABASE {database} TEMPLATE {}", template.name)).await.unwrap();
+        raw.script(&format!(
+            "CREATE DATABASE {database} TEMPLATE {}",
+            template.name
+        ))
+        .await
+        .unwrap();
         // Rights on a database are not copied with it.
         raw.script(&format!(
             "REVOKE ALL ON DATABASE {database} FROM PUBLIC;
@@ -93,7 +94,7 @@ impl World {
     }
 
     /// A token of the person of that part in studio 0 or 1.
-    pub fn token(&self, studio: usize, part: &str) -> String {
+    pub(crate) fn token(&self, studio: usize, part: &str) -> String {
         let studio = &self.studios[studio];
         let person = studio.person(part);
         self.double.token(&TokenRequest {
@@ -108,12 +109,16 @@ impl World {
     }
 
     /// The caller of that part.
-    pub async fn caller(&self, studio: usize, part: &str) -> Caller {
-        self.app.verifier.verify(&self.token(studio, part)).await.unwrap()
+    pub(crate) async fn caller(&self, studio: usize, part: &str) -> Caller {
+        self.app
+            .verifier
+            .verify(&self.token(studio, part))
+            .await
+            .unwrap()
     }
 
     /// A request's facts.
-    pub fn facts(&self) -> Request {
+    pub(crate) fn facts(&self) -> Request {
         Request {
             id: Random::system().uuid(),
             client_id: None,
@@ -124,17 +129,19 @@ impl World {
     }
 
     /// A raw connection as the app role: where an attacker stands who can run SQL.
-    pub async fn as_app(&self) -> RawConnection {
-        RawConnection::connect(&self.config.database.url).await.unwrap()
+    pub(crate) async fn as_app(&self) -> RawConnection {
+        RawConnection::connect(&self.config.database.url)
+            .await
+            .unwrap()
     }
 
     /// A raw connection as superuser, to make a situation or to look whether it holds.
-    pub async fn as_admin(&self) -> RawConnection {
+    pub(crate) async fn as_admin(&self) -> RawConnection {
         RawConnection::connect(&self.admin).await.unwrap()
     }
 
     /// A token for `tenancy.enter`, as the server would sign it for that person.
-    pub fn context(&self, studio: usize, part: &str) -> String {
+    pub(crate) fn context(&self, studio: usize, part: &str) -> String {
         let person = self.studios[studio].person(part);
         let keys = KeyFile::read(&self.config.keys.location).unwrap();
         let (id, key) = keys.ring("context").unwrap().current().unwrap();
@@ -147,17 +154,28 @@ impl World {
             person.role,
             now + 10
         );
-        format!("{signed}|{}", hex::encode(watertight_terms::hmac_sha256(key, signed.as_bytes())))
+        format!(
+            "{signed}|{}",
+            hex::encode(watertight_terms::hmac_sha256(key, signed.as_bytes()))
+        )
     }
 
     /// Sends a request as somebody; gives status and body.
-    pub async fn send(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> (u16, Value) {
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        body: Option<Value>,
+    ) -> (u16, Value) {
         let mut request = self
             .http
             .request(method.parse().unwrap(), format!("{}{path}", self.base))
             .bearer_auth(token);
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body.to_string());
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
         }
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
@@ -166,7 +184,7 @@ impl World {
     }
 
     /// The number of entries in a studio's ledger.
-    pub async fn entries(&self, studio: usize) -> i64 {
+    pub(crate) async fn entries(&self, studio: usize) -> i64 {
         let raw = self.as_admin().await;
         raw.value(
             "SELECT count(*) FROM ledger.entries WHERE tenant_id = $1 AND body ->> 'role' <> 'operator'",
@@ -177,12 +195,25 @@ impl World {
     }
 
     /// A new pencil of an artist of that studio, by its owner.
-    pub async fn pencil(&self, studio: usize, artist: usize, starts_at: &str, ends_at: &str) -> String {
+    pub(crate) async fn pencil(
+        &self,
+        studio: usize,
+        artist: usize,
+        starts_at: &str,
+        ends_at: &str,
+    ) -> String {
         let body = serde_json::json!({
             "artist_id": self.studios[studio].artists[artist], "starts_at": starts_at, "ends_at": ends_at,
             "title": format!("{} pencil", studio::demo::seed::marker(&self.studios[studio].letter)),
         });
-        let (status, booking) = self.send("POST", "/v1/bookings", &self.token(studio, "owner"), Some(body)).await;
+        let (status, booking) = self
+            .send(
+                "POST",
+                "/v1/bookings",
+                &self.token(studio, "owner"),
+                Some(body),
+            )
+            .await;
         assert_eq!(status, 201, "{booking}");
         booking["id"].as_str().unwrap().to_owned()
     }
@@ -194,10 +225,15 @@ impl Drop for World {
         let (server, database) = (server(), self.database.clone());
         // A thread, because a drop cannot await and the runtime may be ending.
         let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async {
                 if let Ok(raw) = RawConnection::connect(&server).await {
-                    let _ = raw.script(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await;
+                    let _ = raw
+                        .script(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)"))
+                        .await;
                 }
             });
         });
@@ -206,7 +242,7 @@ impl Drop for World {
 }
 
 /// A verifier that trusts the double's key.
-pub fn verifier(double: &Double) -> Verifier {
+pub(crate) fn verifier(double: &Double) -> Verifier {
     let settings = VerifierSettings {
         issuer: ISSUER.to_owned(),
         authorized_parties: vec![ORIGIN.to_owned()],
@@ -219,18 +255,28 @@ pub fn verifier(double: &Double) -> Verifier {
 }
 
 async fn serve(app: &App) -> String {
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .await
+        .unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let app = app.clone();
     tokio::spawn(async move { serve_until(listener, &app, std::future::pending()).await });
     base
 }
 
-fn config(folder: &std::path::Path, admin: &SecretString, template: &Template, like: Like) -> Config {
+fn config(
+    folder: &std::path::Path,
+    admin: &SecretString,
+    template: &Template,
+    like: Like,
+) -> Config {
     let keys = folder.join("keys.toml");
     write_private(&keys, &template.keys).unwrap();
     let url = |login: &str, password: &SecretString| {
-        login_url(admin, login, password).unwrap().expose_secret().to_owned()
+        login_url(admin, login, password)
+            .unwrap()
+            .expose_secret()
+            .to_owned()
     };
     let text = format!(
         "[http]\nlisten = \"127.0.0.1:0\"\npublic_origin = \"{ORIGIN}\"\n[database]\npool_max = {}\n\
@@ -248,16 +294,21 @@ fn config(folder: &std::path::Path, admin: &SecretString, template: &Template, l
 }
 
 /// The server of the test run, or one of this process's own.
-pub fn server() -> SecretString {
+pub(crate) fn server() -> SecretString {
     static OWN: OnceLock<(Cluster, String)> = OnceLock::new();
     if let Ok(url) = std::env::var("WATERTIGHT_TEST_ADMIN_URL") {
         return url.into();
     }
     let (_, url) = OWN.get_or_init(|| {
-        let folder = std::env::temp_dir().join(format!("walls-{}", Random::system().uuid().simple()));
+        let folder =
+            std::env::temp_dir().join(format!("walls-{}", Random::system().uuid().simple()));
         let mut options = Options::new(folder);
-        options.settings.push(("fsync".to_owned(), "off".to_owned()));
-        options.settings.push(("max_connections".to_owned(), "300".to_owned()));
+        options
+            .settings
+            .push(("fsync".to_owned(), "off".to_owned()));
+        options
+            .settings
+            .push(("max_connections".to_owned(), "300".to_owned()));
         let cluster = Cluster::start(&options).unwrap();
         let url = cluster.admin_url();
         (cluster, url)
@@ -265,8 +316,11 @@ pub fn server() -> SecretString {
     url.clone().into()
 }
 
-pub fn database_url(server: &SecretString, database: &str) -> SecretString {
-    server.expose_secret().replacen("@/postgres?", &format!("@/{database}?"), 1).into()
+pub(crate) fn database_url(server: &SecretString, database: &str) -> SecretString {
+    server
+        .expose_secret()
+        .replacen("@/postgres?", &format!("@/{database}?"), 1)
+        .into()
 }
 
 /// A migrated database with two studios, made once a server.
@@ -283,18 +337,28 @@ async fn template(server: &SecretString, random: &Random) -> Template {
     let raw = RawConnection::connect(server).await.unwrap();
     let name = format!("template_{}", fingerprint());
     raw.script("SELECT pg_advisory_lock(4711)").await.unwrap();
-    raw.script("CREATE TABLE IF NOT EXISTS public.templates (name text PRIMARY KEY, known text NOT NULL)")
-        .await
-        .unwrap();
+    raw.script(
+        "CREATE TABLE IF NOT EXISTS public.templates (name text PRIMARY KEY, known text NOT NULL)",
+    )
+    .await
+    .unwrap();
     let known: Option<String> = raw
-        .value("SELECT max(known) FROM public.templates WHERE name = $1", &[&name])
+        .value(
+            "SELECT max(known) FROM public.templates WHERE name = $1",
+            &[&name],
+        )
         .await
         .unwrap();
     let known: Value = match known {
         Some(known) => serde_json::from_str(&known).unwrap(),
         None => {
             let known = make_template(server, &raw, &name, random).await;
-            raw.run("INSERT INTO public.templates VALUES ($1, $2)", &[&name, &known.to_string()]).await.unwrap();
+            raw.run(
+                "INSERT INTO public.templates VALUES ($1, $2)",
+                &[&name, &known.to_string()],
+            )
+            .await
+            .unwrap();
             known
         }
     };
@@ -312,14 +376,29 @@ async fn template(server: &SecretString, random: &Random) -> Template {
     }
 }
 
-async fn make_template(server: &SecretString, raw: &RawConnection, name: &str, random: &Random) -> Value {
+async fn make_template(
+    server: &SecretString,
+    raw: &RawConnection,
+    name: &str,
+    random: &Random,
+) -> Value {
     let making = format!("{name}_making");
-    raw.script(&format!("DROP DATABASE IF EXISTS {making} WITH (FORCE)")).await.unwrap();
-    raw.script(&format!("CREATE DATABASE {making}")).await.unwrap();
+    raw.script(&format!("DROP DATABASE IF EXISTS {making} WITH (FORCE)"))
+        .await
+        .unwrap();
+    raw.script(&format!("CREATE DATABASE {making}"))
+        .await
+        .unwrap();
     let admin = database_url(server, &making);
     // One server has one set of roles, hence one set of passwords, whatever the template.
-    let password = |role: &str| -> SecretString { format!("{role}-{}", hex::encode(random.bytes::<16>())).into() };
-    let passwords = Passwords { app: password("app"), migrate: password("migrate"), operator: password("operator") };
+    let password = |role: &str| -> SecretString {
+        format!("{role}-{}", hex::encode(random.bytes::<16>())).into()
+    };
+    let passwords = Passwords {
+        app: password("app"),
+        migrate: password("migrate"),
+        operator: password("operator"),
+    };
     let keys = first_keys(random);
     let installation = installation("studio").unwrap();
     installation.roles(&admin, &passwords).await.unwrap();
@@ -328,9 +407,17 @@ async fn make_template(server: &SecretString, raw: &RawConnection, name: &str, r
         KeyTable::context(keys.ring("context").unwrap().clone()),
         Ledger::key_table(keys.ring("ledger").unwrap().clone()),
     ];
-    installation.migrate(&url("studio_migrate", &passwords.migrate), &tables).await.unwrap();
-    let studios = seed(&admin, &url("studio_operator", &passwords.operator), random).await.unwrap();
-    let keys = KeyFile::parse(&keys.to_text()).unwrap().to_text().to_string();
+    installation
+        .migrate(&url("studio_migrate", &passwords.migrate), &tables)
+        .await
+        .unwrap();
+    let studios = seed(&admin, &url("studio_operator", &passwords.operator), random)
+        .await
+        .unwrap();
+    let keys = KeyFile::parse(&keys.to_text())
+        .unwrap()
+        .to_text()
+        .to_string();
     // Connections close a moment after their client is dropped; until then it cannot be renamed.
     let rename = format!("ALTER DATABASE {making} RENAME TO {name}");
     for attempt in 0.. {
@@ -353,7 +440,11 @@ fn fingerprint() -> String {
         watertight_ledger::MIGRATIONS,
         studio::resources::MIGRATIONS,
     ];
-    let all: String = texts.concat().iter().map(|migration| migration.sql).collect();
+    let all: String = texts
+        .concat()
+        .iter()
+        .map(|migration| migration.sql)
+        .collect();
     let key = watertight_terms::Key::new([0; 32]);
     hex::encode(&watertight_terms::hmac_sha256(&key, all.as_bytes())[..8])
 }

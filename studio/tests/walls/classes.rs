@@ -1,0 +1,43 @@
+//! Every column of the product's tables is classified, and every classification is of a column.
+
+use std::collections::BTreeSet;
+
+use studio::resources::{COLUMNS, Class};
+
+use crate::world::World;
+
+#[tokio::test]
+async fn the_classes_are_the_live_schema_both_ways() {
+    let world = World::new().await;
+    let live: Vec<String> = world
+        .as_admin()
+        .await
+        .value(
+            "SELECT array_agg(a.attrelid::regclass || '.' || a.attname || ' ' || t.typname ORDER BY 1)
+             FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
+             WHERE c.relnamespace = 'studio'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped",
+            &[],
+        )
+        .await
+        .unwrap();
+    let named = |line: &String| line.split(' ').next().unwrap().to_owned();
+    let live_names: BTreeSet<String> = live.iter().map(named).collect();
+    let classified: BTreeSet<String> = COLUMNS
+        .iter()
+        .flat_map(|table| {
+            table
+                .columns
+                .iter()
+                .map(|(column, _)| format!("{}.{column}", table.table))
+        })
+        .collect();
+    assert_eq!(live_names, classified);
+    // A personal column holds bytes that the vault made, never text.
+    for table in COLUMNS {
+        assert!(!table.retention.is_empty());
+        for (column, class) in table.columns {
+            let line = format!("{}.{column} bytea", table.table);
+            assert_eq!(*class == Class::Personal, live.contains(&line), "{line}");
+        }
+    }
+}

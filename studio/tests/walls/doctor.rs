@@ -1,0 +1,158 @@
+//! The server refuses to start on a database that is not as it must be: each wall is taken away, the
+//! examination names it, the wall is put back, and the examination is silent again.
+
+use secrecy::ExposeSecret;
+use studio::app::{AppFault, findings};
+use watertight_tenancy::Severity;
+use watertight_terms::{Clock, Random};
+
+use crate::world::World;
+
+async fn found(world: &World) -> Vec<String> {
+    let findings = findings(&world.config, &Clock::system(), &Random::system())
+        .await
+        .unwrap();
+    findings
+        .into_iter()
+        .filter(|finding| finding.severity == Severity::Refuses)
+        .map(|finding| format!("{}: {}", finding.check, finding.what))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_sound_database_is_accepted_and_each_missing_wall_is_named() {
+    let world = World::new().await;
+    assert_eq!(found(&world).await, Vec::<String>::new());
+    let admin = world.as_admin().await;
+    for (away, back, check) in [
+        (
+            "ALTER TABLE studio.bookings NO FORCE ROW LEVEL SECURITY",
+            "ALTER TABLE studio.bookings FORCE ROW LEVEL SECURITY",
+            "row-security",
+        ),
+        (
+            "ALTER TABLE studio.artists DISABLE ROW LEVEL SECURITY",
+            "ALTER TABLE studio.artists ENABLE ROW LEVEL SECURITY",
+            "row-security",
+        ),
+        (
+            "ALTER POLICY wall ON studio.bookings WITH CHECK (true)",
+            "ALTER POLICY wall ON studio.bookings WITH CHECK (tenant_id = (SELECT tenancy.tenant_id()))",
+            "wall",
+        ),
+        (
+            "ALTER POLICY wall ON studio.artists USING (true)",
+            "ALTER POLICY wall ON studio.artists USING (tenant_id = (SELECT tenancy.tenant_id()))",
+            "wall",
+        ),
+        (
+            "GRANT DELETE ON studio.bookings TO studio_app",
+            "REVOKE DELETE ON studio.bookings FROM studio_app",
+            "table-rights",
+        ),
+        (
+            "GRANT UPDATE ON studio.bookings TO studio_app",
+            "REVOKE UPDATE ON studio.bookings FROM studio_app; GRANT UPDATE (version, updated_at, artist_id, title, state, starts_at, ends_at, notes, reason, payable, archived_at) ON studio.bookings TO studio_app",
+            "table-rights",
+        ),
+        (
+            "GRANT SELECT ON tenancy.keys TO studio_app",
+            "REVOKE SELECT ON tenancy.keys FROM studio_app",
+            "no-tenant",
+        ),
+        (
+            "GRANT SELECT ON install.migrations TO studio_app",
+            "REVOKE SELECT ON install.migrations FROM studio_app",
+            "no-tenant",
+        ),
+        (
+            "CREATE POLICY careless ON studio.bookings USING (true)",
+            "DROP POLICY careless ON studio.bookings",
+            "other-policies",
+        ),
+        (
+            "CREATE UNIQUE INDEX careless ON studio.artists (name)",
+            "DROP INDEX studio.careless",
+            "keys-lead-with-tenant",
+        ),
+        (
+            "CREATE TABLE studio.careless (tenant_id uuid NOT NULL, id uuid PRIMARY KEY, artist uuid)",
+            "DROP TABLE studio.careless",
+            "row-security",
+        ),
+        (
+            "ALTER FUNCTION tenancy.enter(text) RESET search_path",
+            "ALTER FUNCTION tenancy.enter(text) SET search_path = pg_catalog, pg_temp",
+            "definer-search-path",
+        ),
+        (
+            "ALTER TABLE studio.artists ALTER email SET STATISTICS 100",
+            "ALTER TABLE studio.artists ALTER email SET STATISTICS 0",
+            "personal-statistics",
+        ),
+        (
+            "UPDATE tenancy.keys SET retired_at = now() WHERE purpose = 'context'",
+            "UPDATE tenancy.keys SET retired_at = NULL",
+            "context-key",
+        ),
+        (
+            "GRANT CREATE ON SCHEMA studio TO studio_app",
+            "REVOKE CREATE ON SCHEMA studio FROM studio_app",
+            "create-and-temp",
+        ),
+    ] {
+        admin.script(away).await.unwrap();
+        let named = found(&world).await;
+        assert!(
+            named.iter().any(|finding| finding.starts_with(check)),
+            "{away}: {named:?}"
+        );
+        admin.script(back).await.unwrap();
+        assert_eq!(found(&world).await, Vec::<String>::new(), "{back}");
+    }
+}
+
+#[tokio::test]
+async fn the_server_refuses_to_start_as_another_role_or_with_a_missing_wall() {
+    let world = World::new().await;
+    world.app.examine().await.unwrap();
+    world
+        .as_admin()
+        .await
+        .script("ALTER TABLE studio.bookings NO FORCE ROW LEVEL SECURITY")
+        .await
+        .unwrap();
+    let refused = world.app.examine().await.unwrap_err();
+    assert!(matches!(refused, AppFault::Unsafe(_)));
+    assert!(refused.to_string().contains("studio.bookings"), "{refused}");
+    let mut config = world.config.clone();
+    config.database.url = world.admin.expose_secret().to_owned().into();
+    let findings = findings(&config, &Clock::system(), &Random::system())
+        .await
+        .unwrap();
+    for check in ["role-name", "role-attributes"] {
+        assert!(
+            findings.iter().any(|finding| finding.check == check),
+            "{check}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn rights_that_public_has_again_are_a_named_gap() {
+    let world = World::new().await;
+    world
+        .as_admin()
+        .await
+        .script("GRANT EXECUTE ON FUNCTION pg_terminate_backend(integer, bigint) TO PUBLIC")
+        .await
+        .unwrap();
+    let findings = findings(&world.config, &Clock::system(), &Random::system())
+        .await
+        .unwrap();
+    assert_eq!(findings.len(), 1);
+    assert_eq!(
+        (findings[0].check, findings[0].severity),
+        ("public-functions", Severity::Gap)
+    );
+}

@@ -1,0 +1,213 @@
+//! Installing and migrating: idempotent, in one transaction a step, and right about rows that a
+//! forced owner cannot see.
+
+use secrecy::SecretString;
+use watertight_tenancy::{InstallFault, Installation, Migration, support::RawConnection};
+
+use crate::world::World;
+
+async fn migrate(
+    world: &World,
+    migrations: &[Migration],
+) -> Result<Vec<&'static str>, InstallFault> {
+    let all = [
+        watertight_tenancy::MIGRATIONS,
+        watertight_ledger::MIGRATIONS,
+        studio::resources::MIGRATIONS,
+        migrations,
+    ];
+    let installation = Installation::new("studio", all.concat()).unwrap();
+    installation.migrate(owner(world), &[]).await
+}
+
+fn owner(world: &World) -> &SecretString {
+    world.config.database.owner_url.as_ref().unwrap()
+}
+
+const NOTES: Migration = Migration {
+    name: "studio/9001_notes",
+    sql: "CREATE TABLE studio.notes (tenant_id uuid NOT NULL, id uuid NOT NULL, artist_id uuid, PRIMARY KEY (tenant_id, id));
+          SELECT tenancy.protect('studio.notes')",
+};
+
+const REFERENCE: Migration = Migration {
+    name: "studio/9002_reference",
+    sql: "SELECT tenancy.add_reference('studio.notes', 'notes_artist',
+            'FOREIGN KEY (tenant_id, artist_id) REFERENCES studio.artists (tenant_id, id)')",
+};
+
+#[tokio::test]
+async fn migrating_again_changes_nothing_and_a_changed_migration_is_refused() {
+    let world = World::new().await;
+    assert!(migrate(&world, &[]).await.unwrap().is_empty());
+    assert_eq!(migrate(&world, &[NOTES]).await.unwrap(), vec![NOTES.name]);
+    assert!(migrate(&world, &[NOTES]).await.unwrap().is_empty());
+    let changed = Migration {
+        sql: "SELECT 1",
+        ..NOTES
+    };
+    assert!(matches!(
+        migrate(&world, &[changed]).await,
+        Err(InstallFault::Changed(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_leaves_nothing() {
+    let world = World::new().await;
+    let broken = Migration {
+        name: "studio/9003_broken",
+        sql: "CREATE TABLE studio.half (i integer); SELECT 1 / 0",
+    };
+    let error = migrate(&world, &[broken]).await.unwrap_err().to_string();
+    assert!(
+        error.contains("9003_broken") && error.contains("22012"),
+        "{error}"
+    );
+    let there: bool = world
+        .as_admin()
+        .await
+        .value("SELECT to_regclass('studio.half') IS NOT NULL", &[])
+        .await
+        .unwrap();
+    assert!(!there);
+}
+
+#[tokio::test]
+async fn a_foreign_key_finds_the_orphan_that_a_forced_owner_cannot_see() {
+    let world = World::new().await;
+    migrate(&world, &[NOTES]).await.unwrap();
+    let admin = world.as_admin().await;
+    let orphan = "INSERT INTO studio.notes SELECT tenant_id, gen_random_uuid(), gen_random_uuid() FROM tenancy.studios";
+    admin.script(orphan).await.unwrap();
+    // The trap: added plainly by the owner it is called valid over the orphan …
+    let plain = Migration {
+        name: "studio/9002_plain",
+        sql: "ALTER TABLE studio.notes ADD CONSTRAINT notes_artist
+                FOREIGN KEY (tenant_id, artist_id) REFERENCES studio.artists (tenant_id, id)",
+    };
+    let said = migrate(&world, &[NOTES, plain])
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("42501") || said.contains("orphans"), "{said}");
+    admin
+        .script("ALTER TABLE studio.notes DROP CONSTRAINT IF EXISTS notes_artist")
+        .await
+        .unwrap();
+    // … while the idiom finds it,
+    let said = migrate(&world, &[NOTES, REFERENCE])
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("23503"), "{said}");
+    // accepts good rows,
+    admin.script("DELETE FROM studio.notes; INSERT INTO studio.notes SELECT tenant_id, gen_random_uuid(), id FROM studio.artists").await.unwrap();
+    assert_eq!(
+        migrate(&world, &[NOTES, REFERENCE]).await.unwrap(),
+        vec![REFERENCE.name]
+    );
+    // and leaves the owner its SELECT and the table its force.
+    let sound: bool = admin
+        .value(
+            "SELECT has_table_privilege('studio_owner', 'studio.notes', 'SELECT') AND relforcerowsecurity
+             FROM pg_class WHERE oid = 'studio.notes'::regclass",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert!(sound);
+}
+
+#[tokio::test]
+async fn an_update_as_owner_is_an_error_and_the_backfill_role_reaches_every_row() {
+    let world = World::new().await;
+    let silent = Migration {
+        name: "studio/9004_silent",
+        sql: "UPDATE studio.artists SET notes = 'filled'",
+    };
+    let said = migrate(&world, &[silent]).await.unwrap_err().to_string();
+    assert!(
+        said.contains("42501"),
+        "a forced owner's update must be loud: {said}"
+    );
+    let backfill = Migration {
+        name: "studio/9005_backfill",
+        sql: "SELECT tenancy.open_backfill('studio.artists', ARRAY['notes']::name[]);
+              SET LOCAL ROLE {app}_backfill; SET LOCAL row_security = on;
+              UPDATE studio.artists SET notes = 'filled';
+              SET LOCAL ROLE {app}_owner; SET LOCAL row_security = off;
+              SELECT tenancy.close_backfill('studio.artists')",
+    };
+    assert_eq!(migrate(&world, &[backfill]).await.unwrap().len(), 1);
+    let admin = world.as_admin().await;
+    let filled: i64 = admin
+        .value(
+            "SELECT count(*) FROM studio.artists WHERE notes = 'filled'",
+            &[],
+        )
+        .await
+        .unwrap();
+    let left: i64 = admin
+        .value(
+            "SELECT count(*) FROM pg_policies WHERE policyname LIKE 'backfill%'",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!((filled, left), (6, 0));
+}
+
+#[tokio::test]
+async fn protect_refuses_a_table_whose_keys_are_bridges_or_oracles() {
+    let world = World::new().await;
+    let raw = RawConnection::connect(owner(&world)).await.unwrap();
+    raw.script("SET ROLE studio_owner").await.unwrap();
+    for (columns, why) in [
+        (
+            "tenant_id uuid, id uuid, UNIQUE (tenant_id, id)",
+            "tenant_id uuid NOT NULL",
+        ),
+        (
+            "tenant_id text NOT NULL, id uuid, PRIMARY KEY (tenant_id, id)",
+            "tenant_id uuid NOT NULL",
+        ),
+        (
+            "id uuid PRIMARY KEY, tenant_id uuid NOT NULL",
+            "do not lead",
+        ),
+        (
+            "tenant_id uuid NOT NULL, id uuid, name text UNIQUE, PRIMARY KEY (tenant_id, id)",
+            "do not lead",
+        ),
+        (
+            "tenant_id uuid NOT NULL, id uuid, other uuid REFERENCES studio.other, PRIMARY KEY (tenant_id, id)",
+            "do not lead",
+        ),
+    ] {
+        raw.script("DROP TABLE IF EXISTS studio.candidate, studio.other; CREATE TABLE studio.other (id uuid PRIMARY KEY)").await.unwrap();
+        raw.script(&format!("CREATE TABLE studio.candidate ({columns})"))
+            .await
+            .unwrap();
+        let refused = raw
+            .script("SELECT tenancy.protect('studio.candidate')")
+            .await
+            .unwrap_err();
+        let said = refused.as_db_error().unwrap().message().to_owned();
+        assert!(said.contains(why), "{columns}: {said}");
+    }
+    raw.script("DROP TABLE studio.candidate; CREATE TABLE studio.candidate (tenant_id uuid NOT NULL, id uuid, PRIMARY KEY (tenant_id, id))")
+        .await
+        .unwrap();
+    raw.script("SELECT tenancy.protect('studio.candidate')")
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_prefix_that_would_become_sql_is_refused() {
+    for prefix in ["", "1a", "a-b", "a;drop", "A", &"a".repeat(32)] {
+        assert!(Installation::new(prefix, Vec::new()).is_err(), "{prefix}");
+    }
+    assert!(Installation::new("studio_2", Vec::new()).is_ok());
+}

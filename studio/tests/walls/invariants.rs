@@ -1,0 +1,225 @@
+//! What must hold over generated rows and for whoever holds Clerk's keys.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use studio::{
+    app::authority,
+    resources::bookings::{Booking, actions},
+};
+use uuid::Uuid;
+use watertight_identity::double::TokenRequest;
+use watertight_tenancy::{Read, Stored};
+use watertight_terms::Entry;
+
+use crate::world::World;
+
+const EVERY: Read = Read::new(
+    "SELECT tenant_id, id, version, created_at, updated_at, reference, artist_id, title, state,
+       starts_at, ends_at, notes, archived_at
+     FROM studio.bookings WHERE tenant_id = $1",
+);
+const FILTERED: Read = Read::new(
+    "SELECT tenant_id, id, version, created_at, updated_at, reference, artist_id, title, state,
+       starts_at, ends_at, notes, archived_at
+     FROM studio.bookings WHERE tenant_id = $1 AND ($2::uuid IS NULL OR artist_id = $2)",
+);
+
+/// 1,000 bookings over both studios, all artists and states.
+async fn generate(world: &World) {
+    world
+        .as_admin()
+        .await
+        .script(
+            "INSERT INTO studio.bookings (tenant_id, id, reference, artist_id, state, starts_at, ends_at)
+             SELECT a.tenant_id, gen_random_uuid(), 'G-' || n, a.id, (ARRAY['pencil', 'confirmed', 'cancelled'])[1 + n % 3],
+               timestamptz '2031-01-01' + n * interval '1 hour', timestamptz '2031-01-02' + n * interval '1 hour'
+             FROM generate_series(1, 1000) n
+             JOIN LATERAL (SELECT tenant_id, id FROM studio.artists ORDER BY md5(id::text || n) LIMIT 1) a ON true",
+        )
+        .await
+        .unwrap();
+}
+
+async fn ids_by_raw_sql(world: &World, studio: usize, part: &str) -> BTreeSet<Uuid> {
+    let raw = world.as_app().await;
+    raw.script("BEGIN").await.unwrap();
+    raw.run("SELECT tenancy.enter($1)", &[&world.context(studio, part)])
+        .await
+        .unwrap();
+    let ids: Vec<Uuid> = raw
+        .value(
+            "SELECT coalesce(array_agg(id), '{}') FROM studio.bookings",
+            &[],
+        )
+        .await
+        .unwrap();
+    ids.into_iter().collect()
+}
+
+#[tokio::test]
+async fn the_ids_that_the_policies_show_that_cedar_allows_and_that_the_filter_gives_are_the_same() {
+    let world = World::new().await;
+    generate(&world).await;
+    let admin = world.as_admin().await;
+    let all: Vec<(Uuid, Uuid, Uuid)> = all_bookings(&admin).await;
+    assert_eq!(all.len(), 1_000);
+    for studio in 0..2 {
+        for part in ["owner", "manager", "freelancer"] {
+            let shown = ids_by_raw_sql(&world, studio, part).await;
+            assert!(!shown.is_empty());
+            let caller = world.caller(studio, part).await;
+            let mut tx = world
+                .app
+                .tenancy
+                .begin(&caller, world.facts())
+                .await
+                .unwrap();
+            let filtered = tx
+                .page::<actions::View, Booking>(FILTERED, &[])
+                .await
+                .unwrap();
+            let filtered: BTreeSet<Uuid> = filtered
+                .iter()
+                .map(watertight_authority::Resource::id)
+                .collect();
+            let mut allowed = BTreeSet::new();
+            for row in tx.read(EVERY, &[]).await.unwrap() {
+                let booking = Booking::from_row(&row).unwrap();
+                if tx.allows::<actions::View, Booking>(&booking) {
+                    allowed.insert(watertight_authority::Resource::id(&booking));
+                }
+            }
+            assert_eq!(shown, filtered, "{part}: policies and filter");
+            assert_eq!(shown, allowed, "{part}: policies and cedar");
+            tx.finish(Entry::new("booking.view", "booking"))
+                .await
+                .map(drop)
+                .unwrap();
+        }
+    }
+}
+
+async fn all_bookings(
+    admin: &watertight_tenancy::support::RawConnection,
+) -> Vec<(Uuid, Uuid, Uuid)> {
+    let ids: Vec<Uuid> = admin
+        .value("SELECT array_agg(id) FROM studio.bookings", &[])
+        .await
+        .unwrap();
+    ids.into_iter().map(|id| (id, id, id)).collect()
+}
+
+#[tokio::test]
+async fn a_broken_twin_of_the_policy_is_noticed() {
+    let world = World::new().await;
+    generate(&world).await;
+    let own = ids_by_raw_sql(&world, 0, "freelancer").await;
+    world
+        .as_admin()
+        .await
+        .script("ALTER POLICY see ON studio.bookings USING (true)")
+        .await
+        .unwrap();
+    let broken = ids_by_raw_sql(&world, 0, "freelancer").await;
+    assert!(
+        broken.len() > own.len(),
+        "the twin shows more, and the comparison above would see it"
+    );
+    // Even so the wall between studios stands: it is restrictive.
+    let caller = world.caller(0, "owner").await;
+    let mut tx = world
+        .app
+        .tenancy
+        .begin(&caller, world.facts())
+        .await
+        .unwrap();
+    let rows = tx.read(EVERY, &[]).await.unwrap();
+    assert_eq!(rows.len(), broken.len());
+}
+
+/// Invariant 16, as far as identity goes: who holds Clerk's keys can sign any token; no row of an
+/// existing studio becomes readable by that.
+#[tokio::test]
+async fn with_clerks_keys_in_hand_no_row_of_an_existing_studio_becomes_readable() {
+    let world = World::new().await;
+    world
+        .pencil(0, 1, "2031-01-01T08:00:00Z", "2031-01-01T09:00:00Z")
+        .await;
+    let sign = |subject: &str, organization: &str| {
+        world.double.token(&TokenRequest {
+            subject: subject.to_owned(),
+            session: "sess_made_up".to_owned(),
+            organization: organization.to_owned(),
+            slug: "x".to_owned(),
+            role: "org:studio_owner".to_owned(),
+            version: 2,
+            life_s: 60,
+        })
+    };
+    let a = world.studios[0].organization.clone();
+    // Positive: the key does sign tokens that are accepted for whom the studio admitted.
+    let owner = sign("user_a_owner", &a);
+    assert_eq!(world.send("GET", "/v1/bookings", &owner, None).await.0, 200);
+    // A made-up user, and a member of the other studio, as owner of this one.
+    for subject in ["user_made_up", "user_b_owner"] {
+        let (status, problem) = world
+            .send("GET", "/v1/bookings", &sign(subject, &a), None)
+            .await;
+        assert_eq!(
+            (status, problem["type"].as_str()),
+            (403, Some("/problems/not-a-member")),
+            "{subject}"
+        );
+    }
+    // A membership that Clerk made and nobody here invited is pending: no data.
+    let admin = world.as_admin().await;
+    admin
+        .script(&format!(
+            "INSERT INTO tenancy.members (tenant_id, id, subject, provider_role, ceiling, state, lock_key)
+             SELECT tenant_id, gen_random_uuid(), 'user_planted', 'owner', 'guest', 'pending', 5 FROM tenancy.studios
+             WHERE organization = '{a}'"
+        ))
+        .await
+        .unwrap();
+    assert_eq!(
+        world
+            .send("GET", "/v1/bookings", &sign("user_planted", &a), None)
+            .await
+            .0,
+        403
+    );
+    // A raised role: the guest and the freelancer stay what the studio admitted, also when Clerk's
+    // own record says owner.
+    admin
+        .script("UPDATE tenancy.members SET provider_role = 'owner' WHERE subject IN ('user_a_guest', 'user_a_freelancer')")
+        .await
+        .unwrap();
+    assert_eq!(
+        world
+            .send("GET", "/v1/bookings", &sign("user_a_guest", &a), None)
+            .await
+            .0,
+        403
+    );
+    let freelancer = sign("user_a_freelancer", &a);
+    let (_, list) = world.send("GET", "/v1/bookings", &freelancer, None).await;
+    assert_eq!(list["items"], json!([]));
+    assert_eq!(
+        world
+            .send(
+                "POST",
+                "/v1/artists",
+                &freelancer,
+                Some(json!({ "name": "x" }))
+            )
+            .await
+            .0,
+        403
+    );
+}
+
+#[test]
+fn the_policies_fit_their_schema() {
+    authority().unwrap();
+}

@@ -1,0 +1,138 @@
+//! Every route, as the router itself declares them, without the right and with it.
+
+use serde_json::{Value, json};
+use studio::resources::{POLICIES, routes};
+use watertight::door::What;
+
+use crate::world::World;
+
+/// A request to a route that would be allowed: path and body.
+fn good(world: &World, path: &str, method: &str, booking: &str) -> (String, Option<Value>) {
+    // What is archived is another artist than the one who is booked.
+    let artist = world.studios[0].artists[usize::from(method == "DELETE") * 2].to_string();
+    let id = if path.starts_with("/v1/artists") {
+        artist.clone()
+    } else {
+        booking.to_owned()
+    };
+    let body = match (method, path) {
+        ("POST", "/v1/artists") => Some(json!({ "name": "new" })),
+        ("POST", "/v1/bookings") => Some(
+            json!({ "artist_id": artist, "starts_at": "2031-05-01T08:00:00Z", "ends_at": "2031-05-01T09:00:00Z" }),
+        ),
+        ("PATCH", _) => Some(json!({ "notes": "changed" })),
+        _ => None,
+    };
+    (path.replace("{id}", &id), body)
+}
+
+#[tokio::test]
+async fn every_route_refuses_who_lacks_its_right_and_says_so_in_the_ledger() {
+    let world = World::new().await;
+    let declared = routes();
+    assert!(declared.declared().len() >= 12);
+    for route in declared.declared() {
+        let What::Needs { action, resource } = route.what else {
+            continue;
+        };
+        let booking = world
+            .pencil(0, 1, "2031-04-01T08:00:00Z", "2031-04-01T09:00:00Z")
+            .await;
+        let (path, body) = good(&world, route.path, route.method.as_str(), &booking);
+        let method = route.method.as_str();
+        let what = format!("{method} {path}");
+
+        // Without a token, with one of nobody, and with a guest's: nothing, and no difference in form.
+        let (status, problem) = world.send(method, &path, "garbage", body.clone()).await;
+        assert_eq!(
+            (status, problem["type"].as_str()),
+            (401, Some("/problems/unauthenticated")),
+            "{what}"
+        );
+        let before = world.entries(0).await;
+        let (status, problem) = world
+            .send(method, &path, &world.token(0, "guest"), body.clone())
+            .await;
+        if route.path == "/v1/me" {
+            assert_eq!((status, &problem["can"]), (200, &json!([])), "{what}");
+        } else {
+            assert_eq!(
+                (status, problem["type"].as_str()),
+                (403, Some("/problems/not-allowed")),
+                "{what}"
+            );
+        }
+        assert_eq!(
+            world.entries(0).await,
+            before + 1,
+            "{what}: one entry a request"
+        );
+        let (actor, entry_action, entry_resource) = last_entry(&world).await;
+        assert_eq!(
+            (
+                actor.as_str(),
+                entry_action.as_str(),
+                entry_resource.as_str()
+            ),
+            ("user_a_guest", action, resource),
+            "{what}"
+        );
+
+        // A member of the other studio: as if it were not there.
+        if path.contains(&booking)
+            || path.contains(&world.studios[0].artists[0].to_string())
+            || path.contains(&world.studios[0].artists[2].to_string())
+        {
+            let (status, problem) = world
+                .send(method, &path, &world.token(1, "owner"), body.clone())
+                .await;
+            assert_eq!(
+                (status, problem["type"].as_str()),
+                (404, Some("/problems/not-found")),
+                "{what}"
+            );
+        }
+
+        // And with the right it is done.
+        let (status, answer) = world
+            .send(method, &path, &world.token(0, "owner"), body)
+            .await;
+        assert!((200..300).contains(&status), "{what}: {status} {answer}");
+    }
+}
+
+async fn last_entry(world: &World) -> (String, String, String) {
+    let raw = world.as_admin().await;
+    let line: String = raw
+        .value(
+            "SELECT body ->> 'actor' || ' ' || (body ->> 'action') || ' ' || (body ->> 'resource')
+             FROM ledger.entries WHERE tenant_id = $1 ORDER BY at DESC LIMIT 1",
+            &[&world.studios[0].tenant],
+        )
+        .await
+        .unwrap();
+    let mut words = line.split(' ').map(str::to_owned);
+    (
+        words.next().unwrap(),
+        words.next().unwrap(),
+        words.next().unwrap(),
+    )
+}
+
+#[test]
+fn every_route_says_what_it_is_for_and_every_action_is_one_that_policies_know() {
+    let text: String = POLICIES.iter().map(|(_, text)| *text).collect();
+    for route in routes().declared() {
+        match route.what {
+            What::Needs { action, .. } => assert!(
+                text.contains(&format!("\"{action}\"")),
+                "{} {}",
+                route.method,
+                route.path
+            ),
+            What::Public { why } => {
+                assert!(why.len() > 20, "{} {}: say why", route.method, route.path)
+            }
+        }
+    }
+}
