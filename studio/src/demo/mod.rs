@@ -77,7 +77,7 @@ impl Demo {
         let double = Double::new(ISSUER, ORIGIN, clock.clone(), random.clone())
             .map_err(|error| Failure::setup(error.to_string()))?;
         output.progress("two studios");
-        let world = World::make(&cluster, &folder, self.port, &double, &random).await?;
+        let world = World::make(&cluster, &folder, self.port, &random).await?;
         let listeners = listen(self.port).await?;
         let app = world.app(clock).await?;
         target::write(&world, &folder, &double)?;
@@ -108,10 +108,8 @@ impl World {
         cluster: &Cluster,
         folder: &Path,
         port: u16,
-        double: &Double,
         random: &Random,
     ) -> Result<Self, Failure> {
-        let _ = double;
         let server = SecretString::from(cluster.admin_url());
         let database = fresh_database(&server, "demo").await?;
         let (config, passwords) = write_config(folder, &database, port, random)?;
@@ -144,6 +142,9 @@ impl World {
             .as_ref()
             .ok_or_else(|| Failure::setup("no ops_url"))?;
         let studios = seed::seed(&database, ops, random)
+            .await
+            .map_err(Failure::setup)?;
+        seed::add_bookings(&database, &studios, random)
             .await
             .map_err(Failure::setup)?;
         Ok(Self {
@@ -307,22 +308,21 @@ fn run_servers(
 /// The five lines.
 fn say(world: &World, output: &Output) {
     let (api, double) = (world.port, world.port + 2);
-    let curl = |letter: usize, part: &str, what: &str| {
-        let studio = world.studios.get(letter)?;
-        let person = studio.person(part);
+    let as_person = |studio: usize, part: &str, path: &str, what: &str| {
+        let person = world.studios.get(studio)?.person(part);
         Some(format!(
-            "curl -sH \"Authorization: Bearer $(curl -s 'http://127.0.0.1:{double}/token?subject={}&organization={}')\" http://127.0.0.1:{api}{what}",
-            person.subject, studio.organization
+            "{part:<10} curl -H \"Authorization: Bearer $(curl -s '127.0.0.1:{double}/token?subject={}')\" 127.0.0.1:{api}{path:<13} {what}",
+            person.subject
         ))
     };
     let lines = [
         Some(format!(
-            "api      http://127.0.0.1:{api}   sign-in page http://127.0.0.1:{double}/sign-in   target .studio/demo/target.json"
+            "api        http://127.0.0.1:{api}   sign in  http://127.0.0.1:{double}/sign-in   for attackers  .studio/demo/target.json"
         )),
-        curl(0, "owner", "/v1/bookings").map(|c| format!("owner    {c}")),
-        curl(0, "manager", "/v1/artists").map(|c| format!("manager  {c}")),
-        curl(0, "freelancer", "/v1/bookings").map(|c| format!("freelancer {c}")),
-        curl(1, "guest", "/v1/me").map(|c| format!("guest    {c}")),
+        as_person(0, "owner", "/v1/bookings", "all bookings of one studio"),
+        as_person(1, "manager", "/v1/artists", "the artists of the other"),
+        as_person(0, "freelancer", "/v1/bookings", "the own bookings only"),
+        as_person(0, "guest", "/v1/bookings", "403"),
     ];
     let text = lines.into_iter().flatten().collect::<Vec<_>>().join("\n");
     output.result(&text, &serde_json::json!({ "api": api, "double": double }));

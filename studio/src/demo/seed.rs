@@ -112,6 +112,45 @@ pub async fn seed(
     Ok(seeded)
 }
 
+/// A week of bookings for each artist, so that a demonstration has something to show: pencils, and
+/// one that is confirmed with its time taken.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn add_bookings(
+    admin: &SecretString,
+    studios: &[SeededStudio],
+    random: &Random,
+) -> Result<(), String> {
+    let raw = RawConnection::connect(admin)
+        .await
+        .map_err(|error| error.to_string())?;
+    for studio in studios {
+        for (artist, day) in studio.artists.iter().zip(1_i32..) {
+            for (title, state, from) in [
+                ("Layout", "confirmed", day),
+                ("Animation", "pencil", day + 7),
+            ] {
+                let id = random.uuid();
+                let title = format!("{title} for {}", marker(&studio.letter));
+                let reference = format!("{}-{from}{day}", studio.letter);
+                raw.run(
+                    "WITH booked AS (INSERT INTO studio.bookings (tenant_id, id, reference, artist_id, title, state, starts_at, ends_at)
+                       SELECT $1, $2, $3, $4, $5, $6, day + interval '9 hours', day + interval '17 hours'
+                       FROM (SELECT date_trunc('day', now()) + make_interval(days => $7) AS day) d RETURNING *)
+                     INSERT INTO studio.occupancy (tenant_id, id, artist_id, slice, kind, source_id, blocks)
+                       SELECT tenant_id, gen_random_uuid(), artist_id, tstzrange(starts_at, ends_at), 'booking', booked.id, true
+                       FROM booked WHERE state = 'confirmed'",
+                    &[&studio.tenant, &id, &reference, artist, &title, &state, &from],
+                )
+                .await
+                .map_err(|error| error.to_string())?;
+            }
+        }
+    }
+    Ok(())
+}
+
 type RawResult<T> = Result<T, watertight_tenancy::support::Error>;
 
 async fn add_artists(
