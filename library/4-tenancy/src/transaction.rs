@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use postgres_types::ToSql;
 use uuid::Uuid;
 use watertight_authority::{
@@ -186,6 +187,43 @@ impl TenantTx {
         let mut all: Vec<&(dyn ToSql + Sync)> = vec![&tenant];
         all.extend_from_slice(parameters);
         self.run(read.0, &all).await
+    }
+
+    /// Runs several reads in one round trip, in their order; each sees what the ones before it
+    /// waited for. `$1` is the tenant in each of them.
+    ///
+    /// # Errors
+    /// The first that the database refuses; what follows it did not run.
+    pub async fn reads(
+        &mut self,
+        reads: &[(Read, Parameters<'_>)],
+    ) -> Result<Vec<Vec<Row>>, Fault> {
+        let tenant = self.tenant().0;
+        let client = self.lease.depart()?;
+        // Prepared before the pipeline: an unprepared statement inside it would be overtaken.
+        let mut statements = Vec::with_capacity(reads.len());
+        let mut refused = None;
+        for (read, parameters) in reads {
+            let mut all: Vec<&(dyn ToSql + Sync)> = vec![&tenant];
+            all.extend_from_slice(parameters);
+            match client.prepare_cached(read.0).await {
+                Ok(statement) => statements.push((statement, all)),
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        let sent = statements
+            .iter()
+            .filter(|_| refused.is_none())
+            .map(|(statement, all)| client.query(statement, all));
+        let answers: Result<Vec<_>, _> = join_all(sent).await.into_iter().collect();
+        self.lease.arrived();
+        match refused.map_or(answers, Err) {
+            Ok(answers) => {
+                let rows = |answer: Vec<tokio_postgres::Row>| answer.into_iter().map(Row).collect();
+                Ok(answers.into_iter().map(rows).collect())
+            }
+            Err(error) => Err(self.breaks(self.parts.sql_fault.fault(&error))),
+        }
     }
 
     /// Changes the granted row, and only it: `$1` to `$3` are tenant, id and version, `parameters`

@@ -169,7 +169,10 @@ impl World {
     fn people(&self) -> Vec<Person> {
         let people = self.studios.iter().flat_map(|studio| {
             studio.people.iter().map(|person| Person {
-                name: format!("{} of {}", person.part, studio.name),
+                name: match person.part.as_str() {
+                    "dual" => "an owner of both studios".to_owned(),
+                    part => format!("{part} of {}", studio.name),
+                },
                 studio: studio.name.clone(),
                 role: clerk_role(&person.role).to_owned(),
                 subject: person.subject.clone(),

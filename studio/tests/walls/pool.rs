@@ -175,6 +175,41 @@ async fn an_error_in_the_middle_leaves_no_change_and_no_way_to_commit() {
     assert_eq!(world.entries(0).await, 0);
 }
 
+#[tokio::test]
+async fn an_error_in_the_middle_of_a_pipeline_stops_what_follows_and_the_commit() {
+    let world = World::new().await;
+    let caller = world.caller(0, "owner").await;
+    const WRONG: Read = Read::new("SELECT 1 / 0 FROM studio.artists WHERE tenant_id = $1");
+    let artist = world.studios[0].artists[0];
+    let good: [&(dyn watertight_tenancy::ToSql + Sync); 1] = [&artist];
+    let mut tx = world
+        .app
+        .tenancy
+        .begin(&caller, world.facts())
+        .await
+        .unwrap();
+    let answers = tx
+        .reads(&[(Artist::LOAD, &good), (Artist::LOAD, &good)])
+        .await
+        .unwrap();
+    assert_eq!(answers.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
+    tx.reads(&[(Artist::LOAD, &good), (WRONG, &[]), (Artist::LOAD, &good)])
+        .await
+        .unwrap_err();
+    tx.finish(Entry::new("artist.view", "artist"))
+        .await
+        .unwrap_err();
+    assert_eq!(world.entries(0).await, 0);
+    // The connection is rolled back, not lost in the error.
+    let mut tx = world
+        .app
+        .tenancy
+        .begin(&caller, world.facts())
+        .await
+        .unwrap();
+    assert_eq!(tx.read(Artist::LOAD, &[&artist]).await.unwrap().len(), 1);
+}
+
 /// 10,000 requests of both studios through a pool of 4, a tenth of them cut off midway.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_interleaved_requests_leak_lose_and_break_nothing() {

@@ -15,7 +15,7 @@ use super::{
     LIST_BY_START, LIST_BY_START_DOWN, MOVE_TO_STATE, State, Transition,
     actions::{Archive, Cancel, Confirm, Create, Edit, View},
     next,
-    time::{Window, expect_free, give_back, lock, take},
+    time::{Window, give_back, lock, lock_free, take},
 };
 use crate::{
     app::Desk,
@@ -173,9 +173,10 @@ pub(super) async fn create(
         ends_at: new.ends_at.timestamp(),
     };
     window.check()?;
-    lock(&mut tx, window.artist).await?;
     if state.blocks() {
-        expect_free(&mut tx, window, id).await?;
+        lock_free(&mut tx, window, id).await?;
+    } else {
+        lock(&mut tx, window.artist).await?;
     }
     let reference = new.reference.unwrap_or_else(|| made_reference(id));
     let state_name = state.as_str();
@@ -266,7 +267,7 @@ pub(super) async fn edit(
         window.check()?;
         lock_both(&mut tx, was.artist, window.artist).await?;
         if blocks {
-            expect_free(&mut tx, window, id).await?;
+            lock_free(&mut tx, window, id).await?;
         }
     }
     let now = desk.clock.now();
@@ -310,8 +311,7 @@ pub(super) async fn confirm(
         starts_at: booking.starts_at,
         ends_at: booking.ends_at,
     };
-    lock(&mut tx, window.artist).await?;
-    expect_free(&mut tx, window, id).await?;
+    lock_free(&mut tx, window, id).await?;
     let to = moved(&granted, Transition::Confirm)?;
     let (spent, view) = move_to(&mut tx, &desk, granted, to, None, None, Some(window)).await?;
     let receipt = tx

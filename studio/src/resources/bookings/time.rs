@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
-use watertight_tenancy::{Consequence, Read, SpentProof, TenantTx};
+use watertight_tenancy::{Consequence, Read, Row, SpentProof, TenantTx, ToSql};
 use watertight_terms::{Fault, FieldFault, Kind};
 
 pub(super) const DOUBLE: &str = "the artist is booked in that time";
@@ -74,38 +74,51 @@ impl Window {
 /// # Errors
 /// Invalid, when there is no such artist: absent and foreign ones are one answer.
 pub(super) async fn lock(tx: &mut TenantTx, artist: Uuid) -> Result<(), Fault> {
-    if tx.read(LOCK_ARTIST, &[&artist]).await?.is_empty() {
-        return Err(Fault::new(
-            Kind::Invalid,
-            "invalid",
-            "a field is not as it must be; see `errors`",
-        )
-        .fields(vec![FieldFault {
-            pointer: "/artist_id".to_owned(),
-            code: "unknown-reference",
-            detail: "names no artist that you may book".to_owned(),
-        }]));
-    }
-    Ok(())
+    known(&tx.read(LOCK_ARTIST, &[&artist]).await?)
 }
 
-/// Refuses when others than `booking` have the window; says who.
-pub(super) async fn expect_free(
+/// Locks the window's artist and refuses when others than `booking` have the window; says who. One
+/// round trip: the look is taken after the lock was had.
+pub(super) async fn lock_free(
     tx: &mut TenantTx,
     window: Window,
     booking: Uuid,
 ) -> Result<(), Fault> {
-    let rows = tx
-        .read(
-            CONFLICTS,
-            &[&window.artist, &booking, &window.starts_at, &window.ends_at],
-        )
+    let artist: [&(dyn ToSql + Sync); 1] = [&window.artist];
+    let asked: [&(dyn ToSql + Sync); 4] =
+        [&window.artist, &booking, &window.starts_at, &window.ends_at];
+    let answers = tx
+        .reads(&[(LOCK_ARTIST, &artist), (CONFLICTS, &asked)])
         .await?;
-    if rows.is_empty() {
+    let [locked, conflicting] = answers.as_slice() else {
+        return Err(Fault::bug("two reads without two answers"));
+    };
+    known(locked)?;
+    free(conflicting)
+}
+
+fn known(locked: &[Row]) -> Result<(), Fault> {
+    if !locked.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::new(
+        Kind::Invalid,
+        "invalid",
+        "a field is not as it must be; see `errors`",
+    )
+    .fields(vec![FieldFault {
+        pointer: "/artist_id".to_owned(),
+        code: "unknown-reference",
+        detail: "names no artist that you may book".to_owned(),
+    }]))
+}
+
+fn free(conflicting: &[Row]) -> Result<(), Fault> {
+    if conflicting.is_empty() {
         return Ok(());
     }
     let mut conflicts = Vec::new();
-    for row in &rows {
+    for row in conflicting {
         conflicts.push(json!({
             "booking_id": row.field::<Uuid>("id")?,
             "state": row.field::<String>("state")?,
