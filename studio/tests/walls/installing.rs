@@ -211,3 +211,75 @@ async fn a_prefix_that_would_become_sql_is_refused() {
     }
     assert!(Installation::new("studio_2", Vec::new()).is_ok());
 }
+
+/// Managed services give CREATEROLE and a database, and no superuser.
+#[tokio::test]
+async fn an_administrator_who_is_no_superuser_can_install_and_the_gap_is_named() {
+    use watertight_tenancy::{Expectation, KeyTable, Passwords, Severity, examine, login_url};
+    use watertight_terms::{Clock, Key, KeyRing, Random};
+    let random = Random::system();
+    let unique = random.uuid().simple().to_string();
+    let prefix = format!("p{}", &unique[..8]);
+    let server = crate::world::server();
+    let superuser = RawConnection::connect(&server).await.unwrap();
+    superuser
+        .script(&format!(
+            "CREATE ROLE {prefix}_admin LOGIN CREATEROLE PASSWORD 'admin-{unique}'"
+        ))
+        .await
+        .unwrap();
+    superuser
+        .script(&format!("CREATE DATABASE {prefix} OWNER {prefix}_admin"))
+        .await
+        .unwrap();
+    let database = crate::world::database_url(&server, &prefix);
+    let admin = login_url(
+        &database,
+        &format!("{prefix}_admin"),
+        &format!("admin-{unique}").into(),
+    )
+    .unwrap();
+    let password = |role: &str| SecretString::from(format!("{role}-{unique}"));
+    let passwords = Passwords {
+        app: password("app"),
+        migrate: password("migrate"),
+        operator: password("operator"),
+    };
+    let all = [
+        watertight_tenancy::MIGRATIONS,
+        watertight_ledger::MIGRATIONS,
+        studio::resources::MIGRATIONS,
+    ];
+    let installation = Installation::new(&prefix, all.concat()).unwrap();
+    installation.roles(&admin, &passwords).await.unwrap();
+    installation.roles(&admin, &passwords).await.unwrap();
+    let context = KeyRing::single(1, Key::new(random.bytes()));
+    let migrate = login_url(&database, &format!("{prefix}_migrate"), &passwords.migrate).unwrap();
+    let applied = installation
+        .migrate(&migrate, &[KeyTable::context(context.clone())])
+        .await
+        .unwrap();
+    assert_eq!(applied.len(), all.concat().len());
+    let expected = Expectation {
+        prefix: prefix.clone(),
+        personal: studio::resources::personal_columns(),
+        context,
+        clock: Clock::system(),
+        random,
+    };
+    let app = login_url(&database, &format!("{prefix}_app"), &passwords.app).unwrap();
+    let findings = examine(&app, &expected).await.unwrap();
+    assert!(!findings.is_empty());
+    for finding in &findings {
+        assert_eq!(
+            (finding.check, finding.severity),
+            ("public-functions", Severity::Gap),
+            "{}",
+            finding.what
+        );
+    }
+    superuser
+        .script(&format!("DROP DATABASE {prefix} WITH (FORCE)"))
+        .await
+        .unwrap();
+}

@@ -342,6 +342,36 @@ async fn template(server: &SecretString, random: &Random) -> Template {
     )
     .await
     .unwrap();
+    // One server has one set of roles, hence one set of passwords, whatever the template.
+    let passwords = known_or(&raw, "passwords", async || {
+        let password = |role: &str| format!("{role}-{}", hex::encode(random.bytes::<16>()));
+        serde_json::json!({ "app": password("app"), "migrate": password("migrate"), "operator": password("operator") })
+    })
+    .await;
+    let passwords = Passwords {
+        app: text(&passwords, "app").into(),
+        migrate: text(&passwords, "migrate").into(),
+        operator: text(&passwords, "operator").into(),
+    };
+    let known = known_or(&raw, &name, async || {
+        make_template(server, &raw, &name, &passwords, random).await
+    })
+    .await;
+    raw.script("SELECT pg_advisory_unlock(4711)").await.unwrap();
+    Template {
+        name,
+        passwords,
+        keys: text(&known, "keys"),
+        studios: serde_json::from_value(known["studios"].clone()).unwrap(),
+    }
+}
+
+fn text(known: &Value, key: &str) -> String {
+    known[key].as_str().unwrap().to_owned()
+}
+
+/// What the server knows under that name, or what is made now and known from then on.
+async fn known_or(raw: &RawConnection, name: &str, make: impl AsyncFnOnce() -> Value) -> Value {
     let known: Option<String> = raw
         .value(
             "SELECT max(known) FROM public.templates WHERE name = $1",
@@ -349,37 +379,24 @@ async fn template(server: &SecretString, random: &Random) -> Template {
         )
         .await
         .unwrap();
-    let known: Value = match known {
-        Some(known) => serde_json::from_str(&known).unwrap(),
-        None => {
-            let known = make_template(server, &raw, &name, random).await;
-            raw.run(
-                "INSERT INTO public.templates VALUES ($1, $2)",
-                &[&name, &known.to_string()],
-            )
-            .await
-            .unwrap();
-            known
-        }
-    };
-    raw.script("SELECT pg_advisory_unlock(4711)").await.unwrap();
-    let text = |key: &str| known[key].as_str().unwrap().to_owned();
-    Template {
-        name,
-        passwords: Passwords {
-            app: text("app").into(),
-            migrate: text("migrate").into(),
-            operator: text("operator").into(),
-        },
-        keys: text("keys"),
-        studios: serde_json::from_value(known["studios"].clone()).unwrap(),
+    if let Some(known) = known {
+        return serde_json::from_str(&known).unwrap();
     }
+    let made = make().await;
+    raw.run(
+        "INSERT INTO public.templates VALUES ($1, $2)",
+        &[&name, &made.to_string()],
+    )
+    .await
+    .unwrap();
+    made
 }
 
 async fn make_template(
     server: &SecretString,
     raw: &RawConnection,
     name: &str,
+    passwords: &Passwords,
     random: &Random,
 ) -> Value {
     let making = format!("{name}_making");
@@ -390,18 +407,9 @@ async fn make_template(
         .await
         .unwrap();
     let admin = database_url(server, &making);
-    // One server has one set of roles, hence one set of passwords, whatever the template.
-    let password = |role: &str| -> SecretString {
-        format!("{role}-{}", hex::encode(random.bytes::<16>())).into()
-    };
-    let passwords = Passwords {
-        app: password("app"),
-        migrate: password("migrate"),
-        operator: password("operator"),
-    };
     let keys = first_keys(random);
     let installation = installation("studio").unwrap();
-    installation.roles(&admin, &passwords).await.unwrap();
+    installation.roles(&admin, passwords).await.unwrap();
     let url = |login: &str, password: &SecretString| login_url(&admin, login, password).unwrap();
     let tables = [
         KeyTable::context(keys.ring("context").unwrap().clone()),
@@ -414,10 +422,7 @@ async fn make_template(
     let studios = seed(&admin, &url("studio_operator", &passwords.operator), random)
         .await
         .unwrap();
-    let keys = KeyFile::parse(&keys.to_text())
-        .unwrap()
-        .to_text()
-        .to_string();
+    let keys = keys.to_text().to_string();
     // Connections close a moment after their client is dropped; until then it cannot be renamed.
     let rename = format!("ALTER DATABASE {making} RENAME TO {name}");
     for attempt in 0.. {
@@ -427,10 +432,7 @@ async fn make_template(
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
         }
     }
-    serde_json::json!({
-        "app": passwords.app.expose_secret(), "migrate": passwords.migrate.expose_secret(),
-        "operator": passwords.operator.expose_secret(), "keys": keys, "studios": studios,
-    })
+    serde_json::json!({ "keys": keys, "studios": studios })
 }
 
 /// Changes when any migration does.
