@@ -279,7 +279,7 @@ fn config(
             .to_owned()
     };
     let text = format!(
-        "[http]\nlisten = \"127.0.0.1:0\"\npublic_origin = \"{ORIGIN}\"\n[database]\npool_max = {}\n\
+        "[http]\nlisten = \"127.0.0.1:0\"\npublic_origin = \"{ORIGIN}\"\n[database]\nwait_ms = 30000\npool_max = {}\n\
          url = \"{}\"\nowner_url = \"{}\"\nops_url = \"{}\"\n[clerk]\nissuer = \"{ISSUER}\"\n\
          jwks_url = \"https://clerk.watertight.test/jwks\"\nauthorized_parties = [\"{ORIGIN}\"]\n[keys]\nlocation = \"{}\"\n",
         like.pool_max,
