@@ -72,6 +72,15 @@ CREATE TABLE tenancy.keys (
   PRIMARY KEY (purpose, id)
 );
 
+-- Sessions of the identity provider, by their ids: of every studio and of none. Owned by the gate and
+-- granted to nobody.
+CREATE TABLE tenancy.sessions (
+  session text PRIMARY KEY CHECK (session ~ '^[A-Za-z0-9_-]{1,64}$'),
+  subject text NOT NULL,
+  first_seen_at timestamptz NOT NULL DEFAULT now(),
+  ended_at timestamptz
+);
+
 -- A ticket for each context: every number of an epoch has exactly one ledger entry. Unlogged, so a
 -- crash restarts it below 2^40, which `enter` notices: it then sets it to a new epoch from a logged
 -- sequence. Sequences are outside transactions, so nobody waits for whoever is first.
@@ -91,8 +100,8 @@ BEGIN
 END $$;
 
 -- Exchanges a token for a bound context, or refuses.
---   member:  v1|key|m|organization|subject|claimed role|session issued at|expires at|nonce|mac
---   service: v1|key|s|tenant|name|service|0|expires at|nonce|mac
+--   member:  v1|key|m|organization|subject|session|claimed role|session issued at|expires at|nonce|mac
+--   service: v1|key|s|tenant|name||service|0|expires at|nonce|mac
 -- Tenant, member and artist come from rows, never from the token. A refusal of somebody whom the
 -- studio knows carries in DETAIL who that is, so that the studio's ledger can say so.
 CREATE FUNCTION tenancy.enter(
@@ -109,7 +118,7 @@ DECLARE
   refusal text;
   body text;
 BEGIN
-  IF p[1] IS DISTINCT FROM 'v1' OR cardinality(p) IS DISTINCT FROM 10 THEN
+  IF p[1] IS DISTINCT FROM 'v1' OR cardinality(p) IS DISTINCT FROM 11 THEN
     RAISE EXCEPTION 'context malformed' USING ERRCODE = 'ZT001';
   END IF;
   -- At a higher level the snapshot would be older than the lock, and a frozen studio would answer.
@@ -120,11 +129,11 @@ BEGIN
     RAISE EXCEPTION 'context already bound' USING ERRCODE = 'ZT004';
   END IF;
   -- Both sides hashed once more: comparing digests of digests tells nothing by its time.
-  IF sha256(tenancy.hmac('context', p[2]::smallint, array_to_string(p[1:9], '|')))
-     IS DISTINCT FROM sha256(decode(p[10], 'hex')) THEN
+  IF sha256(tenancy.hmac('context', p[2]::smallint, array_to_string(p[1:10], '|')))
+     IS DISTINCT FROM sha256(decode(p[11], 'hex')) THEN
     RAISE EXCEPTION 'context forged' USING ERRCODE = 'ZT002';
   END IF;
-  IF p[8]::double precision < now_s OR p[8]::double precision > now_s + 60 THEN
+  IF p[9]::double precision < now_s OR p[9]::double precision > now_s + 60 THEN
     RAISE EXCEPTION 'context expired' USING ERRCODE = 'ZT003';
   END IF;
 
@@ -148,7 +157,7 @@ BEGIN
   -- A new statement of a volatile function has a new snapshot, taken after the locks.
   IF p[3] = 'm' THEN
     SELECT s.status, s.name, s.zone, m.state, m.artist_id, m.valid_after,
-           CASE least(tenancy.rank(p[6]), tenancy.rank(m.provider_role), tenancy.rank(m.ceiling))
+           CASE least(tenancy.rank(p[7]), tenancy.rank(m.provider_role), tenancy.rank(m.ceiling))
              WHEN 3 THEN 'owner' WHEN 2 THEN 'manager' WHEN 1 THEN 'freelancer' ELSE 'guest' END AS role
       INTO found_row
       FROM tenancy.studios s JOIN tenancy.members m ON m.tenant_id = s.tenant_id
@@ -166,12 +175,21 @@ BEGIN
     WHEN found_row.state = 'removed' THEN 'ZT011'
     WHEN found_row.state = 'pending' THEN 'ZT017'
     WHEN refusal IS NOT NULL OR found_row.status <> 'active' THEN 'ZT010'
-    WHEN to_timestamp(p[7]::double precision) < found_row.valid_after THEN 'ZT013'
+    WHEN to_timestamp(p[8]::double precision) < found_row.valid_after THEN 'ZT013'
+    -- A session belongs to whom it was first seen with, and an ended one to nobody.
+    WHEN EXISTS (SELECT FROM tenancy.sessions v WHERE p[3] = 'm' AND v.session = p[6]
+      AND (v.subject <> p[5] OR v.ended_at IS NOT NULL)) THEN 'ZT013'
     WHEN found_row.role = 'guest' THEN 'ZT016'
   END;
   IF refusal IS NOT NULL THEN
     RAISE EXCEPTION 'context refused' USING ERRCODE = refusal, DETAIL = jsonb_build_object(
       'tenant', keys.tenant_id, 'member', keys.member_id, 'role', found_row.role, 'studio', found_row.name)::text;
+  END IF;
+
+  IF p[3] = 'm' AND NOT EXISTS (SELECT FROM tenancy.sessions v WHERE v.session = p[6]) THEN
+    INSERT INTO tenancy.sessions (session, subject) VALUES (p[6], p[5]) ON CONFLICT DO NOTHING;
+    -- Two subjects at once with one session: whoever was second is told at the next request, and
+    -- has until then what is the own.
   END IF;
 
   -- What an earlier user of this connection may have left: cursors that outlive their transaction,

@@ -19,13 +19,14 @@ pub(crate) fn sign(
         .ok_or_else(|| Fault::bug("the key ring `context` has no current key"))?;
     let claims = match caller.who() {
         Who::Member(member) => format!(
-            "m|{}|{}|{}|{}",
+            "m|{}|{}|{}|{}|{}",
             member.organization(),
             member.subject(),
+            member.session(),
             member.claimed_role(),
             member.issued_at_s()
         ),
-        Who::Service { name, tenant } => format!("s|{tenant}|{name}|service|0"),
+        Who::Service { name, tenant } => format!("s|{tenant}|{name}||service|0"),
     };
     let expires_s = clock.now_s() + Limits::CONTEXT_LIFE_S;
     let nonce = hex::encode(random.bytes::<16>());

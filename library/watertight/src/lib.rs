@@ -22,3 +22,13 @@ pub mod argument;
 pub mod cursor;
 pub mod door;
 pub mod problem;
+
+pub use watertight_terms as terms;
+
+pub use watertight_authority as authority;
+pub use watertight_edge as edge;
+pub use watertight_identity as identity;
+pub use watertight_ledger as ledger;
+pub use watertight_outbound as outbound;
+pub use watertight_tenancy as tenancy;
+pub use watertight_vault as vault;

@@ -33,11 +33,11 @@ impl Context {
         let (id, key) = ring
             .current()
             .ok_or_else(|| Failure::setup("no current context key"))?;
-        let (organization, subject) = self.person(&target);
+        let [organization, subject, session] = self.person(&target);
         let now = Clock::system().now_s();
         let nonce = hex::encode(Random::system().bytes::<16>());
         let signed = format!(
-            "v1|{id}|m|{organization}|{subject}|{}|{now}|{}|{nonce}",
+            "v1|{id}|m|{organization}|{subject}|{session}|{}|{now}|{}|{nonce}",
             self.role,
             now + Limits::CONTEXT_LIFE_S
         );
@@ -49,7 +49,7 @@ impl Context {
 
     /// Who has that role in that studio; nobody of nowhere for a studio that is not there, whom the
     /// database then refuses.
-    fn person(&self, target: &Value) -> (String, String) {
+    fn person(&self, target: &Value) -> [String; 3] {
         let tenants = target.get("tenants").and_then(Value::as_object);
         let studio = tenants
             .into_iter()
@@ -61,9 +61,10 @@ impl Context {
                 .and_then(Value::as_str);
             value.unwrap_or("nobody").to_owned()
         };
-        (
+        [
             text("/org".to_owned()),
             text(format!("/users/{}/sub", self.role)),
-        )
+            text(format!("/users/{}/sid", self.role)),
+        ]
     }
 }

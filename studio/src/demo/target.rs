@@ -131,7 +131,7 @@ fn database(world: &World) -> Result<Value, Failure> {
         "tenant_settings": ["app.current_tenant"],
         // The command runs in this file's folder.
         "context_command": format!("cd ../.. && '{}' demo context --tenant {{tenant}} --role {{role}}", program.display()),
-        "global_tables": ["tenancy.keys", "ledger.keys"],
+        "global_tables": ["tenancy.keys", "tenancy.sessions", "ledger.keys"],
         "tenants_table": "tenancy.studios",
         "audit_table": "ledger.entries",
         "global_unique": ["tenancy.studios_organization_key"],

@@ -120,10 +120,11 @@ async fn a_token_that_was_edited_expired_or_signed_with_another_key_does_not_ent
     };
     let raw = world.as_app().await;
     for (token, expected) in [
-        (with(5, "owner"), "ZT002"),
+        (with(6, "owner"), "ZT002"),
+        (with(5, "sess_other"), "ZT002"),
         (with(3, &world.studios[1].organization), "ZT002"),
-        (with(7, "9999999999"), "ZT002"),
-        (with(9, &"0".repeat(64)), "ZT002"),
+        (with(8, "9999999999"), "ZT002"),
+        (with(10, &"0".repeat(64)), "ZT002"),
         (with(1, "2"), "ZT002"),
         (with(0, "v2"), "ZT001"),
         ("".to_owned(), "ZT001"),
@@ -212,6 +213,40 @@ async fn a_guest_a_pending_a_removed_and_an_unknown_person_do_not_enter() {
 }
 
 #[tokio::test]
+async fn a_session_belongs_to_whom_it_was_first_seen_with_until_it_ends() {
+    let world = World::new().await;
+    let token = |subject: &str, session: &str| {
+        world
+            .double
+            .token(&watertight_identity::double::TokenRequest {
+                subject: subject.to_owned(),
+                session: session.to_owned(),
+                organization: world.studios[0].organization.clone(),
+                slug: "demo".to_owned(),
+                role: "org:studio_owner".to_owned(),
+                version: 2,
+                life_s: 60,
+            })
+    };
+    let ask = async |subject: &str, session: &str| {
+        world
+            .send("GET", "/v1/me", &token(subject, session), None)
+            .await
+            .0
+    };
+    assert_eq!(ask("user_a_owner", "sess_1").await, 200);
+    assert_eq!(ask("user_a_manager", "sess_1").await, 401);
+    assert_eq!(ask("user_a_manager", "sess_2").await, 200);
+    let admin = world.as_admin().await;
+    admin
+        .script("UPDATE tenancy.sessions SET ended_at = now() WHERE session = 'sess_1'")
+        .await
+        .unwrap();
+    assert_eq!(ask("user_a_owner", "sess_1").await, 401);
+    assert_eq!(ask("user_a_owner", "sess_3").await, 200);
+}
+
+#[tokio::test]
 async fn the_role_is_the_lowest_of_token_provider_and_ceiling() {
     let world = World::new().await;
     let admin = world.as_admin().await;
@@ -242,6 +277,7 @@ async fn what_is_not_the_app_roles_is_refused_inside_a_bound_transaction() {
     for (attempt, expected) in [
         ("SELECT * FROM tenancy.keys", "42501"),
         ("SELECT * FROM ledger.keys", "42501"),
+        ("SELECT * FROM tenancy.sessions", "42501"),
         ("SELECT * FROM tenancy.members", "42501"),
         ("SELECT lock_key FROM tenancy.studios", "42501"),
         ("SELECT tenancy.hmac('seal', 1::smallint, 'x')", "42501"),

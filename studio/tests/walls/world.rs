@@ -148,9 +148,10 @@ impl World {
         let now = Clock::system().now_s();
         let nonce = hex::encode(Random::system().bytes::<16>());
         let signed = format!(
-            "v1|{id}|m|{}|{}|{}|{now}|{}|{nonce}",
+            "v1|{id}|m|{}|{}|{}|{}|{now}|{}|{nonce}",
             self.studios[studio].organization,
             person.subject,
+            person.session,
             person.role,
             now + 10
         );
