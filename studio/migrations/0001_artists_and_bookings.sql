@@ -73,8 +73,7 @@ CREATE TABLE studio.occupancy (
 SET LOCAL search_path = pg_catalog;
 CREATE INDEX occupancy_by_source ON studio.occupancy (tenant_id, source_id);
 
-SELECT tenancy.protect('studio.artists', own_column => 'id',
-  personal => ARRAY['email', 'phone', 'legal_name', 'tax_id', 'address', 'bank']::name[]);
+SELECT tenancy.protect('studio.artists', own_column => 'id');
 SELECT tenancy.protect('studio.bookings', own_column => 'artist_id');
 SELECT tenancy.protect('studio.occupancy', own_column => 'artist_id');
 

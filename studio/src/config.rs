@@ -20,6 +20,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -113,6 +114,10 @@ pub struct Limits {
     pub body_bytes: usize,
     /// A body arrives within so long.
     pub body_timeout_ms: u64,
+    /// So many requests are worked on at once; more are told to come back.
+    pub requests_at_once: usize,
+    /// So many of them may be one member's.
+    pub requests_at_once_per_member: usize,
 }
 
 impl Default for Limits {
@@ -120,6 +125,8 @@ impl Default for Limits {
         Self {
             body_bytes: 256_000,
             body_timeout_ms: 10_000,
+            requests_at_once: 1_024,
+            requests_at_once_per_member: 256,
         }
     }
 }
@@ -157,6 +164,9 @@ pub enum ConfigFault {
     /// It is malformed, or a key is unknown or missing.
     #[error("the configuration `{0}`: {1}")]
     Malformed(PathBuf, String),
+    /// Others than its owner may read it, and it holds passwords.
+    #[error("the configuration `{0}` has mode {1:o} and holds passwords; give it mode 600")]
+    Open(PathBuf, u32),
     /// A value is out of its bounds.
     #[error("[{section}] {key}: {why}")]
     Value {
@@ -178,9 +188,17 @@ impl Config {
         path: &Path,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigFault> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigFault::Unreadable(path.to_owned(), error.to_string()))?;
-        let malformed = |why: String| ConfigFault::Malformed(path.to_owned(), why);
+        let unreadable =
+            |error: std::io::Error| ConfigFault::Unreadable(path.to_owned(), error.to_string());
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        expect_private(
+            path,
+            std::fs::metadata(path)
+                .map_err(unreadable)?
+                .permissions()
+                .mode(),
+        )?;
+        let malformed = |why: String| ConfigFault::Malformed(path.to_owned(), without_values(&why));
         let mut table: toml::Table =
             toml::from_str(&text).map_err(|error| malformed(error.message().to_owned()))?;
         for (name, value) in environment {
@@ -208,6 +226,14 @@ impl Config {
         if !(1_024..=10_000_000).contains(&self.limits.body_bytes) {
             return fault("limits", "body_bytes", "give 1024 to 10000000 bytes");
         }
+        if !(1..=60_000).contains(&self.database.wait_ms) {
+            return fault("database", "wait_ms", "give 1 to 60000 milliseconds");
+        }
+        if !(1..=100_000).contains(&self.limits.requests_at_once)
+            || !(1..=100_000).contains(&self.limits.requests_at_once_per_member)
+        {
+            return fault("limits", "requests_at_once", "give 1 to 100000 requests");
+        }
         if !(0..=60).contains(&self.clerk.clock_skew_s) {
             return fault("clerk", "clock_skew_s", "give 0 to 60 seconds");
         }
@@ -223,6 +249,21 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn expect_private(path: &Path, mode: u32) -> Result<(), ConfigFault> {
+    match mode & 0o077 {
+        0 => Ok(()),
+        _ => Err(ConfigFault::Open(path.to_owned(), mode & 0o777)),
+    }
+}
+
+/// What a parser says, without the texts in quotes: one of them may be a password in a wrong place.
+fn without_values(said: &str) -> String {
+    let parts = said.split('"').enumerate();
+    parts
+        .map(|(at, part)| if at % 2 == 0 { part } else { "…" })
+        .collect()
 }
 
 /// `STUDIO_HTTP_LISTEN=…` becomes `[http] listen`. A value that reads as TOML counts as that, any
@@ -274,7 +315,7 @@ mod tests {
             "studio-config-{}",
             watertight_terms::Random::system().uuid()
         ));
-        std::fs::write(&file, text).unwrap();
+        crate::commands::write_private(&file, text).unwrap();
         let pairs = environment
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -309,11 +350,34 @@ mod tests {
                 vec![("STUDIO_DATABASE_POOL_MIX", "4")],
                 "pool_mix",
             ),
+            (
+                GOOD.to_owned(),
+                vec![("STUDIO_LIMITS_REQUESTS_AT_ONCE", "0")],
+                "requests_at_once",
+            ),
             (GOOD.replace("jwks_url", "# "), vec![], "jwks_url"),
             ("[http".to_owned(), vec![], "configuration"),
         ] {
             let error = read(&text, &environment).unwrap_err();
             assert!(error.contains(why), "{why}: {error}");
         }
+    }
+
+    #[test]
+    fn a_configuration_that_others_may_read_is_refused_and_no_value_is_repeated() {
+        let file = std::env::temp_dir().join(format!(
+            "studio-config-{}",
+            watertight_terms::Random::system().uuid()
+        ));
+        std::fs::write(&file, GOOD).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let refused = Config::read(&file, std::iter::empty())
+            .unwrap_err()
+            .to_string();
+        std::fs::remove_file(file).unwrap();
+        assert!(refused.contains("mode 644"), "{refused}");
+        let misplaced = [("STUDIO_DATABASE_POOL_MAX", "postgresql://app:hunter2@/x")];
+        let refused = read(GOOD, &misplaced).unwrap_err();
+        assert!(!refused.contains("hunter2"), "{refused}");
     }
 }

@@ -1,7 +1,10 @@
 //! The request path, outermost first. What a layer may answer stands beside it.
 
 use axum::{Router, middleware};
-use watertight::{door::Door, problem};
+use watertight::{
+    door::{Bounds, Door},
+    problem,
+};
 use watertight_edge::{Edge, RequestLimits};
 
 use crate::{app::App, resources};
@@ -15,6 +18,7 @@ use crate::{app::App, resources};
 /// size, time, header limits    1-edge       408 413 414 415 431
 /// ---- what follows is the door ----
 /// Caller from a session token  2-identity   401 503
+/// requests at once             the door     429 503
 /// body, whole and bounded      1-edge       408 413
 /// begin(caller) -> TenantTx    4-tenancy    403 503
 /// grant::<Cancel, Booking>(id) 4 asks 3     403 404
@@ -26,18 +30,23 @@ pub fn router(app: &App) -> Router {
     let edge = Edge::new(
         app.clock.clone(),
         app.random.clone(),
-        RequestLimits::default(),
+        RequestLimits {
+            body_bytes: app.config.limits.body_bytes,
+            body_read_ms: app.config.limits.body_timeout_ms,
+            ..RequestLimits::default()
+        },
         problem::refuse,
     );
     let mut state = http::Extensions::new();
     state.insert(app.desk.clone());
-    let door = Door::new(
-        app.verifier.clone(),
-        app.tenancy.clone(),
-        app.config.limits.body_bytes,
-        app.config.limits.body_timeout_ms,
-        state,
-    );
+    let limits = &app.config.limits;
+    let bounds = Bounds {
+        body_bytes: limits.body_bytes,
+        body_timeout_ms: limits.body_timeout_ms,
+        requests_at_once: limits.requests_at_once,
+        requests_at_once_per_member: limits.requests_at_once_per_member,
+    };
+    let door = Door::new(app.verifier.clone(), app.tenancy.clone(), bounds, state);
     resources::routes()
         .into_router(door)
         .layer(middleware::from_fn_with_state(

@@ -186,10 +186,11 @@ BEGIN
       'tenant', keys.tenant_id, 'member', keys.member_id, 'role', found_row.role, 'studio', found_row.name)::text;
   END IF;
 
-  IF p[3] = 'm' AND NOT EXISTS (SELECT FROM tenancy.sessions v WHERE v.session = p[6]) THEN
+  -- A session that is new is noted by one of its requests at a time; the others do not wait for that
+  -- one's transaction, as they would for an INSERT of the same row.
+  IF p[3] = 'm' AND NOT EXISTS (SELECT FROM tenancy.sessions v WHERE v.session = p[6])
+     AND pg_try_advisory_xact_lock(hashtextextended(p[6], 0)) THEN
     INSERT INTO tenancy.sessions (session, subject) VALUES (p[6], p[5]) ON CONFLICT DO NOTHING;
-    -- Two subjects at once with one session: whoever was second is told at the next request, and
-    -- has until then what is the own.
   END IF;
 
   -- What an earlier user of this connection may have left: cursors that outlive their transaction,
@@ -234,7 +235,6 @@ BEGIN
     ('actor',     'text',    'c[2]'),
     ('role',      'text',    'c[3]'),
     ('artist_id', 'uuid',    'nullif(c[4], '''')::uuid'),
-    ('ticket_number', 'bigint', 'c[5]::bigint'),
     ('sees_all',  'boolean', 'c[3] IN (''owner'', ''manager'', ''service'')')
   ) v(name, type, value) LOOP
     EXECUTE format($function$
@@ -297,11 +297,12 @@ DECLARE
 BEGIN
   SELECT s.lock_key INTO key FROM tenancy.studios s WHERE s.tenant_id = tenant AND s.status = 'freezing';
   IF NOT FOUND THEN RAISE EXCEPTION 'mark the studio first' USING ERRCODE = 'ZT014'; END IF;
-  PERFORM set_config('lock_timeout', ceil(extract(epoch FROM patience) * 1000)::text, true);
+  PERFORM set_config('lock_timeout', greatest(ceil(extract(epoch FROM patience) * 1000), 1)::text, true);
   FOR attempt IN 1..50 LOOP
     BEGIN
       PERFORM pg_advisory_xact_lock(key);
       UPDATE tenancy.studios s SET status = 'frozen' WHERE s.tenant_id = tenant AND s.status = 'freezing';
+      IF NOT FOUND THEN RAISE EXCEPTION 'thawed meanwhile' USING ERRCODE = 'ZT014'; END IF;
       RETURN ended;
     EXCEPTION WHEN lock_not_available THEN
       SELECT count(*) INTO newly FROM (

@@ -5,15 +5,15 @@ SET LOCAL ROLE {app}_owner;
 
 -- Puts the wall around a table and refuses one whose keys are bridges or oracles.
 --   own_column  the column that holds a freelancer's artist; without one, freelancers see nothing
---   personal    columns of which the planner keeps no statistics: EXPLAIN's estimates are made from
---               all studios' rows and would tell one what only another has
-CREATE FUNCTION tenancy.protect(rel regclass, own_column name DEFAULT NULL, personal name[] DEFAULT '{}')
+-- The planner keeps no statistics of texts and bytes: EXPLAIN's estimates are made from all studios'
+-- rows and would tell one what only another has.
+CREATE FUNCTION tenancy.protect(rel regclass, own_column name DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
   tenant_column smallint;
   bad text;
   own text := '';
-  personal_column name;
+  said_column name;
 BEGIN
   SELECT attnum INTO tenant_column FROM pg_attribute
     WHERE attrelid = rel AND attname = 'tenant_id' AND atttypid = 'uuid'::regtype AND attnotnull;
@@ -21,6 +21,7 @@ BEGIN
 
   SELECT string_agg(conname, ', ') INTO bad FROM pg_constraint
     WHERE conrelid = rel AND (contype IN ('p', 'u', 'x') AND conkey[1] <> tenant_column
+      OR contype = 'x' AND (SELECT oprname FROM pg_operator WHERE oid = conexclop[1]) <> '='
       OR contype = 'f' AND NOT (tenant_column = ANY (conkey)
         AND confkey[array_position(conkey, tenant_column)] =
           (SELECT attnum FROM pg_attribute WHERE attrelid = confrelid AND attname = 'tenant_id')));
@@ -41,8 +42,11 @@ BEGIN
   -- Proofs about all rows (orphans after a migration) are read by a role that nobody logs in as.
   EXECUTE format('CREATE POLICY digest ON %s FOR SELECT TO {app}_digest USING (true)', rel);
   EXECUTE format('GRANT SELECT ON %s TO {app}_digest', rel);
-  FOREACH personal_column IN ARRAY personal LOOP
-    EXECUTE format('ALTER TABLE %s ALTER %I SET STATISTICS 0', rel, personal_column);
+  FOR said_column IN
+    SELECT attname FROM pg_attribute WHERE attrelid = rel AND attnum > 0 AND NOT attisdropped
+      AND atttypid IN ('text'::regtype, 'bytea'::regtype, 'varchar'::regtype, 'jsonb'::regtype, 'text[]'::regtype)
+  LOOP
+    EXECUTE format('ALTER TABLE %s ALTER %I SET STATISTICS 0', rel, said_column);
   END LOOP;
 END $$;
 

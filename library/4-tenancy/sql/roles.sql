@@ -26,8 +26,10 @@ END $roles$;
 
 -- The migrating login inherits nothing: each step says whose it is with SET ROLE.
 GRANT {app}_owner, {app}_gate, {app}_ledger, {app}_digest, {app}_backfill TO {app}_migrate;
-GRANT {app}_ops TO {app}_operator;
+-- INHERIT first: since PostgreSQL 16 a grant remembers what the member was when it was made.
 ALTER ROLE {app}_operator INHERIT;
+REVOKE {app}_ops FROM {app}_operator;
+GRANT {app}_ops TO {app}_operator;
 -- pg_signal_backend works by membership, inside the function that ends a frozen studio's backends.
 ALTER ROLE {app}_gate INHERIT;
 
@@ -74,7 +76,8 @@ BEGIN
   END LOOP;
   REVOKE SELECT ON pg_locks, pg_stat_activity, pg_largeobject_metadata, pg_cursors,
     pg_prepared_statements, pg_stat_ssl, pg_stat_gssapi FROM PUBLIC;
-  GRANT EXECUTE ON FUNCTION pg_try_advisory_xact_lock_shared(bigint), pg_advisory_xact_lock(bigint),
+  GRANT EXECUTE ON FUNCTION pg_try_advisory_xact_lock_shared(bigint), pg_try_advisory_xact_lock(bigint),
+    pg_advisory_xact_lock(bigint),
     pg_lock_status(), pg_terminate_backend(int, bigint) TO {app}_gate;
   GRANT SELECT ON pg_locks TO {app}_gate;
 END $public$;

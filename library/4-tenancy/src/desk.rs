@@ -12,7 +12,10 @@ use std::{
 use deadpool_postgres::Pool;
 use watertight_terms::{Entry, Fault, Request, TenantId};
 
-use crate::fault::SqlFault;
+use crate::{
+    fault::SqlFault,
+    lease::{Lease, RESET},
+};
 
 /// Who did it, from where, and in which studio: what an entry needs beside what was done.
 ///
@@ -131,17 +134,20 @@ impl Desk {
     /// # Errors
     /// When the database cannot be reached or refuses them; nothing is written then.
     pub async fn append(&self, lines: &[Line]) -> Result<(), Fault> {
-        let client = crate::tenancy::connection(&self.pool).await?;
-        let statement = client
-            .prepare_cached(self.append)
-            .await
-            .map_err(|e| self.sql_fault.fault(&e))?;
+        let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
         let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
         let macs: Vec<&[u8]> = lines.iter().map(|line| line.mac.as_slice()).collect();
+        let mut lease = Lease::new(crate::tenancy::connection(&self.pool).await?);
+        let client = lease.depart()?;
+        let statement = client.prepare_cached(self.append).await.map_err(fault)?;
         client
             .execute(&statement, &[&texts, &macs])
             .await
-            .map_err(|e| self.sql_fault.fault(&e))?;
+            .map_err(fault)?;
+        let reset = client.prepare_cached(RESET).await.map_err(fault)?;
+        client.execute(&reset, &[]).await.map_err(fault)?;
+        lease.arrived();
+        lease.give_back();
         Ok(())
     }
 }

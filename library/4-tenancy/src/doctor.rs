@@ -317,6 +317,36 @@ const CHECKS: &[Check] = &[
                   AND 'row_security=on' = ANY (coalesce(p.proconfig, '{}')))",
     },
     Check {
+        name: "definer-owner",
+        severity: Severity::Refuses,
+        fix: "REVOKE EXECUTE on it, or give it to the gate or the ledger role: it runs with its owner's rights",
+        sql: "SELECT 'the app role may call `' || p.oid::regprocedure || '` with the rights of `' || r.rolname || '`'
+              FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_roles r ON r.oid = p.proowner
+              WHERE p.prosecdef AND n.nspname !~ '^(pg_|information_schema)' AND $1::text[] IS NOT NULL
+                AND has_function_privilege(p.oid, 'EXECUTE')
+                AND r.rolname <> ALL (ARRAY[regexp_replace(session_user, '_app$', '_gate'), regexp_replace(session_user, '_app$', '_ledger')])",
+    },
+    Check {
+        name: "views",
+        severity: Severity::Refuses,
+        fix: "REVOKE it: a view shows its owner's rows, a materialized view everybody's, a sequence everybody's pace; security_invoker views are good",
+        sql: "SELECT 'the app role may reach `' || c.oid::regclass || '`, which is no table behind a wall'
+              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+              WHERE n.nspname !~ '^(pg_|information_schema)' AND $1::text[] IS NOT NULL
+                AND (c.relkind IN ('v', 'm', 'f') AND has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE')
+                    AND NOT (c.relkind = 'v' AND coalesce('security_invoker=true' = ANY (c.reloptions), false))
+                  OR c.relkind = 'S' AND has_sequence_privilege(c.oid, 'USAGE, SELECT, UPDATE'))",
+    },
+    Check {
+        name: "other-roles",
+        severity: Severity::Refuses,
+        fix: "ALTER ROLE … NOSUPERUSER NOBYPASSRLS: no role of the product stands above the walls",
+        sql: "SELECT 'role `' || rolname || '` is ' || CASE WHEN rolsuper THEN 'superuser' ELSE 'bypassrls' END
+              FROM pg_roles WHERE (rolsuper OR rolbypassrls) AND $1::text[] IS NOT NULL
+                AND rolname IN (SELECT regexp_replace(session_user, '_app$', '') || '_' || part
+                  FROM unnest(ARRAY['owner', 'gate', 'ledger', 'digest', 'backfill', 'ops', 'migrate', 'operator']) part)",
+    },
+    Check {
         name: "create-and-temp",
         severity: Severity::Refuses,
         fix: "REVOKE it, or run install again: rights on the database are in no dump",

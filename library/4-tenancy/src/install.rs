@@ -51,7 +51,8 @@ pub struct Passwords {
 pub struct KeyTable {
     /// The role that owns the table, without the prefix.
     pub role: &'static str,
-    /// The statement: `$1` the key's number, `$2` and `$3` its pads.
+    /// The statement: `$1` the key's number, `$2` and `$3` its pads. It touches no row when there is
+    /// another key of that number.
     pub insert: &'static str,
     /// The keys.
     pub ring: KeyRing,
@@ -63,8 +64,9 @@ impl KeyTable {
         Self {
             role: "gate",
             insert:
-                "INSERT INTO tenancy.keys (purpose, id, ipad, opad) VALUES ('context', $1, $2, $3)
-                     ON CONFLICT DO NOTHING",
+                "INSERT INTO tenancy.keys AS k (purpose, id, ipad, opad) VALUES ('context', $1, $2, $3)
+                 ON CONFLICT (purpose, id) DO UPDATE SET ipad = k.ipad
+                 WHERE k.ipad = excluded.ipad AND k.opad = excluded.opad",
             ring,
         }
     }
@@ -97,6 +99,11 @@ pub enum InstallFault {
     /// The text of an applied migration is no longer what was applied.
     #[error("the migration `{0}` was changed after it was applied; write a new one instead")]
     Changed(String),
+    /// The database has another key of that number.
+    #[error(
+        "the database has another key {0} than the key file; restore the key file that belongs to this database, or rotate"
+    )]
+    OtherKey(i16),
     /// After the migrations something stands open.
     #[error("after the migrations: {0}")]
     Open(String),
@@ -187,6 +194,21 @@ impl Installation {
         Ok(())
     }
 
+    /// The number for a new context key: above every one that the database ever knew, also from a
+    /// rotation that was cut off.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn next_context_key(&self, migrate: &SecretString) -> Result<i16, InstallFault> {
+        let client = connect(migrate).await?;
+        batch(&client, "keys", &format!("SET ROLE {}_gate", self.prefix)).await?;
+        client
+            .query_one("SELECT coalesce(max(id), 0)::smallint + 1::smallint FROM tenancy.keys WHERE purpose = 'context'", &[])
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(|error| failed("keys", &error))
+    }
+
     /// Stops the database from accepting contexts of an old key. Says whether there was one in use.
     ///
     /// # Errors
@@ -271,10 +293,13 @@ impl Installation {
         .await?;
         for (id, key) in table.ring.iter() {
             let (inner, outer) = hmac_pads(key);
-            client
+            let written = client
                 .execute(table.insert, &[&id, &inner.as_slice(), &outer.as_slice()])
                 .await
                 .map_err(|error| failed("keys", &error))?;
+            if written == 0 {
+                return Err(InstallFault::OtherKey(id));
+            }
         }
         batch(client, "keys", "RESET ROLE").await
     }

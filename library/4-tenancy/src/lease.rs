@@ -4,6 +4,12 @@ use deadpool_postgres::{ClientWrapper, Object};
 use tokio_postgres::NoTls;
 use watertight_terms::Fault;
 
+/// Sent before a connection goes back: a setting that a request left in its session would be the
+/// next studio's.
+pub(crate) const RESET: &str = "RESET ALL";
+
+const ROLLBACK_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Taken before the first byte of a transaction is sent.
 ///
 /// Dropped while a statement is under way (a cancelled request), it discards the connection and
@@ -56,15 +62,21 @@ impl Drop for Lease {
             return discard(object, Some(&runtime));
         }
         runtime.spawn(async move {
-            let ended = match object.prepare_cached("ROLLBACK").await {
-                Ok(rollback) => object.execute(&rollback, &[]).await.is_ok(),
-                Err(_) => false,
-            };
-            if !ended {
+            // One that does not answer in time is not used again.
+            let ended = tokio::time::timeout(ROLLBACK_WITHIN, roll_back(&object)).await;
+            if !matches!(ended, Ok(Ok(()))) {
                 discard(object, None);
             }
         });
     }
+}
+
+async fn roll_back(client: &ClientWrapper) -> Result<(), tokio_postgres::Error> {
+    let rollback = client.prepare_cached("ROLLBACK").await?;
+    client.execute(&rollback, &[]).await?;
+    let reset = client.prepare_cached(RESET).await?;
+    client.execute(&reset, &[]).await?;
+    Ok(())
 }
 
 fn discard(object: Object, runtime: Option<&tokio::runtime::Handle>) {

@@ -23,7 +23,7 @@ impl Read {
             contains(sql, "tenant_id = $1"),
             "a read says tenant_id = $1"
         );
-        assert!(!contains(sql, ";"), "one statement a message");
+        plain(sql);
         Self(sql)
     }
 }
@@ -49,7 +49,11 @@ impl Change {
             "a change says WHERE tenant_id = $1 AND id = $2 AND version = $3"
         );
         assert!(contains(sql, "RETURNING "), "a change returns its row");
-        assert!(!contains(sql, ";"), "one statement a message");
+        assert!(
+            !contains(sql, " OR "),
+            "a change has one row, not this one or another"
+        );
+        plain(sql);
         Self(sql)
     }
 }
@@ -74,7 +78,11 @@ impl Insert {
             "an insert names tenant_id first"
         );
         assert!(contains(sql, "($1,"), "an insert gives the tenant as $1");
-        assert!(!contains(sql, ";"), "one statement a message");
+        assert!(
+            !contains(sql, "ON CONFLICT"),
+            "an insert changes no row that is there"
+        );
+        plain(sql);
         Self(sql)
     }
 }
@@ -95,12 +103,42 @@ impl Consequence {
                 contains(sql, "WHERE tenant_id = $1 AND source_id = $2"),
                 "a consequence says WHERE tenant_id = $1 AND source_id = $2"
             );
-            assert!(!contains(sql, ";"), "one statement a message");
+            assert!(!contains(sql, " OR "), "a consequence stems from one row");
+            plain(sql);
         } else {
             Insert::new(sql);
         }
         Self(sql)
     }
+}
+
+/// One statement a message, nothing hidden in a comment, and no `$12` where `$1` is meant.
+const fn plain(sql: &str) {
+    assert!(!contains(sql, ";"), "one statement a message");
+    assert!(
+        !contains(sql, "--") && !contains(sql, "/*"),
+        "no comments in statements"
+    );
+    assert!(!before_digit(sql, "tenant_id = $1"), "the tenant is $1");
+    assert!(!before_digit(sql, "version = $3"), "the version is $3");
+}
+
+/// Whether a digit follows a place where `part` stands.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a const fn has no iterators; the bounds are checked"
+)]
+const fn before_digit(text: &str, part: &str) -> bool {
+    let mut at = 0;
+    while at + part.len() < text.len() {
+        if matches_at(text.as_bytes(), part.as_bytes(), at)
+            && text.as_bytes()[at + part.len()].is_ascii_digit()
+        {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 const fn begins(text: &str, with: &str) -> bool {
@@ -165,6 +203,24 @@ mod tests {
         ))));
         assert!(refused(|| let_go(Insert::new(
             "INSERT INTO t (id) VALUES ($1)"
+        ))));
+        assert!(refused(|| let_go(Read::new(
+            "SELECT id FROM t WHERE tenant_id = $12"
+        ))));
+        assert!(refused(|| let_go(Read::new(
+            "SELECT id FROM t /* tenant_id = $1 */"
+        ))));
+        assert!(refused(|| let_go(Read::new(
+            "SELECT id FROM t -- tenant_id = $1"
+        ))));
+        assert!(refused(|| let_go(Change::new(
+            "UPDATE t SET version = version + 1 WHERE tenant_id = $1 AND id = $2 AND version = $3 OR id = $4 RETURNING id"
+        ))));
+        assert!(refused(|| let_go(Insert::new(
+            "INSERT INTO t (tenant_id, id) VALUES ($1, $2) ON CONFLICT (tenant_id, id) DO UPDATE SET a = 1"
+        ))));
+        assert!(refused(|| let_go(Consequence::new(
+            "UPDATE t SET a = 1 WHERE tenant_id = $1 AND source_id = $2 OR true"
         ))));
         assert!(refused(|| let_go(Consequence::new(
             "UPDATE t SET a = 1 WHERE tenant_id = $1"

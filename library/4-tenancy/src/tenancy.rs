@@ -14,7 +14,7 @@ use crate::{
     Constraint, Journal, Receipt, TenantTx, ToSql, context,
     desk::{Account, Desk},
     fault::SqlFault,
-    lease::Lease,
+    lease::{Lease, RESET},
     transaction::Bound,
 };
 
@@ -82,6 +82,9 @@ impl From<Fault> for Refused {
     }
 }
 
+/// The SQLSTATEs with which `enter` refuses a caller, as opposed to a connection.
+const REFUSALS: [&str; 5] = ["ZT010", "ZT011", "ZT013", "ZT016", "ZT017"];
+
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 const ENTER: &str = "SELECT tenant, member, member_role, artist, number, studio_name, studio_zone FROM tenancy.enter($1)";
 
@@ -127,8 +130,9 @@ impl Tenancy {
     /// When the caller is no member, or the studio is not available. The entry of a refused member
     /// is the caller's to write, with [`Tenancy::record`].
     pub async fn begin(&self, caller: &Caller, request: Request) -> Result<TenantTx, Refused> {
-        let token = context::sign(caller, &(self.keys)(), &self.clock, &self.random)?;
         let mut lease = Lease::new(connection(&self.pool).await?);
+        // Signed only now: waiting for a connection must not use up the context's life.
+        let token = context::sign(caller, &(self.keys)(), &self.clock, &self.random)?;
         let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
         let client = lease.depart()?;
         // Prepared before the pipeline: an unprepared statement inside it would be overtaken.
@@ -140,9 +144,21 @@ impl Tenancy {
             client.execute(&begin, &[]),
             client.query_one(&enter, &parameters)
         );
-        lease.arrived();
         begun.map_err(fault)?;
-        let row = entered.map_err(|error| self.refusal(&error, caller, request.clone()))?;
+        let row = match entered {
+            Ok(row) => row,
+            Err(error) => {
+                // After any other error the connection is not what it should be, and is discarded.
+                if error
+                    .code()
+                    .is_some_and(|code| REFUSALS.contains(&code.code()))
+                {
+                    lease.arrived();
+                }
+                return Err(self.refusal(&error, caller, request));
+            }
+        };
+        lease.arrived();
         let bound = bound(&crate::Row(row), caller, request)?;
         Ok(TenantTx::new(lease, bound, self.parts()))
     }
@@ -167,7 +183,6 @@ impl Tenancy {
         crate::transaction::Parts {
             authority: Arc::clone(&self.authority),
             journal: Arc::clone(&self.journal),
-            desk: self.desk.clone(),
             sql_fault: self.sql_fault,
             nonce: watertight_authority::Nonce::new(self.random.bytes()),
         }
@@ -194,6 +209,9 @@ impl Tenancy {
                 "the session has ended; sign in again",
             ),
             "ZT016" => Fault::not_allowed(),
+            "ZT003" | "ZT004" | "ZT005" => {
+                Fault::unavailable("this takes too long right now; try again", 1)
+            }
             _ => self.sql_fault.fault(error),
         };
         let account = known.as_ref().map(|known| {
@@ -292,8 +310,8 @@ fn pool(settings: &Settings) -> Result<Pool, SettingsFault> {
     let manager = Manager::from_config(
         config,
         NoTls,
-        // A lease discards what was not cleanly ended, and `enter` closes cursors and pins
-        // settings, so the pool itself has nothing to clean.
+        // A lease discards what was not cleanly ended and resets what was, and `enter` closes
+        // cursors and pins settings, so the pool itself has nothing to clean.
         ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         },
@@ -310,7 +328,7 @@ fn pool(settings: &Settings) -> Result<Pool, SettingsFault> {
         // The first requests after a start should not pay for parsing what every request sends.
         .post_create(Hook::async_fn(|client, _| {
             Box::pin(async move {
-                for statement in [BEGIN, ENTER, "COMMIT", "ROLLBACK"] {
+                for statement in [BEGIN, ENTER, "COMMIT", "ROLLBACK", RESET] {
                     client
                         .prepare_cached(statement)
                         .await
@@ -325,6 +343,13 @@ fn pool(settings: &Settings) -> Result<Pool, SettingsFault> {
 
 /// Refuses a host to which the password and the rows would travel in the clear.
 pub(crate) fn refuse_remote(config: &tokio_postgres::Config) -> Result<(), SettingsFault> {
+    if let Some(address) = config
+        .get_hostaddrs()
+        .iter()
+        .find(|address| !address.is_loopback())
+    {
+        return Err(SettingsFault::Remote(address.to_string()));
+    }
     for host in config.get_hosts() {
         let local = match host {
             Host::Unix(_) => true,

@@ -10,9 +10,9 @@ use watertight_terms::{Entry, Fault, Kind, TenantId};
 
 use crate::{
     Change, Consequence, Insert, Journal, Read, Receipt, Row, Stored,
-    desk::{Account, Desk},
+    desk::Account,
     fault::SqlFault,
-    lease::Lease,
+    lease::{Lease, RESET},
 };
 
 /// An open transaction in one studio, bound to one caller.
@@ -42,7 +42,6 @@ pub(crate) struct Bound {
 pub(crate) struct Parts {
     pub(crate) authority: Arc<Authority>,
     pub(crate) journal: Arc<dyn Journal>,
-    pub(crate) desk: Desk,
     pub(crate) sql_fault: SqlFault,
     /// A grant is good in the transaction that drew this, and in no other.
     pub(crate) nonce: Nonce,
@@ -298,11 +297,24 @@ impl TenantTx {
     /// # Errors
     /// When a statement failed before, or the entry or the commit fails: nothing is kept then.
     /// After a lost connection it is unknown whether it was kept; an idempotency key tells.
-    pub async fn commit(mut self, entry: Entry) -> Result<Receipt, Fault> {
+    pub async fn commit(self, entry: Entry) -> Result<Receipt, Fault> {
+        self.end(&entry).await
+    }
+
+    /// Ends a transaction that only read: its entry is durable before this resolves, and before the
+    /// studio's lock is given up, so that a freeze that has returned finds it written.
+    ///
+    /// # Errors
+    /// When a statement failed before, or the entry cannot be written: no data may leave then.
+    pub async fn finish(self, entry: Entry) -> Result<Receipt, Fault> {
+        self.end(&entry).await
+    }
+
+    async fn end(mut self, entry: &Entry) -> Result<Receipt, Fault> {
         if self.broken {
-            return Err(Fault::bug("a commit after a failed statement"));
+            return Err(Fault::bug("an end after a failed statement"));
         }
-        let line = self.parts.journal.line(&self.bound.account, &entry)?;
+        let line = self.parts.journal.line(&self.bound.account, entry)?;
         let (texts, macs) = (vec![line.text], vec![line.mac]);
         let parameters: [&(dyn ToSql + Sync); 2] = [&texts, &macs];
         let fault = |error: tokio_postgres::Error| self.parts.sql_fault.fault(&error);
@@ -310,34 +322,21 @@ impl TenantTx {
         let append = client.prepare_cached(self.parts.journal.append());
         let append = append.await.map_err(fault)?;
         let commit = client.prepare_cached("COMMIT").await.map_err(fault)?;
-        let (appended, committed) = tokio::join!(
+        let reset = client.prepare_cached(RESET).await.map_err(fault)?;
+        let (appended, committed, cleaned) = tokio::join!(
             biased;
             client.execute(&append, &parameters),
-            client.execute(&commit, &[])
+            client.execute(&commit, &[]),
+            client.execute(&reset, &[])
         );
-        self.lease.arrived();
         // COMMIT of a failed transaction rolls back and says Ok: only both together are success.
         appended.map_err(fault)?;
         committed.map_err(fault)?;
-        self.lease.give_back();
-        Ok(self.bound.account.settle())
-    }
-
-    /// Ends a transaction that only read: its entry is made durable before this resolves.
-    ///
-    /// # Errors
-    /// When a statement failed before, or the entry cannot be written: no data may leave then.
-    pub async fn finish(mut self, entry: Entry) -> Result<Receipt, Fault> {
-        if self.broken {
-            return Err(Fault::bug("an answer after a failed statement"));
+        // One that cannot be cleaned is not given back; the transaction is ended all the same.
+        if cleaned.is_ok() {
+            self.lease.arrived();
+            self.lease.give_back();
         }
-        let fault = |error: tokio_postgres::Error| self.parts.sql_fault.fault(&error);
-        let client = self.lease.depart()?;
-        let commit = client.prepare_cached("COMMIT").await.map_err(fault)?;
-        client.execute(&commit, &[]).await.map_err(fault)?;
-        self.lease.give_back();
-        let line = self.parts.journal.line(&self.bound.account, &entry)?;
-        self.parts.journal.record(line, &self.parts.desk).await?;
         Ok(self.bound.account.settle())
     }
 

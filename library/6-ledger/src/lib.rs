@@ -43,7 +43,9 @@ impl Ledger {
     pub fn key_table(ring: KeyRing) -> KeyTable {
         KeyTable {
             role: "ledger",
-            insert: "INSERT INTO ledger.keys (id, ipad, opad) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            insert: "INSERT INTO ledger.keys AS k (id, ipad, opad) VALUES ($1, $2, $3)
+                     ON CONFLICT (id) DO UPDATE SET ipad = k.ipad
+                     WHERE k.ipad = excluded.ipad AND k.opad = excluded.opad",
             ring,
         }
     }

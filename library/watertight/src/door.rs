@@ -24,7 +24,13 @@
 //! task of its own, so its transaction ends and its entry is written either way. Whatever a
 //! handler refuses is written in the studio's ledger here, so that no handler can forget it.
 
-use std::{future::Future, marker::PhantomData, pin::Pin, sync::Arc};
+use std::{
+    collections::HashMap,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{
     Router,
@@ -33,8 +39,9 @@ use axum::{
     routing::{MethodFilter, MethodRouter, on},
 };
 use http::{Method, header, request::Parts};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use watertight_authority::{Action, Resource};
-use watertight_identity::{Caller, Verifier, bearer};
+use watertight_identity::{Caller, Verifier, Who, bearer};
 use watertight_tenancy::{Account, Receipt, Refused, Tenancy, TenantTx};
 use watertight_terms::{Entry, Fault, Kind, Outcome, Request as Facts};
 
@@ -51,9 +58,23 @@ pub struct Door(Arc<Inside>);
 struct Inside {
     verifier: Verifier,
     tenancy: Tenancy,
-    body_bytes: usize,
-    body_timeout_ms: u64,
+    bounds: Bounds,
+    at_once: Arc<Semaphore>,
+    by_member: Arc<Mutex<HashMap<String, usize>>>,
     state: http::Extensions,
+}
+
+/// What a door lets in at once, and how large.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// A body has at most so many bytes.
+    pub body_bytes: usize,
+    /// A body arrives within so long.
+    pub body_timeout_ms: u64,
+    /// So many requests are worked on at once; more are told to come back.
+    pub requests_at_once: usize,
+    /// So many of them may be one member's.
+    pub requests_at_once_per_member: usize,
 }
 
 impl Door {
@@ -61,17 +82,48 @@ impl Door {
     pub fn new(
         verifier: Verifier,
         tenancy: Tenancy,
-        body_bytes: usize,
-        body_timeout_ms: u64,
+        bounds: Bounds,
         state: http::Extensions,
     ) -> Self {
         Self(Arc::new(Inside {
             verifier,
             tenancy,
-            body_bytes,
-            body_timeout_ms,
+            bounds,
+            at_once: Arc::new(Semaphore::new(bounds.requests_at_once)),
+            by_member: Arc::default(),
             state,
         }))
+    }
+
+    /// A place for one request, held until its work is done: work goes on when its client has gone,
+    /// so nobody may begin more of it than there are places.
+    fn place(&self, caller: &Caller) -> Result<Place, Fault> {
+        let inside = &self.0;
+        let everybodys = Arc::clone(&inside.at_once).try_acquire_owned();
+        let everybodys = everybodys
+            .map_err(|_| Fault::unavailable("too many requests at once; try again", 1))?;
+        let member = match caller.who() {
+            Who::Member(member) => member.subject().to_string(),
+            Who::Service { name, .. } => name.to_owned(),
+        };
+        let mut by_member = inside
+            .by_member
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let taken = by_member.entry(member.clone()).or_default();
+        if *taken >= inside.bounds.requests_at_once_per_member {
+            return Err(Fault::new(
+                Kind::TooMany,
+                "too-many-requests",
+                "you have too many requests under way; wait for some to end",
+            ));
+        }
+        *taken += 1;
+        Ok(Place {
+            member,
+            by_member: Arc::clone(&inside.by_member),
+            _everybodys: everybodys,
+        })
     }
 
     async fn caller(&self, parts: &Parts) -> Result<Caller, Fault> {
@@ -81,6 +133,28 @@ impl Door {
             return Err(bearer(None).err().unwrap_or_else(Fault::unseen));
         }
         self.0.verifier.verify(bearer(value)?).await
+    }
+}
+
+/// One of the requests that are worked on.
+struct Place {
+    member: String,
+    by_member: Arc<Mutex<HashMap<String, usize>>>,
+    _everybodys: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut by_member = self
+            .by_member
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = by_member.get_mut(&self.member) {
+            *taken -= 1;
+            if *taken == 0 {
+                by_member.remove(&self.member);
+            }
+        }
     }
 }
 
@@ -349,8 +423,16 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
         Ok(caller) => caller,
         Err(fault) => return refuse_stranger(&fault, &facts),
     };
+    let place = match door.place(&caller) {
+        Ok(place) => place,
+        Err(fault) => {
+            log(&fault, &facts);
+            return problem::refuse(&fault, facts.id);
+        }
+    };
     // The whole body before the transaction: a slow client must not hold a connection.
-    let body = watertight_edge::read_body(body, door.0.body_bytes, door.0.body_timeout_ms).await;
+    let bounds = door.0.bounds;
+    let body = watertight_edge::read_body(body, bounds.body_bytes, bounds.body_timeout_ms).await;
     let path = path.map_err(|_| Fault::unseen()).map(|path| named(&path));
     let input = body.and_then(|body| {
         Ok(Input {
@@ -370,7 +452,11 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
         guests,
     };
     // In a task of its own: it goes on to its end, entry included, whoever still listens.
-    let worked = tokio::spawn(async move { visit.work(&handler, input).await });
+    let worked = tokio::spawn(async move {
+        let worked = visit.work(&handler, input).await;
+        drop(place);
+        worked
+    });
     match worked.await {
         Ok(Ok(answer)) => answer.into_response(),
         Ok(Err(fault)) => {
@@ -423,7 +509,11 @@ impl Visit {
         };
         let account = tx.account().clone();
         let worked = match input {
-            Ok(input) => caught(handler.call(tx, input)).await,
+            Ok(input) => {
+                // Arguments are read inside the task too: whatever panics, the entry is written.
+                let (handler, input) = (handler.clone(), input.clone());
+                caught(Box::pin(async move { handler.call(tx, &input).await })).await
+            }
             Err(fault) => Err(fault.clone()),
         };
         worked.map_err(|fault| Ended {

@@ -54,10 +54,15 @@ async fn rotate(config: &Config, output: &Output) -> Result<u8, Failure> {
     let setup = |error: watertight_terms::KeyError| Failure::setup(error.to_string());
     let file = KeyFile::read(&config.keys.location).map_err(setup)?;
     let ring = file.ring("context").map_err(setup)?.clone();
-    let id = ring.iter().map(|(id, _)| id).max().unwrap_or(0) + 1;
+    let installation = installation(&config.database.prefix)?;
+    let owner = owner_url(config)?;
+    let id = installation
+        .next_context_key(owner)
+        .await
+        .map_err(|error| Failure::setup(error.to_string()))?;
     let ring = ring.rotated(id, Key::new(Random::system().bytes()));
-    installation(&config.database.prefix)?
-        .write_keys(owner_url(config)?, &[KeyTable::context(ring.clone())])
+    installation
+        .write_keys(owner, &[KeyTable::context(ring.clone())])
         .await
         .map_err(|error| Failure::setup(error.to_string()))?;
     write_private(&config.keys.location, &file.with("context", ring).to_text())?;

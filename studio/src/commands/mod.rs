@@ -12,7 +12,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-#[cfg(feature = "demo")]
 pub use install::{first_keys, installation, write_private};
 pub use output::{Failure, Format, Output};
 pub use serve::{serve_until, verifier};

@@ -13,13 +13,12 @@ use super::{
 use crate::commands::{Failure, write_private};
 
 /// The functions of the database that the app role may call with their owners' rights.
-const DEFINER_FUNCTIONS: [&str; 8] = [
+const DEFINER_FUNCTIONS: [&str; 7] = [
     "enter",
     "tenant_id",
     "actor",
     "role",
     "artist_id",
-    "ticket_number",
     "sees_all",
     "append",
 ];

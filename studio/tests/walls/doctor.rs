@@ -100,6 +100,26 @@ async fn a_sound_database_is_accepted_and_each_missing_wall_is_named() {
             "REVOKE CREATE ON SCHEMA studio FROM studio_app",
             "create-and-temp",
         ),
+        (
+            "CREATE VIEW studio.careless AS SELECT * FROM studio.bookings; GRANT SELECT ON studio.careless TO studio_app",
+            "DROP VIEW studio.careless",
+            "views",
+        ),
+        (
+            "CREATE MATERIALIZED VIEW studio.careless AS SELECT * FROM studio.bookings; GRANT SELECT ON studio.careless TO studio_app",
+            "DROP MATERIALIZED VIEW studio.careless",
+            "views",
+        ),
+        (
+            "CREATE SEQUENCE studio.careless; GRANT USAGE ON SEQUENCE studio.careless TO studio_app",
+            "DROP SEQUENCE studio.careless",
+            "views",
+        ),
+        (
+            "CREATE FUNCTION studio.careless() RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS 'SELECT count(*) FROM studio.bookings'",
+            "DROP FUNCTION studio.careless()",
+            "definer-owner",
+        ),
     ] {
         admin.script(away).await.unwrap();
         let named = found(&world).await;

@@ -203,9 +203,7 @@ async fn napped(world: &World, begin: &'static str) -> bool {
 }
 
 fn cut_after_the_look(text: &str) -> String {
-    let at = text
-        .find("  -- What an earlier user of this connection")
-        .unwrap();
+    let at = text.find("  -- A session that is new is noted").unwrap();
     let end = text.rfind("END $function$").unwrap();
     format!("{}{}", &text[..at], &text[end..])
 }

@@ -149,7 +149,7 @@ async fn with_clerks_keys_in_hand_no_row_of_an_existing_studio_becomes_readable(
     let sign = |subject: &str, organization: &str| {
         world.double.token(&TokenRequest {
             subject: subject.to_owned(),
-            session: "sess_made_up".to_owned(),
+            session: format!("sess_of_{subject}"),
             organization: organization.to_owned(),
             slug: "x".to_owned(),
             role: "org:studio_owner".to_owned(),

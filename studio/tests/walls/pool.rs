@@ -36,7 +36,13 @@ async fn open_transactions(world: &World) -> i64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_dropped_at_any_instant_never_reaches_the_next_studio() {
-    let world = Arc::new(World::like(Like { pool_max: 4 }).await);
+    let world = Arc::new(
+        World::like(Like {
+            pool_max: 4,
+            ..Like::default()
+        })
+        .await,
+    );
     let wrong = Arc::new(AtomicUsize::new(0));
     let mut tasks = tokio::task::JoinSet::new();
     for round in 0..800_usize {
@@ -93,7 +99,11 @@ async fn settle(world: &World) {
 
 #[tokio::test]
 async fn a_transaction_dropped_between_statements_is_rolled_back_before_its_connection_is_used() {
-    let world = World::like(Like { pool_max: 1 }).await;
+    let world = World::like(Like {
+        pool_max: 1,
+        ..Like::default()
+    })
+    .await;
     for studio in [0, 1, 0, 1] {
         let caller = world.caller(studio, "owner").await;
         let tx = world
@@ -137,6 +147,118 @@ async fn a_transaction_dropped_between_statements_is_rolled_back_before_its_conn
         1
     );
 }
+
+#[tokio::test]
+async fn a_setting_that_one_studio_left_in_the_session_is_not_the_next_ones() {
+    let world = World::like(Like {
+        pool_max: 1,
+        ..Like::default()
+    })
+    .await;
+    // What an injected set_config(…, false) would do, as a read of the studio's own.
+    const POISON: Read = Read::new(
+        "SELECT set_config(s, v, false) FROM studio.artists, (VALUES ('tenancy.sealed', 'x'), ('row_security', 'off'),
+           ('default_transaction_read_only', 'on'), ('statement_timeout', '1')) poison(s, v) WHERE tenant_id = $1",
+    );
+    for end in ["finish", "drop"] {
+        let caller = world.caller(0, "owner").await;
+        let mut tx = world
+            .app
+            .tenancy
+            .begin(&caller, world.facts())
+            .await
+            .unwrap();
+        assert!(!tx.read(POISON, &[]).await.unwrap().is_empty());
+        match end {
+            // The entry itself is written under the poison; it may fail, but never leak.
+            "finish" => drop(tx.finish(Entry::new("artist.view", "artist")).await),
+            _ => drop(tx),
+        }
+        let (status, list) = world
+            .send("GET", "/v1/artists", &world.token(1, "owner"), None)
+            .await;
+        assert_eq!(
+            (status, list["items"].as_array().map(Vec::len)),
+            (200, Some(3)),
+            "after {end}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn one_member_cannot_have_more_requests_under_way_than_allowed() {
+    let world = Arc::new(
+        World::like(Like {
+            at_once_per_member: 2,
+            ..Like::default()
+        })
+        .await,
+    );
+    // Two requests wait for a lock that somebody holds; their client goes away, their work does not.
+    let holder = world.as_admin().await;
+    let artist = world.studios[0].artists[0];
+    holder
+        .script(&format!(
+            "BEGIN; SELECT 1 FROM studio.artists WHERE id = '{artist}' FOR UPDATE"
+        ))
+        .await
+        .unwrap();
+    let body = json!({ "artist_id": artist, "starts_at": "2031-01-01T08:00:00Z", "ends_at": "2031-01-01T09:00:00Z" });
+    for _ in 0..2 {
+        let sent = world
+            .send(
+                "POST",
+                "/v1/bookings",
+                &world.token(0, "owner"),
+                Some(body.clone()),
+            )
+            .await_for(200)
+            .await;
+        assert!(sent.is_none());
+    }
+    let (status, problem) = world
+        .send("GET", "/v1/me", &world.token(0, "owner"), None)
+        .await;
+    assert_eq!(
+        (status, problem["type"].as_str()),
+        (429, Some("/problems/too-many-requests"))
+    );
+    // Others have their own places, and the places come back.
+    assert_eq!(
+        world
+            .send("GET", "/v1/me", &world.token(0, "manager"), None)
+            .await
+            .0,
+        200
+    );
+    assert_eq!(
+        world
+            .send("GET", "/v1/me", &world.token(1, "owner"), None)
+            .await
+            .0,
+        200
+    );
+    holder.script("COMMIT").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(
+        world
+            .send("GET", "/v1/me", &world.token(0, "owner"), None)
+            .await
+            .0,
+        200
+    );
+}
+
+trait AwaitFor: Future + Sized {
+    /// Waits at most so long, then goes away.
+    async fn await_for(self, ms: u64) -> Option<Self::Output> {
+        tokio::time::timeout(Duration::from_millis(ms), self)
+            .await
+            .ok()
+    }
+}
+
+impl<F: Future> AwaitFor for F {}
 
 #[tokio::test]
 async fn an_error_in_the_middle_leaves_no_change_and_no_way_to_commit() {
@@ -213,7 +335,13 @@ async fn an_error_in_the_middle_of_a_pipeline_stops_what_follows_and_the_commit(
 /// 10,000 requests of both studios through a pool of 4, a tenth of them cut off midway.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_interleaved_requests_leak_lose_and_break_nothing() {
-    let world = Arc::new(World::like(Like { pool_max: 4 }).await);
+    let world = Arc::new(
+        World::like(Like {
+            pool_max: 4,
+            ..Like::default()
+        })
+        .await,
+    );
     let tally = Arc::new(Tally::default());
     // The first ticket of a database begins its epoch.
     one(&world, &tally, 2).await;

@@ -198,3 +198,47 @@ async fn windows_that_cannot_be_are_refused_with_the_reason() {
         assert!(!problem["errors"].as_array().unwrap().is_empty());
     }
 }
+
+#[tokio::test]
+async fn an_archived_booking_stays_out_of_time_and_one_of_an_archived_artist_can_be_moved_away() {
+    let world = World::new().await;
+    let owner = world.token(0, "owner");
+    let id = world.pencil(0, 0, FROM, TO).await;
+    let path = format!("/v1/bookings/{id}");
+    assert_eq!(
+        world
+            .send("POST", &format!("{path}/confirm"), &owner, None)
+            .await
+            .0,
+        200
+    );
+    // Its artist leaves; the booking goes to another.
+    let artist = |at: usize| world.studios[0].artists[at];
+    let leaves = format!("/v1/artists/{}", artist(0));
+    assert_eq!(world.send("DELETE", &leaves, &owner, None).await.0, 204);
+    let to = |at: usize| Some(json!({ "artist_id": artist(at) }));
+    assert_eq!(world.send("PATCH", &path, &owner, to(1)).await.0, 200);
+    assert_eq!(world.send("PATCH", &path, &owner, to(0)).await.0, 422);
+    // Archived, it gives its time back and takes none again.
+    assert_eq!(world.send("DELETE", &path, &owner, None).await.0, 204);
+    assert_eq!(
+        world
+            .send("PATCH", &path, &owner, Some(json!({ "title": "x" })))
+            .await
+            .0,
+        409
+    );
+    let next = world.pencil(0, 1, FROM, TO).await;
+    assert_eq!(
+        world
+            .send(
+                "POST",
+                &format!("/v1/bookings/{next}/confirm"),
+                &owner,
+                None
+            )
+            .await
+            .0,
+        200
+    );
+}

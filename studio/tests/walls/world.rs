@@ -40,11 +40,15 @@ pub(crate) struct World {
 #[derive(Clone, Copy)]
 pub(crate) struct Like {
     pub(crate) pool_max: usize,
+    pub(crate) at_once_per_member: usize,
 }
 
 impl Default for Like {
     fn default() -> Self {
-        Self { pool_max: 8 }
+        Self {
+            pool_max: 8,
+            at_once_per_member: 256,
+        }
     }
 }
 
@@ -280,9 +284,10 @@ fn config(
             .to_owned()
     };
     let text = format!(
-        "[http]\nlisten = \"127.0.0.1:0\"\npublic_origin = \"{ORIGIN}\"\n[database]\nwait_ms = 30000\npool_max = {}\n\
+        "[http]\nlisten = \"127.0.0.1:0\"\npublic_origin = \"{ORIGIN}\"\n[limits]\nrequests_at_once_per_member = {}\n[database]\nwait_ms = 30000\npool_max = {}\n\
          url = \"{}\"\nowner_url = \"{}\"\nops_url = \"{}\"\n[clerk]\nissuer = \"{ISSUER}\"\n\
          jwks_url = \"https://clerk.watertight.test/jwks\"\nauthorized_parties = [\"{ORIGIN}\"]\n[keys]\nlocation = \"{}\"\n",
+        like.at_once_per_member,
         like.pool_max,
         url("studio_app", &template.passwords.app),
         url("studio_migrate", &template.passwords.migrate),

@@ -15,7 +15,7 @@ use super::{
     LIST_BY_START, LIST_BY_START_DOWN, MOVE_TO_STATE, State, Transition,
     actions::{Archive, Cancel, Confirm, Create, Edit, View},
     next,
-    time::{Window, give_back, lock, lock_free, take},
+    time::{Window, expect_free, give_back, lock, lock_free, lock_move, take},
 };
 use crate::{
     app::Desk,
@@ -234,6 +234,7 @@ pub(super) async fn edit(
     let granted = tx.grant::<Edit, Booking>(id).await?;
     expect_version(version, granted.version())?;
     let before = granted.row();
+    expect_unarchived(before)?;
     if before.state == State::Cancelled {
         return Err(wrong_state(before.state, "changed"));
     }
@@ -265,9 +266,9 @@ pub(super) async fn edit(
     let moves = window != was;
     if moves {
         window.check()?;
-        lock_both(&mut tx, was.artist, window.artist).await?;
+        lock_move(&mut tx, was.artist, window.artist).await?;
         if blocks {
-            lock_free(&mut tx, window, id).await?;
+            expect_free(&mut tx, window, id).await?;
         }
     }
     let now = desk.clock.now();
@@ -372,13 +373,7 @@ fn moved<A: Action<Booking>>(
     transition: Transition,
 ) -> Result<State, Fault> {
     let state = granted.row().state;
-    if granted.row().archived_at.is_some() {
-        return Err(Fault::new(
-            Kind::Conflict,
-            "conflict",
-            "the booking is archived",
-        ));
-    }
+    expect_unarchived(granted.row())?;
     next(state, transition).ok_or_else(|| {
         wrong_state(
             state,
@@ -388,6 +383,17 @@ fn moved<A: Action<Booking>>(
             },
         )
     })
+}
+
+fn expect_unarchived(booking: &Booking) -> Result<(), Fault> {
+    match booking.archived_at {
+        None => Ok(()),
+        Some(_) => Err(Fault::new(
+            Kind::Conflict,
+            "conflict",
+            "the booking is archived",
+        )),
+    }
 }
 
 fn wrong_state(state: State, deed: &str) -> Fault {
@@ -426,16 +432,6 @@ async fn move_to<A: Action<Booking>>(
     }
     let view = reload(tx, id).await?;
     Ok((spent, view))
-}
-
-/// Locks two artists' time in the order of their ids: two moves in opposite directions would
-/// otherwise wait for each other.
-async fn lock_both(tx: &mut TenantTx, one: Uuid, other: Uuid) -> Result<(), Fault> {
-    lock(tx, one.min(other)).await?;
-    if one != other {
-        lock(tx, one.max(other)).await?;
-    }
-    Ok(())
 }
 
 async fn reload(tx: &mut TenantTx, id: Uuid) -> Result<BookingView, Fault> {

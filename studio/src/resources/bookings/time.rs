@@ -14,6 +14,9 @@ const LOCK_ARTIST: Read = Read::new(
     "SELECT id FROM studio.artists WHERE tenant_id = $1 AND id = $2 AND archived_at IS NULL FOR NO KEY UPDATE",
 );
 
+const LOCK_ANY_ARTIST: Read =
+    Read::new("SELECT id FROM studio.artists WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE");
+
 const CONFLICTS: Read = Read::new(
     "SELECT b.id, b.state, b.starts_at, b.ends_at FROM studio.occupancy o
      JOIN studio.bookings b ON b.tenant_id = o.tenant_id AND b.id = o.source_id
@@ -77,6 +80,25 @@ pub(super) async fn lock(tx: &mut TenantTx, artist: Uuid) -> Result<(), Fault> {
     known(&tx.read(LOCK_ARTIST, &[&artist]).await?)
 }
 
+/// Locks the time of the artist whom a booking leaves, archived or not, and of the one to whom it
+/// goes, in the order of their ids: two moves in opposite directions would otherwise wait for each
+/// other.
+///
+/// # Errors
+/// Invalid, when there is no artist to go to.
+pub(super) async fn lock_move(tx: &mut TenantTx, from: Uuid, to: Uuid) -> Result<(), Fault> {
+    let (first, second) = (from.min(to), from.max(to));
+    tx.read(LOCK_ANY_ARTIST, &[&first]).await?;
+    if first != second {
+        tx.read(LOCK_ANY_ARTIST, &[&second]).await?;
+    }
+    if from == to {
+        Ok(())
+    } else {
+        lock(tx, to).await
+    }
+}
+
 /// Locks the window's artist and refuses when others than `booking` have the window; says who. One
 /// round trip: the look is taken after the lock was had.
 pub(super) async fn lock_free(
@@ -95,6 +117,17 @@ pub(super) async fn lock_free(
     };
     known(locked)?;
     free(conflicting)
+}
+
+/// Refuses when others than `booking` have the window, whose artist is locked already; says who.
+pub(super) async fn expect_free(
+    tx: &mut TenantTx,
+    window: Window,
+    booking: Uuid,
+) -> Result<(), Fault> {
+    let asked: [&(dyn ToSql + Sync); 4] =
+        [&window.artist, &booking, &window.starts_at, &window.ends_at];
+    free(&tx.read(CONFLICTS, &asked).await?)
 }
 
 fn known(locked: &[Row]) -> Result<(), Fault> {
