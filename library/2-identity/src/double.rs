@@ -92,12 +92,7 @@ impl Double {
         clock: Clock,
         random: Random,
     ) -> Result<Self, DoubleError> {
-        if ![".test", ".example", ".localhost"]
-            .iter()
-            .any(|end| issuer.ends_with(end))
-        {
-            return Err(DoubleError::Production);
-        }
+        Self::refuse_in_production(issuer)?;
         let key = KeyPair::generate(KeySize::Rsa2048).map_err(|_| DoubleError::NoKey)?;
         let key_id = format!("ins_{}", random.uuid().simple());
         Ok(Self(std::sync::Arc::new(Inside {
@@ -108,6 +103,24 @@ impl Double {
             clock,
             random,
         })))
+    }
+
+    /// Refuses an issuer whose host could be a real one: names under `.test`, `.example` and
+    /// `.localhost` never are (RFC 2606).
+    ///
+    /// # Errors
+    /// When the host ends in anything else.
+    pub fn refuse_in_production(issuer: &str) -> Result<(), DoubleError> {
+        let host = issuer.strip_prefix("https://").unwrap_or_default();
+        let is_name = host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-');
+        let is_reserved = [".test", ".example", ".localhost"]
+            .iter()
+            .any(|end| host.ends_with(end));
+        (is_name && is_reserved)
+            .then_some(())
+            .ok_or(DoubleError::Production)
     }
 
     /// A session token as Clerk makes them.

@@ -4,12 +4,16 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
+use aws_lc_rs::{
+    rsa::PublicEncryptingKey,
+    signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents},
+};
 use base64::{
     Engine,
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 use watertight_outbound::{GetOptions, Outbound};
 use watertight_terms::{Clock, Fault};
 
@@ -19,8 +23,16 @@ const FRESH_S: i64 = 300;
 const STALE_S: i64 = 3_600;
 /// Between two fetches are at least so many seconds.
 const BETWEEN_S: i64 = 10;
-/// More keys than so many are not read.
-const KEYS_MAX: usize = 32;
+/// So many callers wait for another's fetch; more are told what is known now.
+const WAITING_MOST: usize = 256;
+/// A set of more keys is no issuer's.
+const KEYS_MOST: usize = 32;
+/// An RSA key has at least so many bits: shorter ones can be factored.
+const KEY_BITS_LEAST: usize = 2_048;
+/// And at most so many: longer ones cost too much.
+const KEY_BITS_MOST: usize = 8_192;
+/// 65537, the exponent of every issuer's keys; one of 1 signs everything.
+const EXPONENT: [u8; 3] = [1, 0, 1];
 
 /// The public keys of an issuer: fixed, or fetched from where it publishes them.
 ///
@@ -31,14 +43,16 @@ pub struct Keys(Arc<Source>);
 
 enum Source {
     Fixed(Vec<(Option<String>, Arc<PublicKey>)>),
-    Published(Published),
+    Published(Arc<Published>),
 }
 
 struct Published {
     outbound: Outbound,
     url: String,
     held: Mutex<Held>,
-    flight: tokio::sync::Mutex<()>,
+    /// Whoever holds it may fetch.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    waiting: Semaphore,
 }
 
 #[derive(Default)]
@@ -62,7 +76,9 @@ impl PublicKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeysError {
     /// It is not a public key in PEM.
-    #[error("the key is not an RSA public key in PEM (`BEGIN PUBLIC KEY`) of 2048 bits or more")]
+    #[error(
+        "the key is not an RSA public key in PEM (`BEGIN PUBLIC KEY`) of 2048 bits or more with the exponent 65537"
+    )]
     NotAKey,
     /// It is not a JWK set.
     #[error("the keys are not a JWK set with RSA keys of 2048 bits or more")]
@@ -72,12 +88,13 @@ pub enum KeysError {
 impl Keys {
     /// Keys that the issuer publishes as a JWK set (RFC 7517).
     pub fn jwks(outbound: Outbound, url: &str) -> Self {
-        Self(Arc::new(Source::Published(Published {
+        Self(Arc::new(Source::Published(Arc::new(Published {
             outbound,
             url: url.to_owned(),
             held: Mutex::default(),
-            flight: tokio::sync::Mutex::new(()),
-        })))
+            turn: Arc::default(),
+            waiting: Semaphore::new(WAITING_MOST),
+        }))))
     }
 
     /// One key in PEM. With an id only tokens of that id are tried, without one all are.
@@ -95,6 +112,13 @@ impl Keys {
         let der = BASE64_STANDARD
             .decode(body)
             .map_err(|_| KeysError::NotAKey)?;
+        // A short key would be parsed, and then verify nothing: better said at start.
+        let is_long = PublicEncryptingKey::from_der(&der)
+            .is_ok_and(|key| key.key_size_bits() >= KEY_BITS_LEAST);
+        // The exponent is the last number of the encoding.
+        if !is_long || !der.ends_with(&[&[2, 3], &EXPONENT[..]].concat()) {
+            return Err(KeysError::NotAKey);
+        }
         let parsed = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der)
             .map_err(|_| KeysError::NotAKey)?;
         let key = Arc::new(PublicKey(parsed));
@@ -132,47 +156,73 @@ impl Keys {
 }
 
 impl Published {
-    async fn find(&self, id: &str, clock: &Clock) -> Result<Option<Arc<PublicKey>>, Fault> {
+    async fn find(
+        self: &Arc<Self>,
+        id: &str,
+        clock: &Clock,
+    ) -> Result<Option<Arc<PublicKey>>, Fault> {
         let now_s = clock.now_s();
-        let (found, fetched_at_s) = self.look(id);
-        let is_fresh = fetched_at_s.is_some_and(|at_s| now_s - at_s <= FRESH_S);
-        if is_fresh && found.is_some() {
-            return Ok(found);
+        let held = self.look(id, now_s);
+        if held.key.is_some() && held.is_fresh() {
+            return Ok(held.key);
         }
-        // Somebody is fetching: with keys at hand nobody waits for that, without any all do.
-        let flight = match fetched_at_s {
-            Some(_) => self.flight.try_lock().ok(),
-            None => Some(self.flight.lock().await),
+        let may_wait = held.key.is_none() || !held.is_usable();
+        self.refresh(id, now_s, may_wait).await;
+        let held = self.look(id, now_s);
+        if held.is_usable() {
+            return Ok(held.key);
+        }
+        Err(Fault::unavailable(
+            "the keys of the identity provider cannot be fetched right now",
+            BETWEEN_S as u32,
+        ))
+    }
+
+    /// Fetches, if nobody does and it is time. Who has a usable key at hand is served meanwhile; who
+    /// has none waits for another's fetch, which may bring it: after a rotation good tokens come
+    /// in parallel too.
+    async fn refresh(self: &Arc<Self>, id: &str, now_s: i64, may_wait: bool) {
+        let turn = match Arc::clone(&self.turn).try_lock_owned() {
+            Ok(turn) => turn,
+            Err(_) if !may_wait => return,
+            Err(_) => {
+                let Ok(_place) = self.waiting.try_acquire() else {
+                    return;
+                };
+                Arc::clone(&self.turn).lock_owned().await
+            }
         };
-        if flight.is_some() && self.may_try(id, now_s) {
-            self.fetch(now_s).await;
+        if !self.may_try(id, now_s) {
+            return;
         }
-        let (found, fetched_at_s) = self.look(id);
-        match fetched_at_s {
-            Some(at_s) if now_s - at_s <= STALE_S => Ok(found),
-            _ => Err(Fault::unavailable(
-                "the keys of the identity provider cannot be fetched right now",
-                10,
-            )),
-        }
+        // In a task of its own: a caller who hangs up must not take the fetch along, or a few of
+        // them could keep everybody's keys from being renewed.
+        let published = Arc::clone(self);
+        let fetching = tokio::spawn(async move {
+            published.fetch(now_s).await;
+            drop(turn);
+        });
+        drop(fetching.await);
     }
 
-    fn look(&self, id: &str) -> (Option<Arc<PublicKey>>, Option<i64>) {
+    fn look(&self, id: &str, now_s: i64) -> Look {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        (held.keys.get(id).cloned(), held.fetched_at_s)
+        Look {
+            key: held.keys.get(id).cloned(),
+            age_s: held.fetched_at_s.map(|at_s| apart_s(now_s, at_s)),
+        }
     }
 
-    /// Whether it is time to try: never twice within ten seconds, and not when whoever held the
-    /// flight before has just brought the key.
+    /// Whether it is time to try: never twice within ten seconds, and not when whoever had the
+    /// turn before has just brought the key.
     fn may_try(&self, id: &str, now_s: i64) -> bool {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_fresh = held
-            .fetched_at_s
-            .is_some_and(|at_s| now_s - at_s <= FRESH_S);
-        if is_fresh && held.keys.contains_key(id) {
+        let look = self.look(id, now_s);
+        if look.key.is_some() && look.is_fresh() {
             return false;
         }
-        if held.tried_at_s.is_some_and(|at_s| now_s - at_s < BETWEEN_S) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let tried_at_s = held.tried_at_s;
+        if tried_at_s.is_some_and(|at_s| apart_s(now_s, at_s) < BETWEEN_S) {
             return false;
         }
         held.tried_at_s = Some(now_s);
@@ -198,7 +248,30 @@ impl Published {
     }
 }
 
-/// A JWK set's RSA keys for signatures with RS256, by id; none when none can be used.
+/// What is held of an id, and for how long.
+struct Look {
+    key: Option<Arc<PublicKey>>,
+    age_s: Option<i64>,
+}
+
+impl Look {
+    fn is_fresh(&self) -> bool {
+        self.age_s.is_some_and(|age_s| age_s <= FRESH_S)
+    }
+
+    fn is_usable(&self) -> bool {
+        self.age_s.is_some_and(|age_s| age_s <= STALE_S)
+    }
+}
+
+/// How far two instants lie apart: a clock that was set back makes keys older, never fresh for
+/// longer.
+fn apart_s(a_s: i64, b_s: i64) -> i64 {
+    a_s.saturating_sub(b_s).saturating_abs()
+}
+
+/// A JWK set's RSA keys for signatures with RS256, by id; none when none can be used, or when two
+/// of them share an id, which leaves open which one signs.
 fn parse(jwks: &[u8]) -> Option<HashMap<String, Arc<PublicKey>>> {
     #[derive(Deserialize)]
     struct Set {
@@ -215,7 +288,10 @@ fn parse(jwks: &[u8]) -> Option<HashMap<String, Arc<PublicKey>>> {
         e: Option<String>,
     }
     let set: Set = serde_json::from_slice(jwks).ok()?;
-    let usable = set.keys.into_iter().take(KEYS_MAX).filter_map(|jwk| {
+    if set.keys.len() > KEYS_MOST {
+        return None;
+    }
+    let usable = set.keys.into_iter().filter_map(|jwk| {
         let for_us = jwk.kty == "RSA"
             && jwk.purpose.is_none_or(|purpose| purpose == "sig")
             && jwk.alg.is_none_or(|alg| alg == "RS256");
@@ -224,15 +300,23 @@ fn parse(jwks: &[u8]) -> Option<HashMap<String, Arc<PublicKey>>> {
             .filter(|id| for_us && (1..=128).contains(&id.len()))?;
         Some((id, Arc::new(key_of(&jwk.n?, &jwk.e?)?)))
     });
-    let keys: HashMap<_, _> = usable.collect();
+    let mut keys = HashMap::new();
+    for (id, key) in usable {
+        if keys.insert(id, key).is_some() {
+            return None;
+        }
+    }
     (!keys.is_empty()).then_some(keys)
 }
 
 fn key_of(n: &str, e: &str) -> Option<PublicKey> {
     let n = BASE64_URL_SAFE_NO_PAD.decode(n).ok()?;
     let e = BASE64_URL_SAFE_NO_PAD.decode(e).ok()?;
-    // An exponent of one signs everything; a modulus under 2048 bits can be factored.
-    if n.len() < 256 || e.len() > 4 || e == [1] {
+    let spare = n.first().map_or(0, |first| first.leading_zeros() as usize);
+    let bits = n.len().saturating_mul(8).saturating_sub(spare);
+    // A number has one spelling, without leading zero bytes: its length is its size.
+    let is_plain = spare < 8;
+    if !is_plain || !(KEY_BITS_LEAST..=KEY_BITS_MOST).contains(&bits) || e != EXPONENT {
         return None;
     }
     let parts = RsaPublicKeyComponents { n, e };

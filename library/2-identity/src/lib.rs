@@ -17,9 +17,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The order of the checks is that of `docs/` for Clerk's tokens: form, header, key, signature, and
-//! only then claims. For any bytes there is at most one signature check and one fetch of keys. Every
-//! refusal is told in the same words; which rule it was stands in the log only.
+//! The order of the checks: form, header, key, signature, and only then claims. For any bytes there
+//! is at most one signature check and one fetch of keys. Every refusal is told in the same words;
+//! which rule it was stands in the log only.
 //!
 //! A [`Caller`] is minted here and nowhere else: from a verified token, or for a named service of
 //! the product. What it claims about studio and role is a claim; the database decides.

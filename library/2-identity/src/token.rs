@@ -83,7 +83,7 @@ fn check_header(header: &Map<String, Value>) -> Result<String, Reason> {
     }
     match header.get("kid").and_then(Value::as_str) {
         Some(id) if (1..=128).contains(&id.len()) => Ok(id.to_owned()),
-        _ => Err("kid is missing"),
+        _ => Err("kid is missing or malformed"),
     }
 }
 
@@ -107,13 +107,13 @@ impl Claims {
         self.check_party(settings)?;
         self.check_audience(settings)?;
         let issued_at_s = self.check_times(settings, now_s)?;
-        if self.0.contains_key("act") {
-            return Err("act: somebody acts as another".into());
-        }
         match self.0.get("sts") {
             None => {}
             Some(status) if status == "active" => {}
             Some(_) => return Err("sts is not active".into()),
+        }
+        if self.0.contains_key("act") {
+            return Err("act: somebody acts as another".into());
         }
         let session = self.id("sid")?;
         let subject = self.id("sub")?;
@@ -144,7 +144,8 @@ impl Claims {
         }
     }
 
-    /// A token that names audiences is for us only if one of them is ours.
+    /// A token that names audiences is for us only if all of them are ours: what is good for
+    /// another service too could be passed on by it.
     fn check_audience(&self, settings: &VerifierSettings) -> Result<(), Reason> {
         let ours = |audience: &Value| {
             audience
@@ -153,7 +154,7 @@ impl Claims {
         };
         let good = match self.0.get("aud") {
             None => settings.audiences.is_empty(),
-            Some(Value::Array(list)) => list.iter().any(ours),
+            Some(Value::Array(list)) => !list.is_empty() && list.iter().all(ours),
             Some(one) => ours(one),
         };
         if good {
@@ -201,7 +202,7 @@ impl Claims {
                 };
                 Ok((parse_id(text("id")?)?, roles.role(text("rol")?)))
             }
-            Some(_) => Err("v is neither 1 nor 2".into()),
+            Some(_) => Err("v is not 2".into()),
             None if self.0.contains_key("o") => Err("v: claims of version 2 in version 1".into()),
             None if !version_1 => Err(Refused::NoOrganization),
             None => Ok((self.id("org_id")?, roles.role(self.text("org_role")?))),
@@ -233,14 +234,14 @@ fn parse_id(text: &str) -> Result<Subject, Reason> {
 
 fn missing(name: &str) -> Reason {
     match name {
-        "iss" => "iss is missing",
-        "azp" => "azp is missing",
-        "sid" => "sid is missing",
-        "sub" => "sub is missing",
-        "exp" => "exp is missing",
-        "nbf" => "nbf is missing",
-        "iat" => "iat is missing",
-        _ => "a claim is missing",
+        "iss" => "iss is missing or malformed",
+        "azp" => "azp is missing or malformed",
+        "sid" => "sid is missing or malformed",
+        "sub" => "sub is missing or malformed",
+        "exp" => "exp is missing or malformed",
+        "nbf" => "nbf is missing or malformed",
+        "iat" => "iat is missing or malformed",
+        _ => "a claim is missing or malformed",
     }
 }
 
@@ -256,5 +257,34 @@ pub(crate) enum Refused {
 impl From<Reason> for Refused {
     fn from(reason: Reason) -> Self {
         Self::Invalid(reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,400}") {
+            drop(Unverified::parse(&text));
+        }
+
+        /// A header is anything, in the form of a token.
+        #[test]
+        fn any_header_is_read_or_refused(header in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let token = format!("{}.e30.AA", BASE64_URL_SAFE_NO_PAD.encode(header));
+            prop_assert!(Unverified::parse(&token).is_err());
+        }
+
+        /// One text, one spelling: what is decoded is encoded to the same text.
+        #[test]
+        fn base64url_has_one_spelling(text in "[A-Za-z0-9_=+/-]{0,12}") {
+            if let Ok(bytes) = decode(&text) {
+                prop_assert_eq!(BASE64_URL_SAFE_NO_PAD.encode(bytes), text);
+            }
+        }
     }
 }

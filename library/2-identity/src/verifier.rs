@@ -73,12 +73,11 @@ impl Verifier {
         keys: Keys,
         clock: Clock,
     ) -> Result<Self, SettingsError> {
-        if !settings.issuer.starts_with("https://") || settings.issuer.ends_with('/') {
+        if !settings.issuer.starts_with("https://") || !is_origin(&settings.issuer) {
             return Err(SettingsError::Issuer);
         }
-        if settings.authorized_parties.is_empty()
-            || settings.authorized_parties.iter().any(String::is_empty)
-        {
+        let parties = &settings.authorized_parties;
+        if parties.is_empty() || !parties.iter().all(|party| is_origin(party)) {
             return Err(SettingsError::Parties);
         }
         if !(0..=60).contains(&settings.clock_skew_s)
@@ -119,6 +118,21 @@ impl Verifier {
             })?;
         Ok(Caller::member(member))
     }
+}
+
+/// A scheme, a host, perhaps a port, and nothing after it. It is compared to the letter, so one
+/// letter too many would refuse everybody.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else {
+        return false;
+    };
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    !scheme.is_empty()
+        && scheme.bytes().all(|byte| is_plain(byte) || byte == b'-')
+        && !host.is_empty()
+        && host
+            .bytes()
+            .all(|byte| is_plain(byte) || b"-._:[]".contains(&byte))
 }
 
 /// The token of an `Authorization` header: `Bearer`, one space, the token.

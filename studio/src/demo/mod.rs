@@ -299,7 +299,8 @@ fn run_servers(
             serve_until(listener, &app, std::future::pending()).await;
         });
     }
-    let router = double.router(world.people());
+    let example = format!("http://127.0.0.1:{}/v1/bookings", world.port);
+    let router = double.router_with_example(world.people(), &example);
     servers.spawn(async move {
         if let Err(error) = axum::serve(listeners.double, router).await {
             tracing::error!(%error, "the stand-in for clerk ended");

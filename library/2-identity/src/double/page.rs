@@ -38,15 +38,27 @@ pub struct Person {
 struct Served {
     double: Double,
     people: Vec<Person>,
+    /// The url that the page's example calls.
+    example: Option<String>,
     asked: AtomicU64,
 }
 
 impl Double {
     /// Serves the JWK set, the count of its fetches, tokens of these people, and a page to sign in.
     pub fn router(&self, people: Vec<Person>) -> Router {
+        self.serve(people, None)
+    }
+
+    /// The same, whose page shows a command that calls `url` with the token.
+    pub fn router_with_example(&self, people: Vec<Person>, url: &str) -> Router {
+        self.serve(people, Some(url.to_owned()))
+    }
+
+    fn serve(&self, people: Vec<Person>, example: Option<String>) -> Router {
         let served = Served {
             double: self.clone(),
             people,
+            example,
             asked: AtomicU64::new(0),
         };
         Router::new()
@@ -81,7 +93,7 @@ struct Asked {
 
 async fn token(State(served): State<Arc<Served>>, Query(asked): Query<Asked>) -> Response {
     match served.token(&asked) {
-        Some(token) => token.into_response(),
+        Some(token) => ([(header::CACHE_CONTROL, "no-store")], token).into_response(),
         None => (
             StatusCode::NOT_FOUND,
             "nobody of that name; the sign-in page lists who there is\n",
@@ -119,25 +131,33 @@ struct SignIn {
 
 /// The people by studio; whoever is chosen gets a token to copy.
 async fn sign_in(State(served): State<Arc<Served>>, Query(chosen): Query<SignIn>) -> Response {
-    let signed_in = match (chosen.subject, chosen.organization) {
-        (Some(subject), Some(organization)) => served
-            .token(&Asked {
-                subject: subject.clone(),
-                organization: Some(organization),
-                version: None,
-            })
-            .map(|token| (subject, token)),
-        _ => None,
-    };
-    let policy = "default-src 'none'; style-src 'sha256-STYLE'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
-    let policy = policy.replace("STYLE", &style_hash());
+    let signed_in = chosen.subject.and_then(|subject| {
+        let token = served.token(&Asked {
+            subject: subject.clone(),
+            organization: chosen.organization,
+            version: None,
+        })?;
+        Some(SignedIn { subject, token })
+    });
+    // No script at all; the one style by its hash.
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{}'; form-action 'self'; frame-ancestors 'none'; \
+         base-uri 'none'",
+        style_hash()
+    );
     let headers = [
         (header::CONTENT_SECURITY_POLICY, policy),
         (header::CACHE_CONTROL, "no-store".to_owned()),
         (header::REFERRER_POLICY, "no-referrer".to_owned()),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
     ];
-    (headers, Html(page(&served.people, signed_in.as_ref()))).into_response()
+    (headers, Html(page(&served, signed_in.as_ref()))).into_response()
+}
+
+/// Who was chosen, and the token.
+struct SignedIn {
+    subject: String,
+    token: String,
 }
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:3rem auto;padding:0 1rem;color:#1c2430;background:#f6f4ef}\
@@ -155,41 +175,63 @@ fn style_hash() -> String {
     ))
 }
 
-fn page(people: &[Person], signed_in: Option<&(String, String)>) -> String {
-    let mut studios: Vec<&str> = people.iter().map(|person| person.studio.as_str()).collect();
-    studios.dedup();
+fn page(served: &Served, signed_in: Option<&SignedIn>) -> String {
+    let people = &served.people;
+    let mut studios: Vec<&str> = Vec::new();
+    for person in people {
+        if !studios.contains(&&*person.studio) {
+            studios.push(&person.studio);
+        }
+    }
     let lists: String = studios
         .into_iter()
         .map(|studio| {
-            let items: String = people
-                .iter()
-                .filter(|person| person.studio == studio)
-                .map(item)
-                .collect();
+            let members = people.iter().filter(|person| person.studio == studio);
+            let items: String = members.map(item).collect();
             format!("<h2>{}</h2><ul>{items}</ul>", escape(studio))
         })
         .collect();
-    let shown = signed_in.map_or(String::new(), |(subject, token)| {
-        format!(
-            "<section><h2>Signed in as {}</h2><p>A session token, good for a minute. Send it as \
-             <code>Authorization: Bearer …</code></p><label for=\"t\">Token</label><textarea id=\"t\" readonly>{}</textarea></section>",
-            escape(subject),
-            escape(token)
-        )
-    });
+    let shown = signed_in.map(|signed_in| token_shown(served, signed_in));
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>Sign in: stand-in for Clerk</title><style>{STYLE}</style></head><body><main><h1>Who are you?</h1>\
-         <p>A stand-in for Clerk. It signs tokens for the two studios of this demonstration and for nothing else.</p>{shown}{lists}</main></body></html>"
+         <p>A stand-in for Clerk. It signs tokens for the people below and for nobody else.</p>{}{lists}</main></body></html>",
+        shown.unwrap_or_default()
     )
 }
 
-fn item(person: &Person) -> String {
+fn token_shown(served: &Served, SignedIn { subject, token }: &SignedIn) -> String {
+    let chosen = served
+        .people
+        .iter()
+        .find(|person| person.subject == *subject);
+    let name = chosen.map_or(subject.as_str(), |person| &person.name);
+    let example = served.example.as_ref().map(|url| {
+        let command = format!("curl -H \"Authorization: Bearer {token}\" '{url}'");
+        area("c", "A command that uses it", &command)
+    });
     format!(
-        "<li><span>{}</span><small>{}</small><form method=\"get\"><input type=\"hidden\" name=\"subject\" value=\"{}\">\
-         <input type=\"hidden\" name=\"organization\" value=\"{}\"><button>Sign in</button></form></li>",
-        escape(&person.name),
-        escape(&person.role),
+        "<section aria-labelledby=\"s\"><h2 id=\"s\">Signed in as {}</h2><p>The token is good for a minute. \
+         Send it as <code>Authorization: Bearer …</code></p>{}{}</section>",
+        escape(name),
+        area("t", "Token", token),
+        example.unwrap_or_default()
+    )
+}
+
+fn area(id: &str, label: &str, text: &str) -> String {
+    let (label, text) = (escape(label), escape(text));
+    format!("<label for=\"{id}\">{label}</label><textarea id=\"{id}\" readonly>{text}</textarea>")
+}
+
+/// One person; the button says whom it signs in, for those who hear the page.
+fn item(person: &Person) -> String {
+    let name = escape(&person.name);
+    let role = person.role.trim_start_matches("org:").replace('_', " ");
+    format!(
+        "<li><span>{name}</span><small>{}</small><form method=\"get\"><input type=\"hidden\" name=\"subject\" value=\"{}\">\
+         <input type=\"hidden\" name=\"organization\" value=\"{}\"><button aria-label=\"Sign in as {name}\">Sign in</button></form></li>",
+        escape(&role),
         escape(&person.subject),
         escape(&person.organization)
     )
