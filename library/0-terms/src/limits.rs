@@ -9,8 +9,8 @@ impl Limits {
     pub const PAGE_ROWS: u32 = 100;
     /// A page of a list has so many rows when nothing is said.
     pub const PAGE_ROWS_DEFAULT: u32 = 50;
-    /// A cursor is at most so long, in bytes.
-    pub const CURSOR_BYTES: usize = 512;
+    /// A cursor is at most so long, in bytes: it holds a name.
+    pub const CURSOR_BYTES: usize = 2_048;
     /// A name has at most so many characters.
     pub const NAME_CHARS: usize = 200;
     /// Notes have at most so many characters.

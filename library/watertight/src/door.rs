@@ -425,10 +425,7 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
     };
     let place = match door.place(&caller) {
         Ok(place) => place,
-        Err(fault) => {
-            log(&fault, &facts);
-            return problem::refuse(&fault, facts.id);
-        }
+        Err(fault) => return problem::refuse(&fault, facts.id),
     };
     // The whole body before the transaction: a slow client must not hold a connection.
     let bounds = door.0.bounds;
@@ -459,10 +456,7 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
     });
     match worked.await {
         Ok(Ok(answer)) => answer.into_response(),
-        Ok(Err(fault)) => {
-            log(&fault, &facts);
-            problem::refuse(&fault, facts.id)
-        }
+        Ok(Err(fault)) => problem::refuse(&fault, facts.id),
         Err(_panicked) => problem::refuse(&Fault::bug("a request's task ended early"), facts.id),
     }
 }
@@ -598,12 +592,4 @@ fn refuse(fault: &Fault, request: &Request) -> Response {
 fn refuse_stranger(fault: &Fault, facts: &Facts) -> Response {
     tracing::info!(target: "security", request_id = %facts.id, address = facts.address, reason = %fault, "not let in");
     problem::refuse(fault, facts.id)
-}
-
-fn log(fault: &Fault, facts: &Facts) {
-    match fault.kind() {
-        Kind::Bug => tracing::error!(request_id = %facts.id, reason = %fault, "a defect"),
-        Kind::Unavailable => tracing::warn!(request_id = %facts.id, reason = %fault, "unavailable"),
-        _ => tracing::debug!(request_id = %facts.id, reason = %fault, "refused"),
-    }
 }

@@ -10,8 +10,9 @@ use watertight_terms::{Fault, Kind, Limits, TenantId};
 pub struct Page {
     scope: String,
     rows: u32,
-    /// The row after which the page begins.
-    pub after: Option<Uuid>,
+    /// The value of the sorted column and the id after which the page begins. The value itself, not
+    /// the row's present one: that may have changed since.
+    after: Option<(String, Uuid)>,
 }
 
 impl Page {
@@ -31,32 +32,51 @@ impl Page {
             None => None,
             Some(text) => {
                 let position = cursors.read(tenant, &scope, text)?;
-                let id = position.first().and_then(|id| id.parse().ok());
-                Some(id.ok_or_else(|| Fault::bug("a cursor of ours without an id"))?)
+                let [value, id] = position.as_slice() else {
+                    return Err(Fault::bug("a cursor of ours without value and id"));
+                };
+                let id = id
+                    .parse()
+                    .map_err(|_| Fault::bug("a cursor of ours without an id"))?;
+                Some((value.clone(), id))
             }
         };
         let rows = rows.unwrap_or(Limits::PAGE_ROWS_DEFAULT);
         Ok(Self { scope, rows, after })
     }
 
-    /// Cuts what was read to the page, and gives the ids of what is shown.
+    /// The value after which the page begins, as a parameter.
+    pub fn after_value(&self) -> Option<&str> {
+        self.after.as_ref().map(|(value, _)| value.as_str())
+    }
+
+    /// The id after which the page begins, as a parameter.
+    pub fn after_id(&self) -> Option<Uuid> {
+        self.after.as_ref().map(|(_, id)| *id)
+    }
+
+    /// Cuts what was read to the page, and gives the ids of what is shown. `position` is a row's
+    /// value in the sorted column and its id.
     ///
     /// # Errors
     /// When the next cursor cannot be made: a defect of ours.
     pub fn cut<T>(
         &self,
         mut items: Vec<T>,
-        id: impl Fn(&T) -> Uuid,
+        position: impl Fn(&T) -> (String, Uuid),
         cursors: &Cursors,
         tenant: TenantId,
     ) -> Result<(List<T>, Vec<Uuid>), Fault> {
         let more = items.len() > self.rows as usize;
         items.truncate(self.rows as usize);
-        let ids: Vec<Uuid> = items.iter().map(id).collect();
-        let next_cursor = match ids.last() {
-            Some(last) if more => Some(cursors.make(tenant, &self.scope, &[&last.to_string()])?),
+        let positions: Vec<(String, Uuid)> = items.iter().map(position).collect();
+        let next_cursor = match positions.last() {
+            Some((value, id)) if more => {
+                Some(cursors.make(tenant, &self.scope, &[value, &id.to_string()])?)
+            }
             _ => None,
         };
+        let ids = positions.into_iter().map(|(_, id)| id).collect();
         Ok((List { items, next_cursor }, ids))
     }
 }

@@ -373,6 +373,17 @@ async fn pages_follow_each_other_and_a_foreign_cursor_is_none() {
     sorted.sort();
     sorted.dedup();
     assert_eq!(names, sorted, "in order, none twice");
+    // The row that a page ended with is renamed: the next page begins where that one ended.
+    let (_, page) = world.send("GET", "/v1/artists?limit=1", &a, None).await;
+    let renamed = format!("/v1/artists/{}", page["items"][0]["id"].as_str().unwrap());
+    let body = json!({ "name": "Zuletzt" });
+    assert_eq!(world.send("PATCH", &renamed, &a, Some(body)).await.0, 200);
+    let rest = format!(
+        "/v1/artists?cursor={}",
+        page["next_cursor"].as_str().unwrap()
+    );
+    let (_, rest) = world.send("GET", &rest, &a, None).await;
+    assert_eq!(rest["items"].as_array().unwrap().len(), 3);
     let (_, page) = world.send("GET", "/v1/artists?limit=1", &b, None).await;
     let foreign = page["next_cursor"].as_str().unwrap();
     for (path, status) in [

@@ -62,6 +62,13 @@ impl Sort {
             Self::CreationDown => LIST_BY_CREATION_DOWN,
         }
     }
+
+    fn value(self, view: &ArtistView) -> String {
+        match self {
+            Self::Name | Self::NameDown => view.name().to_owned(),
+            Self::Creation | Self::CreationDown => view.created_at().to_string(),
+        }
+    }
 }
 
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
@@ -100,8 +107,14 @@ pub(super) async fn list(
         tx.tenant(),
     )?;
     let kind = asked.kind.map(Kind::as_str);
-    let parameters: [&(dyn ToSql + Sync); 5] =
-        [&asked.q, &kind, &asked.archived, &page.after, &limit(&page)];
+    let parameters: [&(dyn ToSql + Sync); 6] = [
+        &asked.q,
+        &kind,
+        &asked.archived,
+        &page.after_value(),
+        &page.after_id(),
+        &limit(&page),
+    ];
     let artists = tx
         .page::<View, Artist>(asked.sort.statement(), &parameters)
         .await?;
@@ -109,7 +122,12 @@ pub(super) async fn list(
     let listed = artists
         .into_iter()
         .map(|artist| ArtistView::listed(artist, &zone));
-    let (list, ids) = page.cut(listed.collect(), ArtistView::id, &desk.cursors, tx.tenant())?;
+    let (list, ids) = page.cut(
+        listed.collect(),
+        |view: &ArtistView| (asked.sort.value(view), view.id()),
+        &desk.cursors,
+        tx.tenant(),
+    )?;
     let receipt = tx
         .finish(Entry::new("artist.view", "artist").ids(ids))
         .await?;

@@ -166,27 +166,26 @@ impl Stored for Artist {
 }
 
 /// A page of the list in one order. `$2` the artist alone that the caller may see, `$3` words in the
-/// name, `$4` a kind, `$5` whether archived ones too, `$6` the row after which the page begins, `$7`
-/// its length.
+/// name, `$4` a kind, `$5` whether archived ones too, `$6` and `$7` value and id after which the page
+/// begins, `$8` its length.
 macro_rules! list {
-    ($column:literal, $after:literal, $direction:literal) => {
+    ($column:literal, $type:literal, $after:literal, $direction:literal) => {
         Read::new(concat!(
             "SELECT tenant_id, id, version, created_at, updated_at, kind, name, skills, zone, notes,
                email, phone, legal_name, tax_id, address, bank, archived_at
              FROM studio.artists WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id = $2)
                AND ($3::text IS NULL OR position(lower($3) in lower(name)) > 0)
                AND ($4::text IS NULL OR kind = $4) AND ($5 OR archived_at IS NULL)
-               AND ($6::uuid IS NULL OR (", $column, ", id) ", $after,
-            " (SELECT c.", $column, ", c.id FROM studio.artists c WHERE c.tenant_id = $1 AND c.id = $6))
-             ORDER BY ", $column, " ", $direction, ", id ", $direction, " LIMIT $7"
+               AND ($7::uuid IS NULL OR (", $column, ", id) ", $after, " ($6::text::", $type, ", $7))
+             ORDER BY ", $column, " ", $direction, ", id ", $direction, " LIMIT $8"
         ))
     };
 }
 
-const LIST_BY_NAME: Read = list!("name", ">", "ASC");
-const LIST_BY_NAME_DOWN: Read = list!("name", "<", "DESC");
-const LIST_BY_CREATION: Read = list!("created_at", ">", "ASC");
-const LIST_BY_CREATION_DOWN: Read = list!("created_at", "<", "DESC");
+const LIST_BY_NAME: Read = list!("name", "text", ">", "ASC");
+const LIST_BY_NAME_DOWN: Read = list!("name", "text", "<", "DESC");
+const LIST_BY_CREATION: Read = list!("created_at", "timestamptz", ">", "ASC");
+const LIST_BY_CREATION_DOWN: Read = list!("created_at", "timestamptz", "<", "DESC");
 
 const CREATE: Insert = Insert::new(
     "INSERT INTO studio.artists (tenant_id, id, created_at, updated_at, kind, name, skills, zone, notes,

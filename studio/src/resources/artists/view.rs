@@ -90,4 +90,12 @@ impl ArtistView {
     pub(super) fn id(&self) -> Uuid {
         self.id
     }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
 }

@@ -67,6 +67,14 @@ impl Sort {
             Self::CreationDown => LIST_BY_CREATION_DOWN,
         }
     }
+
+    fn value(self, view: &BookingView) -> String {
+        match self {
+            Self::Start | Self::StartDown => view.starts_at,
+            Self::Creation | Self::CreationDown => view.created_at,
+        }
+        .to_string()
+    }
 }
 
 pub(super) async fn list(
@@ -89,13 +97,14 @@ pub(super) async fn list(
         tx.tenant(),
     )?;
     let state = asked.state.map(State::as_str);
-    let parameters: [&(dyn ToSql + Sync); 7] = [
+    let parameters: [&(dyn ToSql + Sync); 8] = [
         &asked.artist_id,
         &state,
         &from,
         &to,
         &asked.q,
-        &page.after,
+        &page.after_value(),
+        &page.after_id(),
         &limit(&page),
     ];
     let bookings = tx
@@ -104,7 +113,7 @@ pub(super) async fn list(
     let listed = bookings.into_iter().map(BookingView::from).collect();
     let (list, ids) = page.cut(
         listed,
-        |view: &BookingView| view.id,
+        |view: &BookingView| (asked.sort.value(view), view.id),
         &desk.cursors,
         tx.tenant(),
     )?;

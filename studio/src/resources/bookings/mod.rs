@@ -177,8 +177,8 @@ impl Stored for Booking {
 }
 
 /// A page of the list in one order. `$2` the artist whose bookings alone the caller may see, `$3` an
-/// artist, `$4` a state, `$5` and `$6` a window, `$7` words in title or reference, `$8` the row after
-/// which the page begins, `$9` its length.
+/// artist, `$4` a state, `$5` and `$6` a window, `$7` words in title or reference, `$8` and `$9` value
+/// and id after which the page begins, `$10` its length.
 macro_rules! list {
     ($column:literal, $after:literal, $direction:literal) => {
         Read::new(concat!(
@@ -189,9 +189,8 @@ macro_rules! list {
                AND ($5::timestamptz IS NULL OR ends_at > $5) AND ($6::timestamptz IS NULL OR starts_at < $6)
                AND ($7::text IS NULL OR position(lower($7) in lower(title)) > 0 OR position(lower($7) in lower(reference)) > 0)
                AND archived_at IS NULL
-               AND ($8::uuid IS NULL OR (", $column, ", id) ", $after,
-            " (SELECT c.", $column, ", c.id FROM studio.bookings c WHERE c.tenant_id = $1 AND c.id = $8))
-             ORDER BY ", $column, " ", $direction, ", id ", $direction, " LIMIT $9"
+               AND ($9::uuid IS NULL OR (", $column, ", id) ", $after, " ($8::text::timestamptz, $9))
+             ORDER BY ", $column, " ", $direction, ", id ", $direction, " LIMIT $10"
         ))
     };
 }
