@@ -2,6 +2,21 @@
 //!
 //! A resource is one folder here, one migration, and one line in each list below.
 
+/// Types for what may be done with a resource: `actions! { Booking: View "booking.view", … }`.
+macro_rules! actions {
+    ($resource:ty: $($name:ident $text:literal),*) => {
+        $(
+            #[doc = concat!("`", $text, "`")]
+            #[derive(Debug)]
+            pub struct $name;
+            impl watertight_authority::Action<$resource> for $name {
+                const NAME: &'static str = $text;
+            }
+        )*
+    };
+}
+pub(crate) use actions;
+
 pub mod artists;
 pub mod bookings;
 pub mod page;

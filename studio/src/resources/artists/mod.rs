@@ -14,7 +14,7 @@ mod view;
 use jiff::Timestamp;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
-use watertight_authority::{Action, Fact, Resource};
+use watertight_authority::{Fact, Resource};
 use watertight_tenancy::{Change, Insert, Read, Row, Stored};
 use watertight_terms::{Fault, TenantId};
 use watertight_vault::Sealed;
@@ -94,16 +94,7 @@ impl Resource for Artist {
 
 /// What may be done with an artist.
 pub mod actions {
-    use super::{Action, Artist};
-
-    macro_rules! actions {
-        ($($name:ident $text:literal),*) => {
-            $(#[doc = concat!("`", $text, "`")] #[derive(Debug)] pub struct $name;
-            impl Action<Artist> for $name { const NAME: &'static str = $text; })*
-        };
-    }
-
-    actions! {
+    crate::resources::actions! { super::Artist:
         View "artist.view", Create "artist.create", Edit "artist.change", Archive "artist.archive",
         ViewContact "artist.view_contact", ViewPrivate "artist.view_private"
     }

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
-use watertight_authority::{Action, Fact, Resource};
+use watertight_authority::{Fact, Resource};
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Stored};
 use watertight_terms::{Fault, Kind, TenantId};
 
@@ -72,16 +72,7 @@ impl Resource for Booking {
 
 /// What may be done with a booking.
 pub mod actions {
-    use super::{Action, Booking};
-
-    macro_rules! actions {
-        ($($name:ident $text:literal),*) => {
-            $(#[doc = concat!("`", $text, "`")] #[derive(Debug)] pub struct $name;
-            impl Action<Booking> for $name { const NAME: &'static str = $text; })*
-        };
-    }
-
-    actions! {
+    crate::resources::actions! { super::Booking:
         View "booking.view", Create "booking.create", Edit "booking.change", Confirm "booking.confirm",
         Cancel "booking.cancel", Archive "booking.archive"
     }
