@@ -89,16 +89,22 @@ impl Insert {
 
 /// A statement that writes what follows from a granted change inside the same aggregate.
 #[derive(Debug, Clone, Copy)]
-pub struct Consequence(pub(crate) &'static str);
+pub struct Consequence {
+    pub(crate) sql: &'static str,
+    /// Whether `$2` is the row that was changed.
+    pub(crate) of_the_row: bool,
+}
 
 impl Consequence {
-    /// An `INSERT INTO … (tenant_id, …) … ($1, …)`, or an `UPDATE … WHERE tenant_id = $1 AND
-    /// source_id = $2 …` of the rows that stem from the changed one.
+    /// An `INSERT INTO … (tenant_id, …) … ($1, …)`, with parameters from `$2`; or an `UPDATE … WHERE
+    /// tenant_id = $1 AND source_id = $2 …` of what stems from the changed row, whose id is put in
+    /// for `$2`, with parameters from `$3`.
     ///
     /// # Panics
     /// When it is neither: while compiling, in a `const`.
     pub const fn new(sql: &'static str) -> Self {
-        if begins(sql, "UPDATE ") {
+        let of_the_row = begins(sql, "UPDATE ");
+        if of_the_row {
             assert!(
                 contains(sql, "WHERE tenant_id = $1 AND source_id = $2"),
                 "a consequence says WHERE tenant_id = $1 AND source_id = $2"
@@ -108,7 +114,7 @@ impl Consequence {
         } else {
             Insert::new(sql);
         }
-        Self(sql)
+        Self { sql, of_the_row }
     }
 }
 

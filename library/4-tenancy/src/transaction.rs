@@ -282,14 +282,19 @@ impl TenantTx {
     /// When the database refuses it.
     pub async fn also<Proof: SpentProof>(
         &mut self,
-        _after: &Proof,
+        after: &Proof,
         consequence: Consequence,
         parameters: Parameters<'_>,
     ) -> Result<u64, Fault> {
         let tenant = self.tenant().0;
+        let changed = after.changed_row();
         let mut all: Vec<&(dyn ToSql + Sync)> = vec![&tenant];
+        if consequence.of_the_row {
+            let row = changed.as_ref();
+            all.push(row.ok_or_else(|| Fault::bug("nothing stems yet from what was only made"))?);
+        }
         all.extend_from_slice(parameters);
-        self.affect(consequence.0, &all).await
+        self.affect(consequence.sql, &all).await
     }
 
     /// Ends a transaction that changed something: its entry is written in it.
@@ -405,9 +410,22 @@ impl std::fmt::Debug for TenantTx {
 }
 
 /// What proves that a grant was spent in this transaction.
-pub trait SpentProof: sealed::Sealed {}
-impl<A: Action<R>, R: Resource> SpentProof for Spent<A, R> {}
-impl<A: Action<R>, R: Resource> SpentProof for SpentNew<A, R> {}
+pub trait SpentProof: sealed::Sealed {
+    /// The row that was changed; none when one was made.
+    fn changed_row(&self) -> Option<Uuid>;
+}
+
+impl<A: Action<R>, R: Resource> SpentProof for Spent<A, R> {
+    fn changed_row(&self) -> Option<Uuid> {
+        Some(self.id())
+    }
+}
+
+impl<A: Action<R>, R: Resource> SpentProof for SpentNew<A, R> {
+    fn changed_row(&self) -> Option<Uuid> {
+        None
+    }
+}
 
 mod sealed {
     use watertight_authority::{Action, Resource, Spent, SpentNew};

@@ -291,7 +291,7 @@ pub(super) async fn edit(
     ];
     let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
     if moves && blocks {
-        give_back(&mut tx, &spent, id).await?;
+        give_back(&mut tx, &spent).await?;
         take(&mut tx, &spent, desk.random.uuid(), window, id).await?;
     }
     let view = reload(&mut tx, id).await?;
@@ -368,7 +368,7 @@ pub(super) async fn archive(
     expect_version(version, granted.version())?;
     let now = desk.clock.now();
     let (spent, _row) = tx.change(granted, ARCHIVE, &[&now]).await?;
-    give_back(&mut tx, &spent, id).await?;
+    give_back(&mut tx, &spent).await?;
     let entry = Entry::new(spent.action(), spent.noun())
         .ids([id])
         .ended(Outcome::Allowed, 204);
@@ -437,7 +437,7 @@ async fn move_to<A: Action<Booking>>(
     })?;
     match window {
         Some(window) => take(tx, &spent, desk.random.uuid(), window, id).await?,
-        None => give_back(tx, &spent, id).await?,
+        None => give_back(tx, &spent).await?,
     }
     let view = reload(tx, id).await?;
     Ok((spent, view))

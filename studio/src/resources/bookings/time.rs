@@ -186,11 +186,7 @@ pub(super) async fn take(
     .map(drop)
 }
 
-/// Gives back whatever a booking has.
-pub(super) async fn give_back(
-    tx: &mut TenantTx,
-    after: &impl SpentProof,
-    booking: Uuid,
-) -> Result<(), Fault> {
-    tx.also(after, GIVE_BACK, &[&booking]).await.map(drop)
+/// Gives back whatever the changed booking has.
+pub(super) async fn give_back(tx: &mut TenantTx, after: &impl SpentProof) -> Result<(), Fault> {
+    tx.also(after, GIVE_BACK, &[]).await.map(drop)
 }
