@@ -218,8 +218,11 @@ mod tests {
     #[test]
     fn a_position_that_no_cursor_can_carry_is_our_defect() {
         let cursors = Cursors::new(ring());
+        // The longest name that there is, in characters of four bytes, fits.
+        let name = "𝄞".repeat(Limits::NAME_CHARS);
+        assert!(cursors.make(studio(1), SCOPE, &[&name]).is_ok());
         let fault = cursors
-            .make(studio(1), SCOPE, &[&"a".repeat(600)])
+            .make(studio(1), SCOPE, &[&"a".repeat(Limits::CURSOR_BYTES)])
             .unwrap_err();
         assert_eq!(fault.kind(), Kind::Bug);
     }
