@@ -167,8 +167,7 @@ impl TenantTx {
             ListFilter::OwnArtist(artist) => Some(artist),
             ListFilter::Nothing => return Err(Fault::not_allowed().log(A::NAME)),
         };
-        let mut all: Vec<&(dyn ToSql + Sync)> = vec![&artist];
-        all.extend_from_slice(parameters);
+        let all = after(&[&artist], parameters);
         let rows = self.read(list, &all).await?;
         rows.iter().map(|row| self.own(R::from_row(row)?)).collect()
     }
@@ -183,8 +182,7 @@ impl TenantTx {
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, Fault> {
         let tenant = self.tenant().0;
-        let mut all: Vec<&(dyn ToSql + Sync)> = vec![&tenant];
-        all.extend_from_slice(parameters);
+        let all = after(&[&tenant], parameters);
         self.run(read.0, &all).await
     }
 
@@ -199,30 +197,27 @@ impl TenantTx {
     ) -> Result<Vec<Vec<Row>>, Fault> {
         let tenant = self.tenant().0;
         let client = self.lease.depart()?;
-        // Prepared before the pipeline: an unprepared statement inside it would be overtaken.
-        let mut statements = Vec::with_capacity(reads.len());
-        let mut refused = None;
-        for (read, parameters) in reads {
-            let mut all: Vec<&(dyn ToSql + Sync)> = vec![&tenant];
-            all.extend_from_slice(parameters);
-            match client.prepare_cached(read.0).await {
-                Ok(statement) => statements.push((statement, all)),
-                Err(error) => refused = refused.or(Some(error)),
+        let answers = async {
+            // Prepared before the pipeline: an unprepared statement inside it would be overtaken.
+            let mut prepared = Vec::with_capacity(reads.len());
+            for (read, parameters) in reads {
+                let statement = client.prepare_cached(read.0).await?;
+                prepared.push((statement, after(&[&tenant], parameters)));
             }
+            let sent = prepared
+                .iter()
+                .map(|(statement, all)| client.query(statement, all));
+            join_all(sent)
+                .await
+                .into_iter()
+                .collect::<Result<Vec<_>, _>>()
         }
-        let sent = statements
-            .iter()
-            .filter(|_| refused.is_none())
-            .map(|(statement, all)| client.query(statement, all));
-        let answers: Result<Vec<_>, _> = join_all(sent).await.into_iter().collect();
+        .await;
         self.lease.arrived();
-        match refused.map_or(answers, Err) {
-            Ok(answers) => {
-                let rows = |answer: Vec<tokio_postgres::Row>| answer.into_iter().map(Row).collect();
-                Ok(answers.into_iter().map(rows).collect())
-            }
-            Err(error) => Err(self.breaks(self.parts.sql_fault.fault(&error))),
-        }
+        let rows = |answer: Vec<tokio_postgres::Row>| answer.into_iter().map(Row).collect();
+        answers
+            .map(|answers| answers.into_iter().map(rows).collect())
+            .map_err(|error| self.breaks(self.parts.sql_fault.fault(&error)))
     }
 
     /// Changes the granted row, and only it: `$1` to `$3` are tenant, id and version, `parameters`
@@ -241,8 +236,7 @@ impl TenantTx {
             .spend(&self.parts.nonce)
             .map_err(|misspent| self.breaks(Fault::bug(misspent.to_string())))?;
         let (tenant, id, version) = (self.tenant().0, spent.id(), spent.version());
-        let mut all: Vec<&(dyn ToSql + Sync)> = vec![&tenant, &id, &version];
-        all.extend_from_slice(parameters);
+        let all = after(&[&tenant, &id, &version], parameters);
         let row = self.exactly_one(change.0, &all).await?.ok_or_else(|| {
             Fault::new(
                 Kind::Stale,
@@ -267,8 +261,7 @@ impl TenantTx {
             .spend(&self.parts.nonce)
             .map_err(|misspent| self.breaks(Fault::bug(misspent.to_string())))?;
         let tenant = self.tenant().0;
-        let mut all: Vec<&(dyn ToSql + Sync)> = vec![&tenant];
-        all.extend_from_slice(parameters);
+        let all = after(&[&tenant], parameters);
         if self.affect(insert.0, &all).await? != 1 {
             return Err(self.breaks(Fault::bug("an insert that wrote no row")));
         }
@@ -401,6 +394,14 @@ impl TenantTx {
         }
         Ok(row)
     }
+}
+
+/// A statement's parameters: what the transaction puts in, then what the caller gives.
+fn after<'a>(
+    ours: &[&'a (dyn ToSql + Sync)],
+    given: Parameters<'a>,
+) -> Vec<&'a (dyn ToSql + Sync)> {
+    [ours, given].concat()
 }
 
 impl std::fmt::Debug for TenantTx {

@@ -125,12 +125,20 @@ pub const COLUMNS: Columns = Columns {
     retention: "archived rows: 10 years (accounting), then erased by custody",
 };
 
+/// The columns that a row is made from.
+macro_rules! columns {
+    () => {
+        "tenant_id, id, version, created_at, updated_at, kind, name, skills, zone, notes,
+           email, phone, legal_name, tax_id, address, bank, archived_at"
+    };
+}
+
 impl Stored for Artist {
-    const LOAD: Read = Read::new(
-        "SELECT tenant_id, id, version, created_at, updated_at, kind, name, skills, zone, notes,
-           email, phone, legal_name, tax_id, address, bank, archived_at
-         FROM studio.artists WHERE tenant_id = $1 AND id = $2",
-    );
+    const LOAD: Read = Read::new(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM studio.artists WHERE tenant_id = $1 AND id = $2"
+    ));
 
     fn from_row(row: &Row) -> Result<Self, Fault> {
         let mut personal = Personal::default();
@@ -162,13 +170,25 @@ impl Stored for Artist {
 macro_rules! list {
     ($column:literal, $type:literal, $after:literal, $direction:literal) => {
         Read::new(concat!(
-            "SELECT tenant_id, id, version, created_at, updated_at, kind, name, skills, zone, notes,
-               email, phone, legal_name, tax_id, address, bank, archived_at
-             FROM studio.artists WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id = $2)
+            "SELECT ",
+            columns!(),
+            " FROM studio.artists WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id = $2)
                AND ($3::text IS NULL OR position(lower($3) in lower(name)) > 0)
                AND ($4::text IS NULL OR kind = $4) AND ($5 OR archived_at IS NULL)
-               AND ($7::uuid IS NULL OR (", $column, ", id) ", $after, " ($6::text::", $type, ", $7))
-             ORDER BY ", $column, " ", $direction, ", id ", $direction, " LIMIT $8"
+               AND ($7::uuid IS NULL OR (",
+            $column,
+            ", id) ",
+            $after,
+            " ($6::text::",
+            $type,
+            ", $7))
+             ORDER BY ",
+            $column,
+            " ",
+            $direction,
+            ", id ",
+            $direction,
+            " LIMIT $8"
         ))
     };
 }

@@ -139,12 +139,20 @@ pub const CONSTRAINTS: &[Constraint] = &[
     },
 ];
 
+/// The columns that a row is made from.
+macro_rules! columns {
+    () => {
+        "tenant_id, id, version, created_at, updated_at, reference, artist_id, title, state,
+           starts_at, ends_at, notes, archived_at"
+    };
+}
+
 impl Stored for Booking {
-    const LOAD: Read = Read::new(
-        "SELECT tenant_id, id, version, created_at, updated_at, reference, artist_id, title, state,
-           starts_at, ends_at, notes, archived_at
-         FROM studio.bookings WHERE tenant_id = $1 AND id = $2",
-    );
+    const LOAD: Read = Read::new(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM studio.bookings WHERE tenant_id = $1 AND id = $2"
+    ));
 
     fn from_row(row: &Row) -> Result<Self, Fault> {
         let state: String = row.field("state")?;
@@ -173,9 +181,7 @@ impl Stored for Booking {
 macro_rules! list {
     ($column:literal, $after:literal, $direction:literal) => {
         Read::new(concat!(
-            "SELECT tenant_id, id, version, created_at, updated_at, reference, artist_id, title, state,
-               starts_at, ends_at, notes, archived_at
-             FROM studio.bookings WHERE tenant_id = $1 AND ($2::uuid IS NULL OR artist_id = $2)
+            "SELECT ", columns!(), " FROM studio.bookings WHERE tenant_id = $1 AND ($2::uuid IS NULL OR artist_id = $2)
                AND ($3::uuid IS NULL OR artist_id = $3) AND ($4::text IS NULL OR state = $4)
                AND ($5::timestamptz IS NULL OR ends_at > $5) AND ($6::timestamptz IS NULL OR starts_at < $6)
                AND ($7::text IS NULL OR position(lower($7) in lower(title)) > 0 OR position(lower($7) in lower(reference)) > 0)
