@@ -100,7 +100,7 @@ impl App {
             url: config.database.url.clone(),
             pool_max: config.database.pool_max,
             wait_ms: config.database.wait_ms,
-            constraints: resources::CONSTRAINTS,
+            constraint: resources::constraint,
         };
         let tenancy = Tenancy::new(
             &settings,
@@ -163,7 +163,7 @@ pub async fn findings(
 /// # Errors
 /// When they do not fit their schema.
 pub fn authority() -> Result<Authority, AppFault> {
-    Authority::new(resources::SCHEMA, resources::POLICIES)
+    Authority::new(&resources::schema(), &resources::policies())
         .map_err(|error| AppFault::Policies(error.to_string()))
 }
 

@@ -18,7 +18,7 @@ pub struct Constraint {
 /// error's text is ever spoken.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SqlFault {
-    pub(crate) constraints: &'static [Constraint],
+    pub(crate) constraint: fn(&str) -> Option<&'static Constraint>,
 }
 
 /// The slug of a fault after which the same request, tried once more, can go through.
@@ -39,10 +39,7 @@ impl SqlFault {
                 .map(|name| format!(" ({name})"))
                 .unwrap_or_default()
         );
-        let broken = self
-            .constraints
-            .iter()
-            .find(|known| database.constraint() == Some(known.name));
+        let broken = database.constraint().and_then(self.constraint);
         if let Some(known) = broken {
             return Fault::new(known.kind, known.slug, known.spoken).log(logged);
         }

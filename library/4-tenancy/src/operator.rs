@@ -36,18 +36,18 @@ impl Operator {
     /// Calls a function; gives its one row.
     ///
     /// # Errors
-    /// When the function refuses; `constraints` says what its broken constraints mean.
+    /// When the function refuses; `constraint` says what a broken constraint means.
     pub async fn call(
         &self,
         call: Call,
         parameters: &[&(dyn ToSql + Sync)],
-        constraints: &'static [crate::Constraint],
+        constraint: fn(&str) -> Option<&'static crate::Constraint>,
     ) -> Result<Row, Fault> {
         self.0
             .query_one(call.0, parameters)
             .await
             .map(Row)
-            .map_err(|error| SqlFault { constraints }.fault(&error))
+            .map_err(|error| SqlFault { constraint }.fault(&error))
     }
 }
 

@@ -28,8 +28,8 @@ pub struct Settings {
     pub pool_max: usize,
     /// A request waits at most so long for a connection.
     pub wait_ms: u64,
-    /// What broken constraints mean to the caller.
-    pub constraints: &'static [Constraint],
+    /// What a broken constraint means to the caller, by its name.
+    pub constraint: fn(&str) -> Option<&'static Constraint>,
 }
 
 /// Settings that cannot be used.
@@ -105,7 +105,7 @@ impl Tenancy {
     ) -> Result<Self, SettingsFault> {
         let pool = pool(settings)?;
         let sql_fault = SqlFault {
-            constraints: settings.constraints,
+            constraint: settings.constraint,
         };
         let desk = Desk {
             pool: pool.clone(),

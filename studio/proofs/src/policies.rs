@@ -18,23 +18,24 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Reads the schema and the `policy.cedar` of every resource that has one. The folders are
+    /// Reads the schemas and the `policy.cedar` of every resource that has one. The folders are
     /// listed, so that a new resource is part of every proof from its first policy on.
     ///
     /// # Errors
     /// When a file cannot be read, or is not what it should be.
     pub fn read() -> Result<Self, ProofFault> {
         let resources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/resources");
-        let schema_text = text_of(&resources.join("schema.cedarschema"))?;
+        let mut schema = vec![text_of(&resources.join("schema.cedarschema"))?];
         let mut files = Vec::new();
         for folder in folders_of(&resources)? {
             let path = folder.join("policy.cedar");
             if path.exists() {
                 let noun = folder.file_name().unwrap_or_default().to_string_lossy();
                 files.push((format!("{noun}/policy.cedar"), text_of(&path)?));
+                schema.push(text_of(&folder.join("schema.cedarschema"))?);
             }
         }
-        Self::parse(schema_text, files)
+        Self::parse(schema.join("\n"), files)
     }
 
     /// These policies with every occurrence of `old` in their text replaced: a broken twin.

@@ -26,12 +26,12 @@ pub(super) struct Create {
 
 const CREATE: Call = Call::new("SELECT studio.create_studio($1, $2, $3, $4) AS tenant");
 
-const CONSTRAINTS: &[Constraint] = &[Constraint {
+const TAKEN: Constraint = Constraint {
     name: "studios_organization_key",
     kind: Kind::Conflict,
     slug: "not-unique",
     spoken: "a studio of that Clerk organization exists; this command makes new ones only",
-}];
+};
 
 impl Create {
     pub(super) async fn run(&self, config: &Config, output: &Output) -> Result<u8, Failure> {
@@ -51,7 +51,7 @@ impl Create {
             .call(
                 CREATE,
                 &[&self.name, &self.zone, &organization, &owner],
-                CONSTRAINTS,
+                |name| (name == TAKEN.name).then_some(&TAKEN),
             )
             .await
             .map_err(|fault| Failure::refused(fault.spoken().to_owned()))?;

@@ -76,7 +76,7 @@ pub fn installation(prefix: &str) -> Result<Installation, Failure> {
     let migrations = [
         watertight_tenancy::MIGRATIONS,
         watertight_ledger::MIGRATIONS,
-        crate::resources::MIGRATIONS,
+        &crate::resources::migrations(),
     ];
     Installation::new(prefix, migrations.concat())
         .map_err(|error| Failure::setup(error.to_string()))

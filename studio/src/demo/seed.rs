@@ -90,7 +90,7 @@ pub async fn seed(
         let lower = letter.to_lowercase();
         let owner = format!("user_{lower}_owner");
         let row = operator
-            .call(CREATE, &[&name, &zone, &organization, &owner], &[])
+            .call(CREATE, &[&name, &zone, &organization, &owner], |_| None)
             .await
             .map_err(|fault| fault.to_string())?;
         let tenant: Uuid = row.field("tenant").map_err(|fault| fault.to_string())?;

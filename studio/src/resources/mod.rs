@@ -1,6 +1,7 @@
 //! The nouns of the product, a folder each: type with column classes, statements, policy, handlers.
 //!
-//! A resource is one folder here, one migration, and one line in each list below.
+//! A resource is one folder here, one migration, and its `pub mod` line below: `register.rs` is written
+//! from those lines.
 
 /// Types for what may be done with a resource: `actions! { Booking: View "booking.view", … }`.
 macro_rules! actions {
@@ -20,51 +21,89 @@ pub(crate) use actions;
 pub mod artists;
 pub mod bookings;
 pub mod page;
+mod register;
 pub mod studio;
 
+use register::REGISTER;
 use watertight::door::Routes;
 use watertight_tenancy::{Constraint, Migration};
 
-/// The policies' schema.
-pub const SCHEMA: &str = include_str!("schema.cedarschema");
+/// A resource, as its folder gives it to the product: its `RESOURCE`.
+pub struct Registered {
+    /// What it is and what can be done to it, for the policies.
+    pub schema: &'static str,
+    /// Who may do that.
+    pub policy: &'static str,
+    /// Its tables.
+    pub migrations: &'static [Migration],
+    /// What their columns hold and how long.
+    pub tables: &'static [Columns],
+    /// What broken constraints mean to the caller.
+    pub constraints: &'static [Constraint],
+    /// Adds its routes.
+    pub routes: fn(Routes) -> Routes,
+}
 
-/// The policies of every resource, with the names of their files.
-pub const POLICIES: &[(&str, &str)] = &[
-    ("studio/policy.cedar", include_str!("studio/policy.cedar")),
-    ("artists/policy.cedar", include_str!("artists/policy.cedar")),
-    (
-        "bookings/policy.cedar",
-        include_str!("bookings/policy.cedar"),
-    ),
-];
+/// A migration of the product by the name of its file.
+macro_rules! migration {
+    ($name:literal) => {
+        watertight_tenancy::Migration {
+            name: concat!("studio/", $name),
+            sql: include_str!(concat!("../../../migrations/", $name, ".sql")),
+        }
+    };
+}
+pub(crate) use migration;
 
-/// The product's migrations.
-pub const MIGRATIONS: &[Migration] = &[
-    Migration {
-        name: "studio/0001_artists_and_bookings",
-        sql: include_str!("../../migrations/0001_artists_and_bookings.sql"),
-    },
-    Migration {
-        name: "studio/0002_operators",
-        sql: include_str!("../../migrations/0002_operators.sql"),
-    },
-];
+/// The policies' schema: who asks, and what each resource adds.
+pub fn schema() -> String {
+    let people = include_str!("schema.cedarschema");
+    let parts = REGISTER.iter().map(|(_, resource)| resource.schema);
+    std::iter::once(people)
+        .chain(parts)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The policies of every resource, with the names of their folders.
+pub fn policies() -> Vec<(&'static str, &'static str)> {
+    REGISTER
+        .iter()
+        .map(|(folder, resource)| (*folder, resource.policy))
+        .collect()
+}
+
+/// The product's migrations, in the order of their numbers.
+pub fn migrations() -> Vec<Migration> {
+    let mut migrations: Vec<Migration> = REGISTER
+        .iter()
+        .flat_map(|(_, resource)| resource.migrations)
+        .copied()
+        .collect();
+    migrations.sort_by_key(|migration| migration.name);
+    migrations
+}
 
 /// The columns of every table: what they hold and how long.
-pub const COLUMNS: &[Columns] = &[
-    artists::COLUMNS,
-    bookings::COLUMNS,
-    bookings::OCCUPANCY_COLUMNS,
-];
+pub fn tables() -> impl Iterator<Item = &'static Columns> {
+    REGISTER.iter().flat_map(|(_, resource)| resource.tables)
+}
 
-/// What broken constraints mean to the caller.
-pub const CONSTRAINTS: &[Constraint] = bookings::CONSTRAINTS;
+/// What a broken constraint means to the caller.
+pub fn constraint(name: &str) -> Option<&'static Constraint> {
+    let mut all = REGISTER
+        .iter()
+        .flat_map(|(_, resource)| resource.constraints);
+    all.find(|constraint| constraint.name == name)
+}
 
 /// Every route of the product.
 pub fn routes() -> Routes {
-    let routes = studio::routes(Routes::new());
-    let routes = artists::routes(routes);
-    bookings::routes(routes)
+    REGISTER
+        .iter()
+        .fold(Routes::new(), |routes, (_, resource)| {
+            (resource.routes)(routes)
+        })
 }
 
 /// The classes of a table's columns.
@@ -91,8 +130,7 @@ pub enum Class {
 
 /// The columns that hold personal values, as the start-up check wants them.
 pub fn personal_columns() -> Vec<(&'static str, &'static str)> {
-    COLUMNS
-        .iter()
+    tables()
         .flat_map(|table| {
             table
                 .columns

@@ -22,9 +22,9 @@ async fn operator(world: &World) -> Operator {
 async fn freeze(world: &World, studio: usize) -> i32 {
     let tenant = world.studios[studio].tenant;
     let operator = operator(world).await;
-    operator.call(MARK, &[&tenant], &[]).await.unwrap();
+    operator.call(MARK, &[&tenant], |_| None).await.unwrap();
     operator
-        .call(DRAIN, &[&tenant], &[])
+        .call(DRAIN, &[&tenant], |_| None)
         .await
         .unwrap()
         .field("ended")
@@ -45,7 +45,7 @@ async fn a_frozen_studio_answers_nothing_and_the_other_goes_on() {
     assert_eq!(world.send("GET", "/v1/artists", &b, None).await.0, 200);
     operator(&world)
         .await
-        .call(THAW, &[&world.studios[0].tenant], &[])
+        .call(THAW, &[&world.studios[0].tenant], |_| None)
         .await
         .unwrap();
     assert_eq!(world.send("GET", "/v1/artists", &a, None).await.0, 200);
@@ -81,8 +81,8 @@ async fn nobody_waits_for_a_freeze() {
     let freezing = tokio::spawn({
         let (tenant, operator) = (world.studios[0].tenant, operator(&world).await);
         async move {
-            operator.call(MARK, &[&tenant], &[]).await.unwrap();
-            operator.call(DRAIN, &[&tenant], &[]).await.unwrap();
+            operator.call(MARK, &[&tenant], |_| None).await.unwrap();
+            operator.call(DRAIN, &[&tenant], |_| None).await.unwrap();
         }
     });
     tokio::time::sleep(Duration::from_millis(150)).await;
@@ -176,7 +176,7 @@ async fn a_nap_before_the_lock_lets_nobody_into_a_frozen_studio() {
         assert_eq!(entered, leaks, "{what}: entered a frozen studio: {entered}");
         operator(&world)
             .await
-            .call(THAW, &[&world.studios[0].tenant], &[])
+            .call(THAW, &[&world.studios[0].tenant], |_| None)
             .await
             .unwrap();
     }

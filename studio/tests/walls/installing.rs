@@ -13,7 +13,7 @@ async fn migrate(
     let all = [
         watertight_tenancy::MIGRATIONS,
         watertight_ledger::MIGRATIONS,
-        studio::resources::MIGRATIONS,
+        &studio::resources::migrations(),
         migrations,
     ];
     let installation = Installation::new("studio", all.concat()).unwrap();
@@ -248,7 +248,7 @@ async fn an_administrator_who_is_no_superuser_can_install_and_the_gap_is_named()
     let all = [
         watertight_tenancy::MIGRATIONS,
         watertight_ledger::MIGRATIONS,
-        studio::resources::MIGRATIONS,
+        &studio::resources::migrations(),
     ];
     let installation = Installation::new(&prefix, all.concat()).unwrap();
     installation.roles(&admin, &passwords).await.unwrap();

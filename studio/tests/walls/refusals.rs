@@ -1,7 +1,7 @@
 //! Every route, as the router itself declares them, without the right and with it.
 
 use serde_json::{Value, json};
-use studio::resources::{POLICIES, routes};
+use studio::resources::{policies, routes};
 use watertight::door::What;
 
 use crate::world::World;
@@ -121,7 +121,7 @@ async fn last_entry(world: &World) -> (String, String, String) {
 
 #[test]
 fn every_route_says_what_it_is_for_and_every_action_is_one_that_policies_know() {
-    let text: String = POLICIES.iter().map(|(_, text)| *text).collect();
+    let text: String = policies().iter().map(|(_, text)| *text).collect();
     for route in routes().declared() {
         match route.what {
             What::Needs { action, .. } => assert!(

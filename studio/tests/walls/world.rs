@@ -446,7 +446,7 @@ fn fingerprint() -> String {
     let texts = [
         watertight_tenancy::MIGRATIONS,
         watertight_ledger::MIGRATIONS,
-        studio::resources::MIGRATIONS,
+        &studio::resources::migrations(),
     ];
     let all: String = texts
         .concat()

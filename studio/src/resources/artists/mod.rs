@@ -19,7 +19,7 @@ use watertight_tenancy::{Change, Insert, Read, Row, Stored};
 use watertight_terms::{Fault, TenantId};
 use watertight_vault::Sealed;
 
-use super::{Class, Columns};
+use super::{Class, Columns, Registered};
 
 /// An artist, as stored. Personal fields are sealed.
 #[derive(Debug)]
@@ -92,6 +92,16 @@ impl Resource for Artist {
     }
 }
 
+/// Artists, for the register.
+pub const RESOURCE: Registered = Registered {
+    schema: include_str!("schema.cedarschema"),
+    policy: include_str!("policy.cedar"),
+    migrations: &[super::migration!("0001_artists_and_bookings")],
+    tables: &[COLUMNS],
+    constraints: &[],
+    routes,
+};
+
 /// What may be done with an artist.
 pub mod actions {
     crate::resources::actions! { super::Artist:
@@ -100,8 +110,7 @@ pub mod actions {
     }
 }
 
-/// The classes of the columns.
-pub const COLUMNS: Columns = Columns {
+const COLUMNS: Columns = Columns {
     table: "studio.artists",
     columns: &[
         ("tenant_id", Class::Internal),
@@ -215,8 +224,7 @@ const ARCHIVE: Change = Change::new(
      WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
 );
 
-/// Adds the routes.
-pub fn routes(routes: Routes) -> Routes {
+fn routes(routes: Routes) -> Routes {
     use actions::{Archive, Create, Edit, View};
     routes
         .route(

@@ -25,7 +25,7 @@ use watertight_authority::{Fact, Resource};
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Stored};
 use watertight_terms::{Fault, Kind, TenantId};
 
-use super::{Class, Columns};
+use super::{Class, Columns, Registered};
 pub use states::{ACTIONS, STATES, State, Transition, next};
 
 /// A booking, as stored.
@@ -70,6 +70,16 @@ impl Resource for Booking {
     }
 }
 
+/// Bookings, for the register.
+pub const RESOURCE: Registered = Registered {
+    schema: include_str!("schema.cedarschema"),
+    policy: include_str!("policy.cedar"),
+    migrations: &[],
+    tables: &[COLUMNS, OCCUPANCY_COLUMNS],
+    constraints: CONSTRAINTS,
+    routes,
+};
+
 /// What may be done with a booking.
 pub mod actions {
     crate::resources::actions! { super::Booking:
@@ -78,8 +88,7 @@ pub mod actions {
     }
 }
 
-/// The classes of the columns.
-pub const COLUMNS: Columns = Columns {
+const COLUMNS: Columns = Columns {
     table: "studio.bookings",
     columns: &[
         ("tenant_id", Class::Internal),
@@ -101,8 +110,7 @@ pub const COLUMNS: Columns = Columns {
     retention: "archived rows: 10 years (accounting), then removed by custody",
 };
 
-/// The classes of the columns of `studio.occupancy`.
-pub const OCCUPANCY_COLUMNS: Columns = Columns {
+const OCCUPANCY_COLUMNS: Columns = Columns {
     table: "studio.occupancy",
     columns: &[
         ("tenant_id", Class::Internal),
@@ -117,8 +125,7 @@ pub const OCCUPANCY_COLUMNS: Columns = Columns {
     retention: "as long as its source",
 };
 
-/// What broken constraints mean to the caller.
-pub const CONSTRAINTS: &[Constraint] = &[
+const CONSTRAINTS: &[Constraint] = &[
     Constraint {
         name: "bookings_reference",
         kind: Kind::Conflict,
@@ -256,8 +263,7 @@ impl From<Booking> for BookingView {
     }
 }
 
-/// Adds the routes.
-pub fn routes(routes: Routes) -> Routes {
+fn routes(routes: Routes) -> Routes {
     use actions::{Archive, Cancel, Confirm, Create, Edit, View};
     routes
         .route(

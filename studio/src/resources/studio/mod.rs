@@ -43,8 +43,17 @@ impl Action<Studio> for View {
     const NAME: &'static str = "studio.view";
 }
 
-/// Adds the routes.
-pub fn routes(routes: Routes) -> Routes {
+/// The studio, for the register.
+pub const RESOURCE: super::Registered = super::Registered {
+    schema: include_str!("schema.cedarschema"),
+    policy: include_str!("policy.cedar"),
+    migrations: &[super::migration!("0002_operators")],
+    tables: &[],
+    constraints: &[],
+    routes,
+};
+
+fn routes(routes: Routes) -> Routes {
     routes
         .route("/v1/me", get(me).guests_too(guest).needs::<View, Studio>())
         .route(

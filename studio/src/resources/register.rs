@@ -1,0 +1,10 @@
+// Written by `cargo x accept` from the folders that `mod.rs` names.
+
+use super::Registered;
+
+/// Every resource, by the name of its folder.
+pub(super) const REGISTER: &[(&str, Registered)] = &[
+    ("artists", super::artists::RESOURCE),
+    ("bookings", super::bookings::RESOURCE),
+    ("studio", super::studio::RESOURCE),
+];
