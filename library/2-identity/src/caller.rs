@@ -1,9 +1,11 @@
 use watertight_terms::{Role, Subject, TenantId};
 
+use crate::page::PageSecret;
+
 /// Somebody who is calling, for certain.
 ///
-/// There is no way to make one but [`Verifier::verify`](crate::Verifier::verify) and
-/// [`Caller::service`]; its fields are private.
+/// There is no way to make one but [`Verifier::verify`](crate::Verifier::verify),
+/// [`Caller::page`] and [`Caller::service`]; its fields are private.
 #[derive(Debug, Clone)]
 pub struct Caller(Kind);
 
@@ -11,6 +13,7 @@ pub struct Caller(Kind);
 enum Kind {
     Member(Member),
     Service { name: ServiceName, tenant: TenantId },
+    Page { digest: [u8; 32] },
 }
 
 /// Who a caller is.
@@ -24,6 +27,12 @@ pub enum Who<'a> {
         name: &'static str,
         /// The studio.
         tenant: TenantId,
+    },
+    /// A browser with the cookie of a page session. Whose that is, and whether it still counts, is
+    /// looked up in the transaction that it asks for.
+    Page {
+        /// What is stored of the cookie.
+        digest: [u8; 32],
     },
 }
 
@@ -74,6 +83,13 @@ impl Caller {
         Self(Kind::Service { name, tenant })
     }
 
+    /// A browser with the cookie of a page session.
+    pub fn page(secret: &PageSecret) -> Self {
+        Self(Kind::Page {
+            digest: secret.digest(),
+        })
+    }
+
     /// Who it is.
     pub fn who(&self) -> Who<'_> {
         match &self.0 {
@@ -82,6 +98,7 @@ impl Caller {
                 name: name.0,
                 tenant: *tenant,
             },
+            Kind::Page { digest } => Who::Page { digest: *digest },
         }
     }
 }

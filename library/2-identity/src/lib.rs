@@ -29,6 +29,7 @@ mod caller;
 pub mod double;
 mod json;
 mod keys;
+pub mod page;
 mod roles;
 mod token;
 mod verifier;

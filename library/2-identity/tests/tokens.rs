@@ -625,7 +625,7 @@ fn a_service_acts_in_one_studio() {
     let tenant: TenantId = "11111111-1111-4111-8111-111111111111".parse().unwrap();
     match Caller::service(EXPIRY, tenant).who() {
         Who::Service { name, tenant: of } => assert_eq!((name, of), ("hold-expiry-2", tenant)),
-        Who::Member(member) => panic!("{member:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -45,18 +45,44 @@ CREATE TABLE tenancy.services (
   PRIMARY KEY (tenant_id, name)
 );
 
+-- Sessions of the product's own pages, by the digest of their cookie; the cookie itself is stored
+-- nowhere. Looked up before the studio is known, hence the gate's alone.
+CREATE TABLE tenancy.page_sessions (
+  digest bytea PRIMARY KEY CHECK (length(digest) = 32),
+  id uuid NOT NULL UNIQUE,
+  tenant_id uuid NOT NULL,
+  member_id uuid NOT NULL,
+  -- The identity provider's session from which it was opened, and what its token said.
+  session text NOT NULL,
+  claimed text NOT NULL,
+  issued_s bigint NOT NULL,
+  client text NOT NULL CHECK (length(client) <= 200),
+  opened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  idle interval NOT NULL,
+  expires_at timestamptz NOT NULL,
+  ended_at timestamptz,
+  FOREIGN KEY (tenant_id, member_id) REFERENCES tenancy.members
+);
+CREATE INDEX page_sessions_of_member ON tenancy.page_sessions (tenant_id, member_id, opened_at);
+
 ALTER TABLE tenancy.studios ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 ALTER TABLE tenancy.members ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 ALTER TABLE tenancy.services ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+ALTER TABLE tenancy.page_sessions ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY gate ON tenancy.studios TO {app}_gate USING (true) WITH CHECK (true);
 CREATE POLICY gate ON tenancy.members TO {app}_gate USING (true) WITH CHECK (true);
 CREATE POLICY gate ON tenancy.services TO {app}_gate USING (true) WITH CHECK (true);
+CREATE POLICY gate ON tenancy.page_sessions TO {app}_gate USING (true) WITH CHECK (true);
 CREATE POLICY digest ON tenancy.studios FOR SELECT TO {app}_digest USING (true);
 CREATE POLICY digest ON tenancy.members FOR SELECT TO {app}_digest USING (true);
 CREATE POLICY digest ON tenancy.services FOR SELECT TO {app}_digest USING (true);
+CREATE POLICY digest ON tenancy.page_sessions FOR SELECT TO {app}_digest USING (true);
 GRANT SELECT, INSERT, UPDATE (status, epoch) ON tenancy.studios TO {app}_gate;
 GRANT SELECT, INSERT ON tenancy.members, tenancy.services TO {app}_gate;
+GRANT SELECT, INSERT, DELETE, UPDATE (seen_at, ended_at) ON tenancy.page_sessions TO {app}_gate;
 GRANT SELECT ON tenancy.studios, tenancy.members, tenancy.services TO {app}_digest;
+GRANT SELECT (tenant_id, member_id) ON tenancy.page_sessions TO {app}_digest;
 
 SET LOCAL ROLE {app}_gate;
 ALTER DEFAULT PRIVILEGES FOR ROLE {app}_gate REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
@@ -102,12 +128,13 @@ END $$;
 -- Exchanges a token for a bound context, or refuses.
 --   member:  v1|key|m|organization|subject|session|claimed role|session issued at|expires at|nonce|mac
 --   service: v1|key|s|tenant|name||service|0|expires at|nonce|mac
--- Tenant, member and artist come from rows, never from the token. A refusal of somebody whom the
+--   page:    v1|key|p|digest of the cookie||||0|expires at|nonce|mac
+-- A page session stands for the member who opened it, as `open_page_session` noted. Tenant, member and artist come from rows, never from the token. A refusal of somebody whom the
 -- studio knows carries in DETAIL who that is, so that the studio's ledger can say so.
 CREATE FUNCTION tenancy.enter(
   token text,
   OUT tenant uuid, OUT member uuid, OUT member_role text, OUT artist uuid, OUT number bigint,
-  OUT studio_name text, OUT studio_zone text
+  OUT studio_name text, OUT studio_zone text, OUT subject text
 ) LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
@@ -115,6 +142,7 @@ DECLARE
   now_s double precision := extract(epoch FROM clock_timestamp());
   keys record;
   found_row record;
+  page record;
   refusal text;
   body text;
 BEGIN
@@ -135,6 +163,22 @@ BEGIN
   END IF;
   IF p[9]::double precision < now_s OR p[9]::double precision > now_s + 60 THEN
     RAISE EXCEPTION 'context expired' USING ERRCODE = 'ZT003';
+  END IF;
+
+  IF p[3] = 'p' THEN
+    SELECT s.organization, m.subject AS opened_by, v.session, v.claimed, v.issued_s, v.seen_at INTO page
+      FROM tenancy.page_sessions v
+      JOIN tenancy.studios s ON s.tenant_id = v.tenant_id
+      JOIN tenancy.members m ON m.tenant_id = v.tenant_id AND m.id = v.member_id
+      WHERE v.digest = decode(p[4], 'hex') AND v.ended_at IS NULL
+        AND clock_timestamp() < least(v.expires_at, v.seen_at + v.idle);
+    IF NOT FOUND THEN RAISE EXCEPTION 'no such page session' USING ERRCODE = 'ZT013'; END IF;
+    -- One of its requests at a time notes that it is awake; the others do not wait for that one.
+    IF page.seen_at < clock_timestamp() - interval '1 minute'
+       AND pg_try_advisory_xact_lock(hashtextextended(p[4], 1)) THEN
+      UPDATE tenancy.page_sessions v SET seen_at = clock_timestamp() WHERE v.digest = decode(p[4], 'hex');
+    END IF;
+    p := ARRAY[p[1], p[2], 'm', page.organization, page.opened_by, page.session, page.claimed, page.issued_s::text];
   END IF;
 
   -- Only what never changes is read before the locks: which studio, which member, which keys.
@@ -183,7 +227,7 @@ BEGIN
   END;
   IF refusal IS NOT NULL THEN
     RAISE EXCEPTION 'context refused' USING ERRCODE = refusal, DETAIL = jsonb_build_object(
-      'tenant', keys.tenant_id, 'member', keys.member_id, 'role', found_row.role, 'studio', found_row.name)::text;
+      'tenant', keys.tenant_id, 'actor', CASE p[3] WHEN 'm' THEN p[5] ELSE 'service:' || p[5] END, 'member', keys.member_id, 'role', found_row.role, 'studio', found_row.name)::text;
   END IF;
 
   -- A session that is new is noted by one of its requests at a time; the others do not wait for that
@@ -212,8 +256,10 @@ BEGIN
   artist := found_row.artist_id;
   studio_name := found_row.name;
   studio_zone := found_row.zone;
+  subject := CASE p[3] WHEN 'm' THEN p[5] ELSE 'service:' || p[5] END;
 
-  body := concat_ws('|', tenant, coalesce(member::text, p[5]), member_role, coalesce(artist::text, ''), number);
+  body := concat_ws('|', tenant, coalesce(member::text, p[5]), member_role, coalesce(artist::text, ''), number,
+    p[6], p[7], p[8]);
   PERFORM set_config('tenancy.sealed', body || '|' || encode(tenancy.hmac('seal', 1::smallint,
     body || '|' || pg_backend_pid() || '|' || extract(epoch FROM transaction_timestamp())), 'hex'), true);
   -- For policies and tools of others. Ours never read it: docs/decisions/context.md shows why.
@@ -235,7 +281,11 @@ BEGIN
     ('actor',     'text',    'c[2]'),
     ('role',      'text',    'c[3]'),
     ('artist_id', 'uuid',    'nullif(c[4], '''')::uuid'),
-    ('sees_all',  'boolean', 'c[3] IN (''owner'', ''manager'', ''service'')')
+    ('sees_all',  'boolean', 'c[3] IN (''owner'', ''manager'', ''service'')'),
+    -- The session as the token had it: what a page session inherits.
+    ('session',   'text',    'nullif(c[6], '''')'),
+    ('claimed',   'text',    'c[7]'),
+    ('issued_s',  'bigint',  'c[8]::bigint')
   ) v(name, type, value) LOOP
     EXECUTE format($function$
       CREATE FUNCTION tenancy.%I() RETURNS %s

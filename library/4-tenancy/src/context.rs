@@ -27,6 +27,7 @@ pub(crate) fn sign(
             member.issued_at_s()
         ),
         Who::Service { name, tenant } => format!("s|{tenant}|{name}||service|0"),
+        Who::Page { digest } => format!("p|{}||||0", hex::encode(digest)),
     };
     let expires_s = clock.now_s() + Limits::CONTEXT_LIFE_S;
     let nonce = hex::encode(random.bytes::<16>());

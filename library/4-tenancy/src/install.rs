@@ -28,6 +28,10 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "tenancy/0002_protect",
         sql: include_str!("../sql/0002_protect.sql"),
     },
+    Migration {
+        name: "tenancy/0005_page_sessions",
+        sql: include_str!("../sql/0005_page_sessions.sql"),
+    },
 ];
 
 const ROLES: &str = include_str!("../sql/roles.sql");

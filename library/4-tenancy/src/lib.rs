@@ -43,6 +43,7 @@ mod fault;
 mod install;
 mod lease;
 mod operator;
+mod page_session;
 mod row;
 mod statement;
 #[cfg(feature = "support")]
@@ -58,6 +59,7 @@ pub use install::{
     login_url, password_of,
 };
 pub use operator::{Call, Operator};
+pub use page_session::{PageLife, PageSession};
 pub use row::{Row, Stored};
 pub use statement::{Change, Consequence, Insert, Read};
 pub use tenancy::{Refused, Settings, SettingsFault, Tenancy};

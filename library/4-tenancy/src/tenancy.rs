@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tokio_postgres::{NoTls, config::Host};
 use uuid::Uuid;
 use watertight_authority::{Authority, Principal, Standing};
-use watertight_identity::{Caller, Who};
+use watertight_identity::Caller;
 use watertight_terms::{Clock, Entry, Fault, KeyRing, Kind, Random, Request, Role, TenantId};
 
 use crate::{
@@ -86,7 +86,7 @@ impl From<Fault> for Refused {
 const REFUSALS: [&str; 5] = ["ZT010", "ZT011", "ZT013", "ZT016", "ZT017"];
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
-const ENTER: &str = "SELECT tenant, member, member_role, artist, number, studio_name, studio_zone FROM tenancy.enter($1)";
+const ENTER: &str = "SELECT tenant, member, member_role, artist, number, studio_name, studio_zone, subject FROM tenancy.enter($1)";
 
 impl Tenancy {
     /// Connects lazily: the first request opens the first connection.
@@ -155,11 +155,11 @@ impl Tenancy {
                 {
                     lease.arrived();
                 }
-                return Err(self.refusal(&error, caller, request));
+                return Err(self.refusal(&error, request));
             }
         };
         lease.arrived();
-        let bound = bound(&crate::Row(row), caller, request)?;
+        let bound = bound(&crate::Row(row), request)?;
         Ok(TenantTx::new(lease, bound, self.parts()))
     }
 
@@ -188,7 +188,7 @@ impl Tenancy {
         }
     }
 
-    fn refusal(&self, error: &tokio_postgres::Error, caller: &Caller, request: Request) -> Refused {
+    fn refusal(&self, error: &tokio_postgres::Error, request: Request) -> Refused {
         let Some(database) = error.as_db_error() else {
             return self.sql_fault.fault(error).into();
         };
@@ -217,7 +217,7 @@ impl Tenancy {
         let account = known.as_ref().map(|known| {
             Account::new(
                 TenantId(known.tenant),
-                actor(caller),
+                known.actor.clone(),
                 known.role.clone(),
                 None,
                 request,
@@ -245,44 +245,33 @@ impl std::fmt::Debug for Tenancy {
 #[derive(Deserialize)]
 struct Known {
     tenant: Uuid,
+    /// The name by which the ledger knows the caller.
+    actor: String,
     role: String,
     studio: String,
 }
 
-/// The name by which the ledger knows the caller.
-fn actor(caller: &Caller) -> String {
-    match caller.who() {
-        Who::Member(member) => member.subject().to_string(),
-        Who::Service { name, .. } => format!("service:{name}"),
-    }
-}
-
-fn bound(row: &crate::Row, caller: &Caller, request: Request) -> Result<Bound, Fault> {
+fn bound(row: &crate::Row, request: Request) -> Result<Bound, Fault> {
     let tenant = TenantId(row.field("tenant")?);
     let role: String = row.field("member_role")?;
-    let principal = match caller.who() {
-        Who::Member(_) => Principal::Member {
+    let subject: String = row.field("subject")?;
+    let principal = match subject.strip_prefix("service:") {
+        Some(name) => Principal::Service {
+            name: name.to_owned(),
+        },
+        None => Principal::Member {
             id: row.field::<Option<Uuid>>("member")?.unwrap_or_default(),
             role: role
                 .parse::<Role>()
                 .map_err(|error| Fault::bug(format!("role `{role}`: {error}")))?,
             artist: row.field("artist")?,
         },
-        Who::Service { name, .. } => Principal::Service {
-            name: name.to_owned(),
-        },
     };
     Ok(Bound {
         standing: Standing { tenant, principal },
         studio_name: row.field("studio_name")?,
         studio_zone: row.field("studio_zone")?,
-        account: Account::new(
-            tenant,
-            actor(caller),
-            role,
-            Some(row.field("number")?),
-            request,
-        ),
+        account: Account::new(tenant, subject, role, Some(row.field("number")?), request),
     })
 }
 

@@ -257,15 +257,22 @@ impl TenantTx {
         insert: Insert,
         parameters: Parameters<'_>,
     ) -> Result<SpentNew<A, R>, Fault> {
-        let spent = granted
-            .spend(&self.parts.nonce)
-            .map_err(|misspent| self.breaks(Fault::bug(misspent.to_string())))?;
+        let spent = self.spend_new(granted)?;
         let tenant = self.tenant().0;
         let all = after(&[&tenant], parameters);
         if self.affect(insert.0, &all).await? != 1 {
             return Err(self.breaks(Fault::bug("an insert that wrote no row")));
         }
         Ok(spent)
+    }
+
+    pub(crate) fn spend_new<A: Action<R>, R: Resource>(
+        &mut self,
+        granted: GrantedNew<A, R>,
+    ) -> Result<SpentNew<A, R>, Fault> {
+        granted
+            .spend(&self.parts.nonce)
+            .map_err(|misspent| self.breaks(Fault::bug(misspent.to_string())))
     }
 
     /// Writes what follows from a granted change inside the same aggregate. No grant of its own, but
@@ -355,7 +362,11 @@ impl TenantTx {
         fault
     }
 
-    async fn run(&mut self, sql: &'static str, all: Parameters<'_>) -> Result<Vec<Row>, Fault> {
+    pub(crate) async fn run(
+        &mut self,
+        sql: &'static str,
+        all: Parameters<'_>,
+    ) -> Result<Vec<Row>, Fault> {
         let client = self.lease.depart()?;
         let answer = match client.prepare_cached(sql).await {
             Ok(statement) => client.query(&statement, all).await,

@@ -25,6 +25,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use serde_json::Value;
 use watertight_tenancy::Receipt;
 use watertight_terms::Fault;
 
@@ -52,9 +53,7 @@ impl Answer {
     /// When view or location cannot be written: a defect of ours.
     pub fn created(view: impl Serialize, location: &str, receipt: Receipt) -> Result<Self, Fault> {
         let mut written = Written::json(StatusCode::CREATED, &view)?;
-        let location = HeaderValue::from_str(location)
-            .map_err(|_| Fault::bug("a location has characters that no header takes"))?;
-        written.location = Some(location);
+        written.location = Some(header_value(location)?);
         Ok(written.with(receipt))
     }
 
@@ -69,6 +68,38 @@ impl Answer {
     /// Done, and there is nothing to show.
     pub fn no_content(receipt: Receipt) -> Self {
         Written::of(StatusCode::NO_CONTENT, Bytes::new()).with(receipt)
+    }
+
+    /// What was asked for, as a page: `render` has the answer that a program would have got, and
+    /// nothing else.
+    ///
+    /// # Errors
+    /// When the answer cannot be read again: a defect of ours.
+    pub fn page(mut self, render: impl FnOnce(&Value) -> String) -> Result<Self, Fault> {
+        let value = serde_json::from_slice(&self.written.body)
+            .map_err(|error| Fault::bug(format!("reading an answer: {error}")))?;
+        self.written = Written::of(self.written.status, render(&value).into());
+        self.written.media = HTML;
+        Ok(self)
+    }
+
+    /// Done; what there is to see now is at `location`, a path of ours (RFC 9110, section 15.4.4).
+    ///
+    /// # Errors
+    /// When the location cannot be written: a defect of ours.
+    pub fn see_other(mut self, location: &str) -> Result<Self, Fault> {
+        self.written = Written::of(StatusCode::SEE_OTHER, Bytes::new());
+        self.written.location = Some(header_value(location)?);
+        Ok(self)
+    }
+
+    /// Hands a cookie out, or takes it away.
+    ///
+    /// # Errors
+    /// When it cannot be written: a defect of ours.
+    pub fn set_cookie(mut self, cookie: &str) -> Result<Self, Fault> {
+        self.written.cookie = Some(header_value(cookie)?);
+        Ok(self)
     }
 
     /// Names the object's version, for `If-Match` of the next change.
@@ -100,7 +131,22 @@ struct Written {
     status: StatusCode,
     etag: Option<HeaderValue>,
     location: Option<HeaderValue>,
+    cookie: Option<HeaderValue>,
+    media: HeaderValue,
     body: Bytes,
+}
+
+/// What a page may load, and where its forms may go: nothing but our own. Trusted Types, so that no
+/// script of a page could ever make markup from text.
+pub const PAGE_CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; \
+     object-src 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+fn header_value(text: &str) -> Result<HeaderValue, Fault> {
+    HeaderValue::from_str(text)
+        .map_err(|_| Fault::bug("an answer's header has characters that no header takes"))
 }
 
 impl Written {
@@ -109,6 +155,8 @@ impl Written {
             status,
             etag: None,
             location: None,
+            cookie: None,
+            media: JSON,
             body,
         }
     }
@@ -132,8 +180,14 @@ impl Written {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         if has_body {
-            let media = HeaderValue::from_static("application/json");
-            headers.insert(header::CONTENT_TYPE, media);
+            if self.media == HTML {
+                let policy = HeaderValue::from_static(PAGE_CSP);
+                headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+            }
+            headers.insert(header::CONTENT_TYPE, self.media);
+        }
+        if let Some(cookie) = self.cookie {
+            headers.insert(header::SET_COOKIE, cookie);
         }
         if let Some(etag) = self.etag {
             headers.insert(header::ETAG, etag);

@@ -39,6 +39,7 @@
 //! so that what we read is what a proxy, a log or the next service reads.
 
 mod field;
+mod form;
 mod json;
 mod query;
 mod read;
@@ -54,6 +55,8 @@ use uuid::Uuid;
 use watertight_terms::{Fault, FieldFault, Kind};
 
 pub use field::{Field, line, prose};
+pub(crate) use form::csrf_token;
+pub use form::{CSRF_FIELD, Form, PageCaller};
 pub use time::{Day, Instant};
 
 /// A request, as far as handlers read it: everything but who is calling.
@@ -192,13 +195,29 @@ pub struct Valid<T>(pub T);
 impl<T: DeserializeOwned + Validate<Context = ()>> Argument for Valid<T> {
     fn take(input: &Input) -> Result<Self, Fault> {
         check_media(input)?;
-        let body: T = json::parse(&input.body)
-            .and_then(read::read)
-            .map_err(unreadable)?;
-        match body.validate() {
-            Ok(()) => Ok(Self(body)),
-            Err(report) => Err(invalid(fields_of(&report, pointer_of))),
-        }
+        from_json(&input.body)
+    }
+}
+
+/// A body that a page puts together from its form: read as if it had been sent.
+///
+/// # Errors
+/// As a body that was sent.
+pub fn from_value<T>(body: &serde_json::Value) -> Result<Valid<T>, Fault>
+where
+    T: DeserializeOwned + Validate<Context = ()>,
+{
+    from_json(body.to_string().as_bytes())
+}
+
+fn from_json<T>(body: &[u8]) -> Result<Valid<T>, Fault>
+where
+    T: DeserializeOwned + Validate<Context = ()>,
+{
+    let body: T = json::parse(body).and_then(read::read).map_err(unreadable)?;
+    match body.validate() {
+        Ok(()) => Ok(Valid(body)),
+        Err(report) => Err(invalid(fields_of(&report, pointer_of))),
     }
 }
 

@@ -24,6 +24,8 @@
 //! task of its own, so its transaction ends and its entry is written either way. Whatever a
 //! handler refuses is written in the studio's ledger here, so that no handler can forget it.
 
+mod way;
+
 use std::{
     collections::HashMap,
     future::Future,
@@ -38,10 +40,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
 };
-use http::{Method, header, request::Parts};
+use http::Method;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use watertight_authority::{Action, Resource};
-use watertight_identity::{Caller, Verifier, Who, bearer};
+use watertight_identity::{Caller, Verifier, Who};
 use watertight_tenancy::{Account, Receipt, Refused, Tenancy, TenantTx};
 use watertight_terms::{Entry, Fault, Kind, Outcome, Request as Facts};
 
@@ -51,6 +53,9 @@ use crate::{
     problem,
 };
 
+pub(crate) use way::secret;
+pub use way::{Leads, Pages, Way};
+
 /// What every route needs: who verifies callers, who begins transactions, and bounds of a body.
 #[derive(Clone)]
 pub struct Door(Arc<Inside>);
@@ -59,6 +64,7 @@ struct Inside {
     verifier: Verifier,
     tenancy: Tenancy,
     bounds: Bounds,
+    pages: Option<Pages>,
     at_once: Arc<Semaphore>,
     by_member: Arc<Mutex<HashMap<String, usize>>>,
     state: http::Extensions,
@@ -89,9 +95,32 @@ impl Door {
             verifier,
             tenancy,
             bounds,
+            pages: None,
             at_once: Arc::new(Semaphore::new(bounds.requests_at_once)),
             by_member: Arc::default(),
             state,
+        }))
+    }
+
+    /// The same door, which serves pages too.
+    pub fn with_pages(self, pages: Pages) -> Self {
+        let Inside {
+            verifier,
+            tenancy,
+            bounds,
+            at_once,
+            by_member,
+            state,
+            ..
+        } = &*self.0;
+        Self(Arc::new(Inside {
+            verifier: verifier.clone(),
+            tenancy: tenancy.clone(),
+            bounds: *bounds,
+            pages: Some(pages),
+            at_once: Arc::clone(at_once),
+            by_member: Arc::clone(by_member),
+            state: state.clone(),
         }))
     }
 
@@ -105,6 +134,7 @@ impl Door {
         let member = match caller.who() {
             Who::Member(member) => member.subject().to_string(),
             Who::Service { name, .. } => name.to_owned(),
+            Who::Page { digest } => uuid::Uuid::from_bytes(first_half(digest)).to_string(),
         };
         let mut by_member = inside
             .by_member
@@ -125,15 +155,12 @@ impl Door {
             _everybodys: everybodys,
         })
     }
+}
 
-    async fn caller(&self, parts: &Parts) -> Result<Caller, Fault> {
-        let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
-        let value = values.next().and_then(|value| value.to_str().ok());
-        if values.next().is_some() {
-            return Err(bearer(None).err().unwrap_or_else(Fault::unseen));
-        }
-        self.0.verifier.verify(bearer(value)?).await
-    }
+fn first_half(digest: [u8; 32]) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(digest.split_at(16).0);
+    half
 }
 
 /// One of the requests that are worked on.
@@ -223,6 +250,7 @@ pub struct Verb<H, Arguments> {
     method: Method,
     handler: H,
     guests: Option<GuestAnswer>,
+    way: Way,
     arguments: PhantomData<fn() -> Arguments>,
 }
 
@@ -230,7 +258,7 @@ macro_rules! verbs {
     ($($name:ident $method:ident),*) => {
         $(#[doc = concat!("A handler of `", stringify!($method), "`.")]
         pub fn $name<H: Handler<Arguments>, Arguments>(handler: H) -> Verb<H, Arguments> {
-            Verb { method: Method::$method, handler, guests: None, arguments: PhantomData }
+            Verb { method: Method::$method, handler, guests: None, way: Way::Api, arguments: PhantomData }
         })*
     };
 }
@@ -244,12 +272,26 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
         self
     }
 
+    /// The route is a page: its caller has a cookie, its answers are read by people, and a form
+    /// that changes something must be one of the caller's own.
+    pub fn page(mut self) -> Self {
+        self.way = Way::Page;
+        self
+    }
+
+    /// The route hands out a cookie for a token, to a page of ours and nobody else's.
+    pub fn sign_in(mut self) -> Self {
+        self.way = Way::SignIn;
+        self
+    }
+
     /// The route is for doing `A` with an `R`: what the ledger says of requests that are refused,
     /// and what the test of refusals tries without the right.
     pub fn needs<A: Action<R>, R: Resource>(self) -> Route {
         let declared = Declared {
             method: self.method.clone(),
             path: "",
+            way: self.way,
             what: What::Needs {
                 action: A::NAME,
                 resource: R::NOUN,
@@ -259,6 +301,7 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
         let needs = Needs {
             action: A::NAME,
             resource: R::NOUN,
+            way: self.way,
         };
         let methods = on(
             filter(&self.method),
@@ -301,6 +344,7 @@ impl Open {
             declared: vec![Declared {
                 method: self.method,
                 path: "",
+                way: Way::Api,
                 what: What::Public { why },
             }],
         }
@@ -330,6 +374,8 @@ pub struct Declared {
     pub method: Method,
     /// The path, with `{id}` for parameters.
     pub path: &'static str,
+    /// Who comes to it, and how.
+    pub way: Way,
     /// What it is for.
     pub what: What,
 }
@@ -401,6 +447,7 @@ impl Routes {
 struct Needs {
     action: &'static str,
     resource: &'static str,
+    way: Way,
 }
 
 /// The way of a request: caller, body, transaction, handler, entry, answer.
@@ -419,19 +466,24 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
         );
     };
     let (parts, body) = request.into_parts();
-    let caller = match door.caller(&parts).await {
+    let refuse = door.refusals(needs.way, &parts.method);
+    let caller = match door.caller(needs.way, &parts).await {
         Ok(caller) => caller,
-        Err(fault) => return refuse_stranger(&fault, &facts),
+        Err(fault) => {
+            note_stranger(&fault, &facts);
+            return refuse(&fault, facts.id);
+        }
     };
     let place = match door.place(&caller) {
         Ok(place) => place,
-        Err(fault) => return problem::refuse(&fault, facts.id),
+        Err(fault) => return refuse(&fault, facts.id),
     };
     // The whole body before the transaction: a slow client must not hold a connection.
     let bounds = door.0.bounds;
     let body = watertight_edge::read_body(body, bounds.body_bytes, bounds.body_timeout_ms).await;
     let path = path.map_err(|_| Fault::unseen()).map(|path| named(&path));
     let input = body.and_then(|body| {
+        door.check_setting(needs.way, &parts, &body)?;
         Ok(Input {
             method: parts.method,
             path: path?,
@@ -456,8 +508,8 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
     });
     match worked.await {
         Ok(Ok(answer)) => answer.into_response(),
-        Ok(Err(fault)) => problem::refuse(&fault, facts.id),
-        Err(_panicked) => problem::refuse(&Fault::bug("a request's task ended early"), facts.id),
+        Ok(Err(fault)) => refuse(&fault, facts.id),
+        Err(_panicked) => refuse(&Fault::bug("a request's task ended early"), facts.id),
     }
 }
 
@@ -589,7 +641,6 @@ fn refuse(fault: &Fault, request: &Request) -> Response {
 }
 
 /// Strangers write nothing to the database: they go to the platform's security log.
-fn refuse_stranger(fault: &Fault, facts: &Facts) -> Response {
+fn note_stranger(fault: &Fault, facts: &Facts) {
     tracing::info!(target: "security", request_id = %facts.id, address = facts.address, reason = %fault, "not let in");
-    problem::refuse(fault, facts.id)
 }

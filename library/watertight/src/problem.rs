@@ -70,13 +70,18 @@ pub fn status_of_fault(fault: &Fault) -> u16 {
 /// Answers a fault, and logs it: ours as an error, the moment's as a warning. This is the
 /// function that `watertight_edge::Edge` is handed.
 pub fn refuse(fault: &Fault, request_id: Uuid) -> Response {
+    log(fault, request_id);
+    Problem::of(fault, request_id).into_response()
+}
+
+/// Logs a fault by whose it is.
+pub(crate) fn log(fault: &Fault, request_id: Uuid) {
     let slug = fault.slug();
     match fault.kind().whose() {
         Whose::Us => tracing::error!(%request_id, slug, "{fault}"),
         Whose::Moment => tracing::warn!(%request_id, slug, "{fault}"),
         Whose::Caller => tracing::debug!(%request_id, slug, "{fault}"),
     }
-    Problem::of(fault, request_id).into_response()
 }
 
 /// A problem document with its status and headers.

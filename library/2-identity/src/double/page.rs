@@ -66,6 +66,7 @@ impl Double {
             .route("/jwks-hits", get(hits))
             .route("/token", get(token).post(token))
             .route("/sign-in", get(sign_in))
+            .route("/npm/@clerk/clerk-js@5/dist/clerk.browser.js", get(script))
             .with_state(Arc::new(served))
     }
 }
@@ -93,7 +94,14 @@ struct Asked {
 
 async fn token(State(served): State<Arc<Served>>, Query(asked): Query<Asked>) -> Response {
     match served.token(&asked) {
-        Some(token) => ([(header::CACHE_CONTROL, "no-store")], token).into_response(),
+        Some(token) => {
+            // Anybody may have these people's tokens: that is what they are for.
+            let headers = [
+                (header::CACHE_CONTROL, "no-store"),
+                (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            ];
+            (headers, token).into_response()
+        }
         None => (
             StatusCode::NOT_FOUND,
             "nobody of that name; the sign-in page lists who there is\n",
@@ -123,14 +131,34 @@ impl Served {
     }
 }
 
+/// What stands in for Clerk's own script on a page.
+async fn script() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/javascript"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (
+            header::HeaderName::from_static("cross-origin-resource-policy"),
+            "cross-origin",
+        ),
+    ];
+    (headers, include_str!("clerk.browser.js")).into_response()
+}
+
 #[derive(Deserialize)]
 struct SignIn {
+    /// A page that wants to know who somebody is; whoever is chosen goes back there.
+    redirect_url: Option<String>,
     subject: Option<String>,
     organization: Option<String>,
 }
 
 /// The people by studio; whoever is chosen gets a token to copy.
 async fn sign_in(State(served): State<Arc<Served>>, Query(chosen): Query<SignIn>) -> Response {
+    if let (Some(url), Some(subject)) = (&chosen.redirect_url, &chosen.subject) {
+        let organization = chosen.organization.as_deref().unwrap_or_default();
+        let back = format!("{url}#{subject}/{organization}");
+        return axum::response::Redirect::to(&back).into_response();
+    }
     let signed_in = chosen.subject.and_then(|subject| {
         let token = served.token(&Asked {
             subject: subject.clone(),
@@ -141,7 +169,7 @@ async fn sign_in(State(served): State<Arc<Served>>, Query(chosen): Query<SignIn>
     });
     // No script at all; the one style by its hash.
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{}'; form-action 'self'; frame-ancestors 'none'; \
+        "default-src 'none'; style-src 'sha256-{}'; form-action *; frame-ancestors 'none'; \
          base-uri 'none'",
         style_hash()
     );
@@ -151,7 +179,8 @@ async fn sign_in(State(served): State<Arc<Served>>, Query(chosen): Query<SignIn>
         (header::REFERRER_POLICY, "no-referrer".to_owned()),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
     ];
-    (headers, Html(page(&served, signed_in.as_ref()))).into_response()
+    let back = chosen.redirect_url.as_deref();
+    (headers, Html(page(&served, signed_in.as_ref(), back))).into_response()
 }
 
 /// Who was chosen, and the token.
@@ -175,7 +204,7 @@ fn style_hash() -> String {
     ))
 }
 
-fn page(served: &Served, signed_in: Option<&SignedIn>) -> String {
+fn page(served: &Served, signed_in: Option<&SignedIn>, back: Option<&str>) -> String {
     let people = &served.people;
     let mut studios: Vec<&str> = Vec::new();
     for person in people {
@@ -187,7 +216,7 @@ fn page(served: &Served, signed_in: Option<&SignedIn>) -> String {
         .into_iter()
         .map(|studio| {
             let members = people.iter().filter(|person| person.studio == studio);
-            let items: String = members.map(item).collect();
+            let items: String = members.map(|person| item(person, back)).collect();
             format!("<h2>{}</h2><ul>{items}</ul>", escape(studio))
         })
         .collect();
@@ -225,15 +254,22 @@ fn area(id: &str, label: &str, text: &str) -> String {
 }
 
 /// One person; the button says whom it signs in, for those who hear the page.
-fn item(person: &Person) -> String {
+fn item(person: &Person, back: Option<&str>) -> String {
+    let back = back.map(|url| {
+        format!(
+            "<input type=\"hidden\" name=\"redirect_url\" value=\"{}\">",
+            escape(url)
+        )
+    });
     let name = escape(&person.name);
     let role = person.role.trim_start_matches("org:").replace('_', " ");
     format!(
         "<li><span>{name}</span><small>{}</small><form method=\"get\"><input type=\"hidden\" name=\"subject\" value=\"{}\">\
-         <input type=\"hidden\" name=\"organization\" value=\"{}\"><button aria-label=\"Sign in as {name}\">Sign in</button></form></li>",
+         <input type=\"hidden\" name=\"organization\" value=\"{}\">{}<button aria-label=\"Sign in as {name}\">Sign in</button></form></li>",
         escape(&role),
         escape(&person.subject),
-        escape(&person.organization)
+        escape(&person.organization),
+        back.unwrap_or_default()
     )
 }
 

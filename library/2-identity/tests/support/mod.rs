@@ -38,7 +38,7 @@ pub(crate) fn request(role: &str, version: u8) -> TokenRequest {
 pub(crate) fn member(caller: &Caller) -> &Member {
     match caller.who() {
         Who::Member(member) => member,
-        Who::Service { name, .. } => panic!("{name} is a service"),
+        other => panic!("{other:?} is no member"),
     }
 }
 
