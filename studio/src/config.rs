@@ -55,6 +55,9 @@ pub struct Http {
     pub listen: SocketAddr,
     /// The origin under which browsers know the product.
     pub public_origin: String,
+    /// Other origins under which the same pages are opened.
+    #[serde(default)]
+    pub further_origins: Vec<String>,
 }
 
 /// `[database]`
@@ -88,8 +91,12 @@ pub struct Clerk {
     pub jwks_url: Option<String>,
     /// Or a file with its public key (PEM).
     pub jwt_key_file: Option<PathBuf>,
-    /// The origins that may ask for tokens.
+    /// The origins that may ask for tokens, and call the API from a browser.
     pub authorized_parties: Vec<String>,
+    /// Origin of Clerk's Frontend API, whose script the sign-in page loads; the issuer, unless said.
+    pub frontend_url: Option<String>,
+    /// `pk_live_…`; without one nobody can sign in by browser.
+    pub publishable_key: Option<String>,
     /// Further Clerk roles and what they are here, such as `admin = "owner"`.
     #[serde(default)]
     pub role_map: BTreeMap<String, watertight_terms::Role>,
@@ -180,6 +187,15 @@ pub enum ConfigFault {
 }
 
 impl Config {
+    /// The origins of our own pages.
+    pub fn page_origins(&self) -> Vec<String> {
+        let further = self.http.further_origins.iter();
+        std::iter::once(&self.http.public_origin)
+            .chain(further)
+            .cloned()
+            .collect()
+    }
+
     /// Reads a file and lays `STUDIO_SECTION_KEY` variables of `environment` over it.
     ///
     /// # Errors
@@ -220,6 +236,25 @@ impl Config {
                 "plain HTTP is for loopback only; put a proxy with TLS before it",
             );
         }
+        if !self.page_origins().iter().all(|origin| is_origin(origin)) {
+            return fault(
+                "http",
+                "public_origin",
+                "give origins such as https://app.example.com, without a path",
+            );
+        }
+        if !self
+            .clerk
+            .frontend_url
+            .iter()
+            .all(|origin| is_origin(origin))
+        {
+            return fault(
+                "clerk",
+                "frontend_url",
+                "give an origin such as https://clerk.example.com, without a path",
+            );
+        }
         if !(1..=1_000).contains(&self.database.pool_max) {
             return fault("database", "pool_max", "give 1 to 1000 connections");
         }
@@ -249,6 +284,17 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// A scheme, a host, perhaps a port, nothing after it: it stands in headers as it is.
+fn is_origin(text: &str) -> bool {
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))
+        .unwrap_or_default();
+    let plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:[]".contains(&byte);
+    !host.is_empty() && host.bytes().all(plain)
 }
 
 fn expect_private(path: &Path, mode: u32) -> Result<(), ConfigFault> {

@@ -2,12 +2,14 @@
 //! to see another.
 //!
 //! Reading order: [`path`] shows a request's way on one screen; [`resources`] has a folder a noun,
-//! with its type, its statements, its policy and its handlers; [`app`] puts the rooms together.
+//! with its type, its statements, its policy and its handlers; [`pages`] draws what the API answers;
+//! [`app`] puts the rooms together.
 
 pub mod app;
 pub mod commands;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod pages;
 pub mod path;
 pub mod resources;

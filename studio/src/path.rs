@@ -1,23 +1,27 @@
 //! The request path, outermost first. What a layer may answer stands beside it.
 
 use axum::{Router, middleware};
+use http::{HeaderName, HeaderValue, Method, header};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use watertight::{
-    door::{Bounds, Door},
+    door::{Bounds, Door, Pages},
     problem,
 };
 use watertight_edge::{Edge, RequestLimits};
 
-use crate::{app::App, resources};
+use crate::{app::App, config::Config, pages, resources};
 
 /// The router of the product.
 ///
 /// ```text
 /// request id, trace            1-edge
 /// security headers             1-edge
+/// which origins may call       CORS         answers preflights
 /// panics are defects           1-edge       500
 /// size, time, header limits    1-edge       408 413 414 415 431
 /// ---- what follows is the door ----
-/// Caller from a session token  2-identity   401 503
+/// Caller from a session token  2-identity   401 503   (pages: from their cookie, in the transaction)
+/// made by a page of ours       2-identity   403       (pages only: Origin, Sec-Fetch-Site, form token)
 /// requests at once             the door     429 503
 /// body, whole and bounded      1-edge       408 413
 /// begin(caller) -> TenantTx    4-tenancy    403 503
@@ -46,8 +50,12 @@ pub fn router(app: &App) -> Router {
         requests_at_once: limits.requests_at_once,
         requests_at_once_per_member: limits.requests_at_once_per_member,
     };
-    let door = Door::new(app.verifier.clone(), app.tenancy.clone(), bounds, state);
-    resources::routes()
+    let door =
+        Door::new(app.verifier.clone(), app.tenancy.clone(), bounds, state).with_pages(Pages {
+            origins: app.config.page_origins(),
+            refuse: pages::refuse,
+        });
+    pages::routes(resources::routes(), &provider(&app.config))
         .into_router(door)
         .layer(middleware::from_fn_with_state(
             edge.clone(),
@@ -57,9 +65,42 @@ pub fn router(app: &App) -> Router {
             edge.clone(),
             watertight_edge::catch_panic,
         ))
+        .layer(origins(&app.config))
         .layer(middleware::from_fn(watertight_edge::secure_answer))
         .layer(middleware::from_fn_with_state(
             edge,
             watertight_edge::name_request,
         ))
+}
+
+/// Where people sign in.
+fn provider(config: &Config) -> pages::Provider {
+    let clerk = &config.clerk;
+    pages::Provider {
+        frontend: clerk.frontend_url.as_ref().unwrap_or(&clerk.issuer).clone(),
+        publishable_key: clerk.publishable_key.clone(),
+    }
+}
+
+/// From which origins a browser may call the API, to the letter; never with cookies, which the API
+/// does not take.
+fn origins(config: &Config) -> CorsLayer {
+    let origins = config.clerk.authorized_parties.iter();
+    let origins = origins.filter_map(|origin| HeaderValue::from_str(origin).ok());
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_MATCH,
+            HeaderName::from_static("idempotency-key"),
+        ])
+        .expose_headers([
+            header::ETAG,
+            header::LOCATION,
+            header::RETRY_AFTER,
+            HeaderName::from_static("x-request-id"),
+        ])
+        .max_age(std::time::Duration::from_secs(600))
 }

@@ -88,9 +88,9 @@ pub const UNKNOWN_ROLES_MAY_NOTHING: Claim = Claim {
 
 /// Everything that is not called a view is a change.
 pub const FREELANCERS_CHANGE_NOTHING: Claim = Claim {
-    name: "a freelancer changes nothing",
+    name: "a freelancer changes nothing but where they are signed in",
     implications: |policies, request| {
-        let is_change = is_member(request) && !is_view(request);
+        let is_change = is_member(request) && !is_view(request) && !is_own_session(request);
         never_if(is_change, policies.with_role("freelancer")?)
     },
 };
@@ -172,6 +172,11 @@ pub fn is_member(request: &RequestEnv) -> bool {
 pub fn is_view(request: &RequestEnv) -> bool {
     let verb = action(request).split('.').nth(1).unwrap_or_default();
     verb == "view" || verb.starts_with("view_")
+}
+
+/// Whether it concerns sessions of the pages: the database lets everybody reach the own only.
+pub fn is_own_session(request: &RequestEnv) -> bool {
+    action(request).starts_with("session.")
 }
 
 fn kind(request: &RequestEnv) -> &str {

@@ -6,7 +6,7 @@ use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, time::Insta
 use cedar_policy::{Authorizer, Decision, Entities, PolicySet, Request};
 use studio_proofs::{
     Claim, Policies, Prover,
-    claims::{self, action, is_member, is_view},
+    claims::{self, action, is_member, is_own_session, is_view},
 };
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn who_should_be_allowed_something_is() {
             for role in ["owner", "manager", "freelancer", "guest"] {
                 let is_allowed = match role {
                     "owner" | "manager" => true,
-                    "freelancer" => is_view(&request),
+                    "freelancer" => is_view(&request) || is_own_session(&request),
                     _ => false,
                 };
                 expected.push((policies.with_role(role).unwrap(), is_allowed));

@@ -199,7 +199,9 @@ macro_rules! deeds {
 
 fn deeds() -> Vec<Deed> {
     let mut deeds = deeds! {
-        Studio, OF_STUDIOS, ["studio.view", "artist.create", "booking.create"];
+        Studio, OF_STUDIOS, [
+            "studio.view", "artist.create", "booking.create", "session.open", "session.view", "session.end"
+        ];
         Artist, OF_ROWS, [
             "artist.view", "artist.view_contact", "artist.view_private", "artist.change",
             "artist.archive"

@@ -246,10 +246,12 @@ fn write_config(
             .map_err(|error| Failure::setup(error.to_string()))
     };
     let text = format!(
-        "[http]\nlisten = \"127.0.0.1:{port}\"\npublic_origin = \"{ORIGIN}\"\n\n\
+        "[http]\nlisten = \"127.0.0.1:{port}\"\npublic_origin = \"{ORIGIN}\"\n\
+         further_origins = [\"http://127.0.0.1:{port}\"]\n\n\
          [database]\nurl = \"{}\"\nowner_url = \"{}\"\nops_url = \"{}\"\n\n\
          [clerk]\nissuer = \"{ISSUER}\"\njwks_url = \"http://127.0.0.1:{double}/.well-known/jwks.json\"\n\
-         authorized_parties = [\"{ORIGIN}\"]\n\n[keys]\nlocation = {}\n\n\
+         authorized_parties = [\"{ORIGIN}\"]\nfrontend_url = \"http://127.0.0.1:{double}\"\n\
+         publishable_key = \"pk_test_stand-in\"\n\n[keys]\nlocation = {}\n\n\
          [outbound]\nallow = [\"127.0.0.1:{double}\"]\n",
         url("studio_app", &passwords.app)?,
         url("studio_migrate", &passwords.migrate)?,
@@ -321,7 +323,7 @@ fn say(world: &World, output: &Output) {
     };
     let lines = [
         Some(format!(
-            "api        http://127.0.0.1:{api}   sign in  http://127.0.0.1:{double}/sign-in   for attackers  .studio/demo/target.json"
+            "pages      http://127.0.0.1:{api}/ui/bookings   api  http://127.0.0.1:{api}   tokens  http://127.0.0.1:{double}/sign-in   for attackers  .studio/demo/target.json"
         )),
         as_person(0, "owner", "/v1/bookings", "all bookings of one studio"),
         as_person(1, "manager", "/v1/artists", "the artists of the other"),

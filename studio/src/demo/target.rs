@@ -13,13 +13,19 @@ use super::{
 use crate::commands::{Failure, write_private};
 
 /// The functions of the database that the app role may call with their owners' rights.
-const DEFINER_FUNCTIONS: [&str; 7] = [
+const DEFINER_FUNCTIONS: [&str; 13] = [
     "enter",
     "tenant_id",
     "actor",
     "role",
     "artist_id",
     "sees_all",
+    "session",
+    "claimed",
+    "issued_s",
+    "open_page_session",
+    "page_sessions_of_mine",
+    "end_page_session",
     "append",
 ];
 
@@ -52,6 +58,8 @@ pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(),
         "resources": [artists(), bookings()],
         "max_body": world.config.limits.body_bytes,
         "http": { "slow_bound_s": 30 },
+        "cors": { "allowed": [ORIGIN, format!("http://127.0.0.1:{}", world.port)] },
+        "ui": ui(),
         "db": database(world)?,
     });
     let text =
@@ -120,6 +128,24 @@ fn bookings() -> Value {
     })
 }
 
+fn ui() -> Value {
+    json!({
+        "url": "/ui/bookings", "origin": ORIGIN, "cookie": "__Host-session",
+        "login": { "path": "/ui/session", "method": "POST", "with": "bearer" },
+        "logout": { "path": "/ui/logout", "method": "POST" },
+        "params": ["q"],
+        "form": {
+            "path": "/ui/bookings/new", "page": "/ui/bookings", "csrf_field": "csrf_token", "creates": "bookings",
+            "fields": { "artist_id": "{ref:artists}", "title": "{rand}", "reference": "{rand}",
+                "starts_at": "2031-01-01T10:00", "ends_at": "2031-01-01T11:00" },
+        },
+        "render": [
+            { "path": "/ui/bookings", "resource": "bookings", "fields": ["title", "notes"] },
+            { "path": "/ui/bookings/{id}", "resource": "bookings", "fields": ["title", "notes"] },
+        ],
+    })
+}
+
 fn database(world: &World) -> Result<Value, Failure> {
     let program = std::env::current_exe().map_err(|error| Failure::setup(error.to_string()))?;
     Ok(json!({
@@ -130,7 +156,7 @@ fn database(world: &World) -> Result<Value, Failure> {
         "tenant_settings": ["app.current_tenant"],
         // The command runs in this file's folder.
         "context_command": format!("cd ../.. && '{}' demo context --tenant {{tenant}} --role {{role}}", program.display()),
-        "global_tables": ["tenancy.keys", "tenancy.sessions", "ledger.keys"],
+        "global_tables": ["tenancy.keys", "tenancy.sessions", "tenancy.page_sessions", "ledger.keys"],
         "tenants_table": "tenancy.studios",
         "audit_table": "ledger.entries",
         "global_unique": ["tenancy.studios_organization_key"],

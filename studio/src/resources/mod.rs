@@ -22,6 +22,7 @@ pub mod artists;
 pub mod bookings;
 pub mod page;
 mod register;
+pub mod sessions;
 pub mod studio;
 
 use register::REGISTER;

@@ -6,5 +6,6 @@ use super::Registered;
 pub(super) const REGISTER: &[(&str, Registered)] = &[
     ("artists", super::artists::RESOURCE),
     ("bookings", super::bookings::RESOURCE),
+    ("sessions", super::sessions::RESOURCE),
     ("studio", super::studio::RESOURCE),
 ];

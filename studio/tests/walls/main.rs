@@ -16,6 +16,7 @@ mod doctor;
 mod freeze;
 mod installing;
 mod invariants;
+mod pages;
 mod pool;
 mod refusals;
 mod requests;

@@ -2,16 +2,24 @@
 
 use serde_json::{Value, json};
 use studio::resources::{policies, routes};
-use watertight::door::What;
+use watertight::door::{Way, What};
 
 use crate::world::World;
 
 /// A request to a route that would be allowed: path and body.
-fn good(world: &World, path: &str, method: &str, booking: &str) -> (String, Option<Value>) {
+fn good(
+    world: &World,
+    path: &str,
+    method: &str,
+    booking: &str,
+    session: &str,
+) -> (String, Option<Value>) {
     // What is archived is another artist than the one who is booked.
     let artist = world.studios[0].artists[usize::from(method == "DELETE") * 2].to_string();
     let id = if path.starts_with("/v1/artists") {
         artist.clone()
+    } else if path.starts_with("/v1/me/sessions") {
+        session.to_owned()
     } else {
         booking.to_owned()
     };
@@ -32,13 +40,20 @@ async fn every_route_refuses_who_lacks_its_right_and_says_so_in_the_ledger() {
     let declared = routes();
     assert!(declared.declared().len() >= 12);
     for route in declared.declared() {
-        let What::Needs { action, resource } = route.what else {
+        let (What::Needs { action, resource }, Way::Api) = (route.what, route.way) else {
             continue;
         };
         let booking = world
             .pencil(0, 1, "2031-04-01T08:00:00Z", "2031-04-01T09:00:00Z")
             .await;
-        let (path, body) = good(&world, route.path, route.method.as_str(), &booking);
+        let session = page_session(&world).await;
+        let (path, body) = good(
+            &world,
+            route.path,
+            route.method.as_str(),
+            &booking,
+            &session,
+        );
         let method = route.method.as_str();
         let what = format!("{method} {path}");
 
@@ -80,6 +95,7 @@ async fn every_route_refuses_who_lacks_its_right_and_says_so_in_the_ledger() {
 
         // A member of the other studio: as if it were not there.
         if path.contains(&booking)
+            || path.contains(&session)
             || path.contains(&world.studios[0].artists[0].to_string())
             || path.contains(&world.studios[0].artists[2].to_string())
         {
@@ -99,6 +115,22 @@ async fn every_route_refuses_who_lacks_its_right_and_says_so_in_the_ledger() {
             .await;
         assert!((200..300).contains(&status), "{what}: {status} {answer}");
     }
+}
+
+/// A session of the pages, of the owner of the first studio.
+async fn page_session(world: &World) -> String {
+    let token = world.token(0, "owner");
+    let opened = world
+        .http
+        .post(format!("{}/ui/session", world.base))
+        .bearer_auth(&token)
+        .header("origin", studio::demo::ORIGIN)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(opened.status(), 204);
+    let (_, list) = world.send("GET", "/v1/me/sessions", &token, None).await;
+    list["items"][0]["id"].as_str().unwrap().to_owned()
 }
 
 async fn last_entry(world: &World) -> (String, String, String) {

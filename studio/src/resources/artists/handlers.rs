@@ -10,7 +10,7 @@ use watertight_terms::{Entry, Fault, Limits};
 use watertight_vault::Place;
 
 use super::{
-    ARCHIVE, Artist, CREATE, EDIT, LIST_BY_CREATION, LIST_BY_CREATION_DOWN, LIST_BY_NAME,
+    ARCHIVE, Artist, CHOICES, CREATE, EDIT, LIST_BY_CREATION, LIST_BY_CREATION_DOWN, LIST_BY_NAME,
     LIST_BY_NAME_DOWN, PERSONAL, Personal,
     actions::{Archive, Create, Edit, View},
     view::ArtistView,
@@ -132,6 +132,15 @@ pub(super) async fn list(
         .finish(Entry::new("artist.view", "artist").ids(ids))
         .await?;
     Answer::ok(list, receipt)
+}
+
+/// The artists among whom somebody may choose, by id and name.
+pub(crate) async fn choices(tx: &mut TenantTx) -> Result<Vec<(Uuid, String)>, Fault> {
+    let artists = tx.page::<View, Artist>(CHOICES, &[]).await?;
+    Ok(artists
+        .into_iter()
+        .map(|artist| (artist.id, artist.name))
+        .collect())
 }
 
 pub(super) async fn show(

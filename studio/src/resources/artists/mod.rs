@@ -11,6 +11,8 @@
 mod handlers;
 mod view;
 
+pub(crate) use handlers::choices;
+
 use jiff::Timestamp;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
@@ -206,6 +208,14 @@ const LIST_BY_NAME: Read = list!("name", "text", ">", "ASC");
 const LIST_BY_NAME_DOWN: Read = list!("name", "text", "<", "DESC");
 const LIST_BY_CREATION: Read = list!("created_at", "timestamptz", ">", "ASC");
 const LIST_BY_CREATION_DOWN: Read = list!("created_at", "timestamptz", "<", "DESC");
+
+/// The first hundred by name: what a form offers. `$2` the artist alone that the caller may see.
+const CHOICES: Read = Read::new(concat!(
+    "SELECT ",
+    columns!(),
+    " FROM studio.artists WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id = $2) AND archived_at IS NULL
+     ORDER BY name, id LIMIT 100"
+));
 
 const CREATE: Insert = Insert::new(
     "INSERT INTO studio.artists (tenant_id, id, created_at, updated_at, kind, name, skills, zone, notes,

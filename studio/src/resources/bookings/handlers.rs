@@ -25,7 +25,7 @@ use crate::{
 /// Which bookings, in which order.
 #[derive(Debug, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     #[garde(range(min = 1, max = Limits::PAGE_ROWS))]
     limit: Option<u32>,
     #[garde(length(bytes, max = Limits::CURSOR_BYTES))]
@@ -43,6 +43,13 @@ pub(super) struct Asked {
     from: Option<Instant>,
     #[garde(skip)]
     to: Option<Instant>,
+}
+
+impl Asked {
+    /// The words that are looked for.
+    pub(crate) fn words(&self) -> Option<&str> {
+        self.q.as_deref()
+    }
 }
 
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
@@ -77,7 +84,7 @@ impl Sort {
     }
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     mut tx: TenantTx,
     desk: Desk,
     Query(asked): Query<Asked>,
@@ -123,7 +130,7 @@ pub(super) async fn list(
     Answer::ok(list, receipt)
 }
 
-pub(super) async fn show(mut tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer, Fault> {
+pub(crate) async fn show(mut tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer, Fault> {
     let granted = tx.grant::<View, Booking>(id).await?;
     let booking = tx.seen(granted)?;
     let version = booking.version;
@@ -136,7 +143,7 @@ pub(super) async fn show(mut tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answe
 /// A new booking.
 #[derive(Debug, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
-pub(super) struct New {
+pub(crate) struct New {
     #[garde(skip)]
     artist_id: Uuid,
     #[garde(skip)]
@@ -165,7 +172,7 @@ enum NewState {
     Confirmed,
 }
 
-pub(super) async fn create(
+pub(crate) async fn create(
     mut tx: TenantTx,
     desk: Desk,
     Valid(new): Valid<New>,

@@ -26,6 +26,7 @@ use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Stored};
 use watertight_terms::{Fault, Kind, TenantId};
 
 use super::{Class, Columns, Registered};
+pub(crate) use handlers::{Asked, New, create, list, show};
 pub use states::{ACTIONS, STATES, State, Transition, next};
 
 /// A booking, as stored.

@@ -1,0 +1,211 @@
+use garde::Validate;
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+use watertight::{
+    answer::Answer,
+    argument::{Form, PageCaller, Path, Query},
+    door::{Routes, get, post},
+};
+use watertight_identity::page::PageSecret;
+use watertight_tenancy::TenantTx;
+use watertight_terms::Fault;
+
+use super::frame::{frame, token_field};
+use crate::{
+    app::Desk,
+    resources::{
+        artists,
+        bookings::{
+            self, Asked, Booking, New,
+            actions::{Create, View},
+        },
+    },
+};
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .route("/ui/bookings", get(list).page().needs::<View, Booking>())
+        .route(
+            "/ui/bookings/{id}",
+            get(show).page().needs::<View, Booking>(),
+        )
+        .route(
+            "/ui/bookings/new",
+            post(create).page().needs::<Create, Booking>(),
+        )
+}
+
+async fn list(
+    mut tx: TenantTx,
+    desk: Desk,
+    PageCaller(secret): PageCaller,
+    asked: Query<Asked>,
+) -> Result<Answer, Fault> {
+    let (studio, zone) = tx.studio();
+    let title = format!("Bookings of {studio}");
+    let zone = zone.to_owned();
+    let may_create = tx.grant_new::<Create, Booking>().is_ok();
+    let artists = artists::choices(&mut tx).await?;
+    let words = asked.0.words().unwrap_or_default().to_owned();
+    bookings::list(tx, desk, asked).await?.page(|list| {
+        let body = html! {
+            form class="search" method="get" action="/ui/bookings" {
+                input type="search" name="q" value=(words) maxlength="100" aria-label="Words in title or reference";
+                button { "Search" }
+            }
+            (table(list, &artists))
+            @if may_create { (form(&secret, &artists, &zone)) }
+        };
+        frame(&title, Some(&secret), &body).into_string()
+    })
+}
+
+/// An artist's id and name.
+type Choice = (Uuid, String);
+
+fn table(list: &Value, artists: &[Choice]) -> Markup {
+    let name = |booking: &Value| {
+        let id = booking["artist_id"].as_str().and_then(|id| id.parse().ok());
+        let artist = artists.iter().find(|(artist, _)| Some(*artist) == id);
+        artist.map_or_else(String::new, |(_, name)| name.clone())
+    };
+    let bookings = list["items"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    html! {
+        @if bookings.is_empty() { p class="quiet" { "There is nothing to see here." } }
+        @else {
+            div class="table" { table {
+                thead { tr { th { "Reference" } th { "Title" } th { "Artist" } th { "State" } th { "From" } th { "To" } th { "Notes" } } }
+                tbody {
+                    @for booking in bookings {
+                        tr {
+                            td { a href={ "/ui/bookings/" (text(booking, "id")) } { (text(booking, "reference")) } }
+                            td { (text(booking, "title")) }
+                            td { (name(booking)) }
+                            td { (text(booking, "state")) }
+                            td { (text(booking, "starts_at")) }
+                            td { (text(booking, "ends_at")) }
+                            td { (text(booking, "notes")) }
+                        }
+                    }
+                }
+            } }
+        }
+        @if let Some(cursor) = list["next_cursor"].as_str() {
+            p { a href={ "/ui/bookings?cursor=" (cursor) } { "More" } }
+        }
+    }
+}
+
+fn form(secret: &PageSecret, artists: &[Choice], zone: &str) -> Markup {
+    html! {
+        h2 { "New booking" }
+        form class="fields" method="post" action="/ui/bookings/new" {
+            (token_field(secret))
+            label { "Artist" select name="artist_id" required {
+                @for (id, name) in artists { option value=(id) { (name) } }
+            } }
+            label { "Title" input name="title" maxlength="200"; }
+            label { "From (" (zone) ")" input type="datetime-local" name="starts_at" required; }
+            label { "To (" (zone) ")" input type="datetime-local" name="ends_at" required; }
+            label { "Reference" input name="reference" maxlength="32" placeholder="made for you"; }
+            button { "Book" }
+        }
+    }
+}
+
+async fn show(
+    tx: TenantTx,
+    PageCaller(secret): PageCaller,
+    id: Path<Uuid>,
+) -> Result<Answer, Fault> {
+    bookings::show(tx, id).await?.page(|booking| {
+        let body = html! {
+            dl {
+                @for (field, value) in booking.as_object().into_iter().flatten() {
+                    @if let Some(text) = shown(value) { dt { (field.replace('_', " ")) } dd { (text) } }
+                }
+            }
+            p { a href="/ui/bookings" { "Back to the bookings" } }
+        };
+        let title = [text(booking, "reference"), text(booking, "title")].join(" ");
+        frame(title.trim(), Some(&secret), &body).into_string()
+    })
+}
+
+fn text(booking: &Value, field: &str) -> String {
+    booking[field].as_str().unwrap_or_default().to_owned()
+}
+
+fn shown(value: &Value) -> Option<String> {
+    match value {
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// The form, before its times are read in the studio's zone.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    #[garde(skip)]
+    artist_id: Uuid,
+    #[garde(skip)]
+    title: Option<String>,
+    #[garde(skip)]
+    reference: Option<String>,
+    #[garde(length(bytes, max = 40))]
+    starts_at: String,
+    #[garde(length(bytes, max = 40))]
+    ends_at: String,
+}
+
+async fn create(tx: TenantTx, desk: Desk, Form(given): Form<Given>) -> Result<Answer, Fault> {
+    let zone = tx.studio().1.to_owned();
+    let mut body = serde_json::json!({
+        "artist_id": given.artist_id,
+        "starts_at": instant("starts_at", &given.starts_at, &zone)?,
+        "ends_at": instant("ends_at", &given.ends_at, &zone)?,
+    });
+    for (field, value) in [("title", given.title), ("reference", given.reference)] {
+        if let (Some(value), Some(body)) = (value, body.as_object_mut()) {
+            body.insert(field.to_owned(), value.into());
+        }
+    }
+    let new: watertight::argument::Valid<New> = watertight::argument::from_value(&body)?;
+    bookings::create(tx, desk, new)
+        .await?
+        .see_other("/ui/bookings")
+}
+
+/// An instant as a form gives it: `2031-05-01T10:00` in the studio's zone, or RFC 3339.
+fn instant(field: &'static str, text: &str, zone: &str) -> Result<String, Fault> {
+    use watertight_terms::{FieldFault, Kind};
+    let refused = |detail: String| {
+        Fault::new(Kind::Invalid, "invalid", "a time cannot be read; see below").fields(vec![
+            FieldFault {
+                pointer: format!("/{field}"),
+                code: "time",
+                detail,
+            },
+        ])
+    };
+    if text.parse::<jiff::Timestamp>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    let local: jiff::civil::DateTime = text
+        .parse()
+        .map_err(|_| refused("is no date and time".to_owned()))?;
+    let zone = jiff::tz::TimeZone::get(zone)
+        .map_err(|error| Fault::bug(format!("the studio's zone: {error}")))?;
+    // Twice a year a clock shows an hour twice, or never: neither is guessed.
+    let at = zone.to_ambiguous_zoned(local).unambiguous().map_err(|_| {
+        refused("the clock shows this time twice or never on that day; choose another".to_owned())
+    })?;
+    Ok(at.timestamp().to_string())
+}

@@ -1,0 +1,88 @@
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use http::StatusCode;
+use maud::{DOCTYPE, Markup, html};
+use uuid::Uuid;
+use watertight::{
+    argument::CSRF_FIELD,
+    door::Leads,
+    problem::{Problem, status_of_fault},
+};
+use watertight_identity::page::PageSecret;
+use watertight_terms::{Fault, Kind};
+
+/// A page with its head and, for somebody who is signed in, the way round.
+pub(super) fn frame(title: &str, secret: Option<&PageSecret>, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) " – Production Tool" }
+                link rel="stylesheet" href="/ui/style.css";
+            }
+            body {
+                header {
+                    strong { "Production Tool" }
+                    @if let Some(secret) = secret {
+                        nav {
+                            a href="/ui/bookings" { "Bookings" }
+                            a href="/ui/sessions" { "Sessions" }
+                            form method="post" action="/ui/logout" {
+                                (token_field(secret))
+                                button { "Sign out" }
+                            }
+                        }
+                    }
+                }
+                main {
+                    h1 { (title) }
+                    (body)
+                }
+            }
+        }
+    }
+}
+
+/// The field without which a form changes nothing.
+pub(super) fn token_field(secret: &PageSecret) -> Markup {
+    html! { input type="hidden" name=(CSRF_FIELD) value=(secret.csrf_token()); }
+}
+
+/// Answers a fault to somebody who looks at a page.
+pub fn refuse(fault: &Fault, request_id: Uuid, leads: Leads) -> Response {
+    if fault.kind() == Kind::Unauthenticated && leads == Leads::ToSignIn {
+        return Redirect::to("/ui/sign-in").into_response();
+    }
+    let problem = Problem::of(fault, request_id);
+    let said = |member: &str| {
+        let value = problem.document().get(member);
+        value
+            .and_then(|value| value.as_str())
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let body = html! {
+        p class="detail" { (said("detail")) }
+        @if !fault.field_faults().is_empty() {
+            ul {
+                @for field in fault.field_faults() {
+                    li { code { (field.pointer.trim_start_matches('/')) } " " (field.detail) }
+                }
+            }
+        }
+        p { a href="/ui/bookings" { "Back to the bookings" } }
+        p class="quiet" { "Request " (request_id) }
+    };
+    let status =
+        StatusCode::from_u16(status_of_fault(fault)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let page = frame(&said("title"), None, &body).into_string();
+    let mut response = (status, Html(page)).into_response();
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_SECURITY_POLICY, CSP);
+    response
+}
+
+/// What a page may load, and where its forms may go: nothing but our own.
+const CSP: http::HeaderValue = http::HeaderValue::from_static(watertight::answer::PAGE_CSP);

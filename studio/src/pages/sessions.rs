@@ -1,0 +1,54 @@
+use maud::{Markup, html};
+use serde_json::Value;
+use watertight::{
+    answer::Answer,
+    argument::PageCaller,
+    door::{Routes, get},
+};
+use watertight_identity::page::PageSecret;
+use watertight_tenancy::TenantTx;
+use watertight_terms::Fault;
+
+use super::frame::{frame, token_field};
+use crate::resources::sessions::{Session, actions::View, listed};
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes.route("/ui/sessions", get(show).page().needs::<View, Session>())
+}
+
+async fn show(tx: TenantTx, PageCaller(secret): PageCaller) -> Result<Answer, Fault> {
+    listed(tx, Some(&secret)).await?.page(|sessions| {
+        frame("Your sessions", Some(&secret), &table(sessions, &secret)).into_string()
+    })
+}
+
+fn table(sessions: &Value, secret: &PageSecret) -> Markup {
+    let text =
+        |session: &Value, field: &str| session[field].as_str().unwrap_or_default().to_owned();
+    html! {
+        p { "Where you are signed in to this studio. End what you do not know." }
+        div class="table" { table {
+            thead { tr { th { "Browser" } th { "Since" } th { "Last used" } th { "Ends" } th {} } }
+            tbody {
+                @for session in sessions["items"].as_array().into_iter().flatten() {
+                    tr {
+                        td { (text(session, "client")) }
+                        td { (text(session, "opened_at")) }
+                        td { (text(session, "seen_at")) }
+                        td { (text(session, "expires_at")) }
+                        td {
+                            @if session["here"].as_bool() == Some(true) {
+                                span class="quiet" { "this one" }
+                            } @else {
+                                form method="post" action={ "/ui/sessions/" (text(session, "id")) "/end" } {
+                                    (token_field(secret))
+                                    button { "End" }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        } }
+    }
+}

@@ -1,0 +1,195 @@
+//! Sessions of the pages: a Clerk token is exchanged for a cookie of ours, and ended by whoever has it.
+//!
+//! ```text
+//! POST   /ui/session             token in, cookie out; made by a page of ours only
+//! POST   /ui/logout              ends the session that asks
+//! POST   /ui/sessions/{id}/end   ends another of the own
+//! GET    /v1/me/sessions         the own, live ones
+//! DELETE /v1/me/sessions/{id}    ends one
+//! ```
+//!
+//! A session is bound to member, studio and Clerk session, and is new at each sign-in. It ends by
+//! logout, by not being used for half an hour, after twelve hours, with the Clerk session, with the
+//! membership, with any change of role; `tenancy.enter` looks at all of it in the data's transaction.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+use watertight::{
+    answer::Answer,
+    argument::{Form, PageCaller, Path},
+    door::{Routes, delete, get, post},
+};
+use watertight_authority::{Fact, Resource};
+use watertight_identity::page::PageSecret;
+use watertight_tenancy::{PageLife, PageSession, TenantTx};
+use watertight_terms::{Entry, Fault, Outcome, TenantId};
+
+use super::Registered;
+use crate::app::Desk;
+
+/// How long a session of the pages counts.
+const LIFE: PageLife = PageLife {
+    idle_s: 30 * 60,
+    whole_s: 12 * 3_600,
+};
+
+/// Sessions of the pages, for policies and the ledger. Their rows are the gate's: nobody is granted one.
+#[derive(Debug)]
+pub struct Session(TenantId);
+
+impl Resource for Session {
+    const NOUN: &'static str = "session";
+    const ENTITY: &'static str = "Studio";
+
+    fn id(&self) -> Uuid {
+        self.0.0
+    }
+
+    fn tenant(&self) -> TenantId {
+        self.0
+    }
+
+    fn version(&self) -> i32 {
+        1
+    }
+
+    fn facts(&self) -> Vec<(&'static str, Fact)> {
+        Vec::new()
+    }
+}
+
+/// What may be done with a session.
+pub mod actions {
+    crate::resources::actions! { super::Session:
+        Open "session.open", View "session.view", End "session.end"
+    }
+}
+
+/// Sessions, for the register.
+pub const RESOURCE: Registered = Registered {
+    schema: include_str!("schema.cedarschema"),
+    policy: include_str!("policy.cedar"),
+    migrations: &[],
+    tables: &[],
+    constraints: &[],
+    routes,
+};
+
+fn routes(routes: Routes) -> Routes {
+    use actions::{End, Open, View};
+    routes
+        .route("/ui/session", post(open).sign_in().needs::<Open, Session>())
+        .route("/ui/logout", post(log_out).page().needs::<End, Session>())
+        .route(
+            "/ui/sessions/{id}/end",
+            post(end_from_page).page().needs::<End, Session>(),
+        )
+        .route("/v1/me/sessions", get(list).needs::<View, Session>())
+        .route("/v1/me/sessions/{id}", delete(end).needs::<End, Session>())
+}
+
+async fn open(mut tx: TenantTx, desk: Desk) -> Result<Answer, Fault> {
+    let granted = tx.grant_new::<actions::Open, Session>()?;
+    let (id, secret) = (desk.random.uuid(), PageSecret::new(&desk.random));
+    let client = tx.account().request().client.clone().unwrap_or_default();
+    tx.open_page_session(granted, id, &secret, &client, LIFE)
+        .await?;
+    let entry = Entry::new("session.open", "session")
+        .ids([id])
+        .ended(Outcome::Allowed, 204);
+    let receipt = tx.commit(entry).await?;
+    Answer::no_content(receipt).set_cookie(&secret.cookie())
+}
+
+/// Nothing to say with a form but its token.
+#[derive(Debug, serde::Deserialize, garde::Validate)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+async fn log_out(
+    mut tx: TenantTx,
+    PageCaller(secret): PageCaller,
+    _form: Form<Nothing>,
+) -> Result<Answer, Fault> {
+    let granted = tx.grant_new::<actions::End, Session>()?;
+    tx.end_this_page_session(granted, &secret).await?;
+    let entry = Entry::new("session.end", "session").ended(Outcome::Allowed, 303);
+    Answer::no_content(tx.commit(entry).await?)
+        .see_other("/ui/sign-in")?
+        .set_cookie(&PageSecret::no_cookie())
+}
+
+async fn end_from_page(
+    tx: TenantTx,
+    Path(id): Path<Uuid>,
+    _form: Form<Nothing>,
+) -> Result<Answer, Fault> {
+    end_one(tx, id, 303).await?.see_other("/ui/sessions")
+}
+
+async fn end(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer, Fault> {
+    end_one(tx, id, 204).await
+}
+
+async fn end_one(mut tx: TenantTx, id: Uuid, status: u16) -> Result<Answer, Fault> {
+    let granted = tx.grant_new::<actions::End, Session>()?;
+    tx.end_page_session(granted, id).await?;
+    let entry = Entry::new("session.end", "session")
+        .ids([id])
+        .ended(Outcome::Allowed, status);
+    Ok(Answer::no_content(tx.commit(entry).await?))
+}
+
+/// A session of the pages, as answered.
+#[derive(Serialize)]
+struct SessionView {
+    id: Uuid,
+    opened_at: Timestamp,
+    seen_at: Timestamp,
+    expires_at: Timestamp,
+    client: String,
+    here: bool,
+}
+
+impl From<PageSession> for SessionView {
+    fn from(session: PageSession) -> Self {
+        Self {
+            id: session.id,
+            opened_at: session.opened_at,
+            seen_at: session.seen_at,
+            expires_at: session.expires_at,
+            client: session.client,
+            here: session.here,
+        }
+    }
+}
+
+/// The own sessions, at most twenty: one page is all of them.
+#[derive(Serialize)]
+struct Sessions {
+    items: Vec<SessionView>,
+    next_cursor: Option<String>,
+}
+
+async fn list(tx: TenantTx) -> Result<Answer, Fault> {
+    listed(tx, None).await
+}
+
+/// The own sessions; `here` is the one that asks, on a page.
+pub(crate) async fn listed(mut tx: TenantTx, here: Option<&PageSecret>) -> Result<Answer, Fault> {
+    let _granted = tx.grant_new::<actions::View, Session>()?;
+    let sessions = tx.page_sessions(here).await?;
+    let ids: Vec<Uuid> = sessions.iter().map(|session| session.id).collect();
+    let receipt = tx
+        .finish(Entry::new("session.view", "session").ids(ids))
+        .await?;
+    let items = sessions.into_iter().map(SessionView::from).collect();
+    Answer::ok(
+        Sessions {
+            items,
+            next_cursor: None,
+        },
+        receipt,
+    )
+}
