@@ -2,9 +2,8 @@ use axum::{extract::Request, middleware::Next, response::Response};
 use http::{HeaderName, HeaderValue, header};
 
 /// Headers that every answer carries as they stand.
-const ALWAYS: [(HeaderName, &str); 7] = [
+const ALWAYS: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::REFERRER_POLICY, "no-referrer"),
     (header::X_FRAME_OPTIONS, "DENY"),
     // Browsers ignore it over plain HTTP, so a server behind a proxy may send it as well.
     (
@@ -25,9 +24,10 @@ const ALWAYS: [(HeaderName, &str); 7] = [
     ),
 ];
 
-/// Headers that an answer may bring itself: a page has its own content policy, and a file that
-/// is named after its content may be cached.
-const UNLESS_GIVEN: [(HeaderName, &str); 2] = [
+/// Headers that an answer may bring itself: a page has its own content policy and tells its own
+/// origin where a form comes from, and a file that is the same for everybody may be cached.
+const UNLESS_GIVEN: [(HeaderName, &str); 3] = [
+    (header::REFERRER_POLICY, "no-referrer"),
     (
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -183,6 +183,9 @@ impl Written {
             if self.media == HTML {
                 let policy = HeaderValue::from_static(PAGE_CSP);
                 headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+                // Under `no-referrer` browsers send `Origin: null` with a page's own forms.
+                let own = HeaderValue::from_static("same-origin");
+                headers.insert(header::REFERRER_POLICY, own);
             }
             headers.insert(header::CONTENT_TYPE, self.media);
         }

@@ -1,4 +1,5 @@
 use garde::Validate;
+use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,7 +13,7 @@ use watertight_identity::page::PageSecret;
 use watertight_tenancy::TenantTx;
 use watertight_terms::Fault;
 
-use super::frame::{frame, token_field};
+use super::frame::{frame, token_field, when, zone};
 use crate::{
     app::Desk,
     resources::{
@@ -43,9 +44,8 @@ async fn list(
     PageCaller(secret): PageCaller,
     asked: Query<Asked>,
 ) -> Result<Answer, Fault> {
-    let (studio, zone) = tx.studio();
-    let title = format!("Bookings of {studio}");
-    let zone = zone.to_owned();
+    let zone = zone(&tx)?;
+    let title = format!("Bookings of {}", tx.studio().0);
     let may_create = tx.grant_new::<Create, Booking>().is_ok();
     let artists = artists::choices(&mut tx).await?;
     let words = asked.0.words().unwrap_or_default().to_owned();
@@ -55,7 +55,7 @@ async fn list(
                 input type="search" name="q" value=(words) maxlength="100" aria-label="Words in title or reference";
                 button { "Search" }
             }
-            (table(list, &artists))
+            (table(list, &artists, &zone))
             @if may_create { (form(&secret, &artists, &zone)) }
         };
         frame(&title, Some(&secret), &body).into_string()
@@ -65,7 +65,7 @@ async fn list(
 /// An artist's id and name.
 type Choice = (Uuid, String);
 
-fn table(list: &Value, artists: &[Choice]) -> Markup {
+fn table(list: &Value, artists: &[Choice], zone: &TimeZone) -> Markup {
     let name = |booking: &Value| {
         let id = booking["artist_id"].as_str().and_then(|id| id.parse().ok());
         let artist = artists.iter().find(|(artist, _)| Some(*artist) == id);
@@ -87,8 +87,8 @@ fn table(list: &Value, artists: &[Choice]) -> Markup {
                             td { (text(booking, "title")) }
                             td { (name(booking)) }
                             td { (text(booking, "state")) }
-                            td { (text(booking, "starts_at")) }
-                            td { (text(booking, "ends_at")) }
+                            td { (when(&booking["starts_at"], zone)) }
+                            td { (when(&booking["ends_at"], zone)) }
                             td { (text(booking, "notes")) }
                         }
                     }
@@ -101,7 +101,8 @@ fn table(list: &Value, artists: &[Choice]) -> Markup {
     }
 }
 
-fn form(secret: &PageSecret, artists: &[Choice], zone: &str) -> Markup {
+fn form(secret: &PageSecret, artists: &[Choice], zone: &TimeZone) -> Markup {
+    let zone = zone.iana_name().unwrap_or_default();
     html! {
         h2 { "New booking" }
         form class="fields" method="post" action="/ui/bookings/new" {
@@ -123,11 +124,12 @@ async fn show(
     PageCaller(secret): PageCaller,
     id: Path<Uuid>,
 ) -> Result<Answer, Fault> {
+    let zone = zone(&tx)?;
     bookings::show(tx, id).await?.page(|booking| {
         let body = html! {
             dl {
                 @for (field, value) in booking.as_object().into_iter().flatten() {
-                    @if let Some(text) = shown(value) { dt { (field.replace('_', " ")) } dd { (text) } }
+                    @if let Some(text) = shown(field, value, &zone) { dt { (field.replace('_', " ")) } dd { (text) } }
                 }
             }
             p { a href="/ui/bookings" { "Back to the bookings" } }
@@ -141,8 +143,9 @@ fn text(booking: &Value, field: &str) -> String {
     booking[field].as_str().unwrap_or_default().to_owned()
 }
 
-fn shown(value: &Value) -> Option<String> {
+fn shown(field: &str, value: &Value, zone: &TimeZone) -> Option<String> {
     match value {
+        Value::String(_) if field.ends_with("_at") => Some(when(value, zone)),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
         Value::String(text) => Some(text.clone()),
         other => Some(other.to_string()),
@@ -166,7 +169,7 @@ struct Given {
 }
 
 async fn create(tx: TenantTx, desk: Desk, Form(given): Form<Given>) -> Result<Answer, Fault> {
-    let zone = tx.studio().1.to_owned();
+    let zone = zone(&tx)?;
     let mut body = serde_json::json!({
         "artist_id": given.artist_id,
         "starts_at": instant("starts_at", &given.starts_at, &zone)?,
@@ -184,7 +187,7 @@ async fn create(tx: TenantTx, desk: Desk, Form(given): Form<Given>) -> Result<An
 }
 
 /// An instant as a form gives it: `2031-05-01T10:00` in the studio's zone, or RFC 3339.
-fn instant(field: &'static str, text: &str, zone: &str) -> Result<String, Fault> {
+fn instant(field: &'static str, text: &str, zone: &TimeZone) -> Result<String, Fault> {
     use watertight_terms::{FieldFault, Kind};
     let refused = |detail: String| {
         Fault::new(Kind::Invalid, "invalid", "a time cannot be read; see below").fields(vec![
@@ -201,8 +204,6 @@ fn instant(field: &'static str, text: &str, zone: &str) -> Result<String, Fault>
     let local: jiff::civil::DateTime = text
         .parse()
         .map_err(|_| refused("is no date and time".to_owned()))?;
-    let zone = jiff::tz::TimeZone::get(zone)
-        .map_err(|error| Fault::bug(format!("the studio's zone: {error}")))?;
     // Twice a year a clock shows an hour twice, or never: neither is guessed.
     let at = zone.to_ambiguous_zoned(local).unambiguous().map_err(|_| {
         refused("the clock shows this time twice or never on that day; choose another".to_owned())

@@ -1,6 +1,8 @@
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use http::StatusCode;
+use jiff::{Timestamp, tz::TimeZone};
 use maud::{DOCTYPE, Markup, html};
+use serde_json::Value;
 use uuid::Uuid;
 use watertight::{
     argument::CSRF_FIELD,
@@ -8,6 +10,7 @@ use watertight::{
     problem::{Problem, status_of_fault},
 };
 use watertight_identity::page::PageSecret;
+use watertight_tenancy::TenantTx;
 use watertight_terms::{Fault, Kind};
 
 /// A page with its head and, for somebody who is signed in, the way round.
@@ -20,6 +23,7 @@ pub(super) fn frame(title: &str, secret: Option<&PageSecret>, body: &Markup) -> 
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) " – Production Tool" }
                 link rel="stylesheet" href="/ui/style.css";
+                link rel="icon" href="/ui/icon.svg";
             }
             body {
                 header {
@@ -47,6 +51,28 @@ pub(super) fn frame(title: &str, secret: Option<&PageSecret>, body: &Markup) -> 
 /// The field without which a form changes nothing.
 pub(super) fn token_field(secret: &PageSecret) -> Markup {
     html! { input type="hidden" name=(CSRF_FIELD) value=(secret.csrf_token()); }
+}
+
+/// An instant of an answer as people read it, in the studio's zone: `25 Nov 2026, 10:00`.
+pub(super) fn when(value: &Value, zone: &TimeZone) -> String {
+    let text = value.as_str().unwrap_or_default();
+    let at = text.parse::<Timestamp>();
+    at.map_or_else(
+        |_| text.to_owned(),
+        |at| {
+            at.to_zoned(zone.clone())
+                .strftime("%-d %b %Y, %H:%M")
+                .to_string()
+        },
+    )
+}
+
+/// The studio's zone.
+///
+/// # Errors
+/// When the studio was made with one that is unknown here: a defect of ours.
+pub(super) fn zone(tx: &TenantTx) -> Result<TimeZone, Fault> {
+    TimeZone::get(tx.studio().1).map_err(|error| Fault::bug(format!("the studio's zone: {error}")))
 }
 
 /// Answers a fault to somebody who looks at a page.

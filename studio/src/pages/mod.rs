@@ -41,6 +41,10 @@ pub fn routes(routes: Routes, provider: &Provider) -> Routes {
             file(include_bytes!("sign-in.js"), "text/javascript"),
         )
         .route(
+            "/ui/icon.svg",
+            file(include_bytes!("icon.svg"), "image/svg+xml"),
+        )
+        .route(
             "/ui/style.css",
             file(include_bytes!("style.css"), "text/css"),
         );

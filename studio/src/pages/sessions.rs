@@ -9,7 +9,7 @@ use watertight_identity::page::PageSecret;
 use watertight_tenancy::TenantTx;
 use watertight_terms::Fault;
 
-use super::frame::{frame, token_field};
+use super::frame::{frame, token_field, when, zone};
 use crate::resources::sessions::{Session, actions::View, listed};
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -17,12 +17,18 @@ pub(super) fn routes(routes: Routes) -> Routes {
 }
 
 async fn show(tx: TenantTx, PageCaller(secret): PageCaller) -> Result<Answer, Fault> {
+    let zone = zone(&tx)?;
     listed(tx, Some(&secret)).await?.page(|sessions| {
-        frame("Your sessions", Some(&secret), &table(sessions, &secret)).into_string()
+        frame(
+            "Your sessions",
+            Some(&secret),
+            &table(sessions, &secret, &zone),
+        )
+        .into_string()
     })
 }
 
-fn table(sessions: &Value, secret: &PageSecret) -> Markup {
+fn table(sessions: &Value, secret: &PageSecret, zone: &jiff::tz::TimeZone) -> Markup {
     let text =
         |session: &Value, field: &str| session[field].as_str().unwrap_or_default().to_owned();
     html! {
@@ -33,9 +39,9 @@ fn table(sessions: &Value, secret: &PageSecret) -> Markup {
                 @for session in sessions["items"].as_array().into_iter().flatten() {
                     tr {
                         td { (text(session, "client")) }
-                        td { (text(session, "opened_at")) }
-                        td { (text(session, "seen_at")) }
-                        td { (text(session, "expires_at")) }
+                        td { (when(&session["opened_at"], zone)) }
+                        td { (when(&session["seen_at"], zone)) }
+                        td { (when(&session["expires_at"], zone)) }
                         td {
                             @if session["here"].as_bool() == Some(true) {
                                 span class="quiet" { "this one" }
