@@ -20,6 +20,7 @@ mod check;
 mod demo;
 mod licences;
 mod long;
+mod register;
 mod setup;
 mod shop;
 mod tests;

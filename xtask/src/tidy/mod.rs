@@ -7,9 +7,12 @@ mod rooms;
 mod text;
 mod tree;
 
-use tree::Tree;
+pub(crate) use tree::Tree;
 
-use crate::shop::{Shop, Trouble, say};
+use crate::{
+    register,
+    shop::{Shop, Trouble, say},
+};
 
 /// A place where a rule is broken.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,7 +34,7 @@ impl fmt::Display for Finding {
 
 type Rule = fn(&Tree) -> Vec<Finding>;
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     rooms::import_downwards,
     rooms::know_no_web,
     rooms::keep_their_capability,
@@ -42,6 +45,7 @@ const RULES: [Rule; 10] = [
     text::leaves_nothing_open,
     text::names_no_machine,
     text::fits_in_a_head,
+    register::is_current,
 ];
 
 /// Checks the checkout.
