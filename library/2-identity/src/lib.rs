@@ -33,6 +33,7 @@ pub mod page;
 mod roles;
 mod token;
 mod verifier;
+pub mod webhook;
 
 pub use caller::{Caller, Member, ServiceName, Who};
 pub use keys::{Keys, KeysError};
