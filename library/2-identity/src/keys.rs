@@ -65,6 +65,12 @@ struct Held {
 /// A parsed RSA key.
 pub(crate) struct PublicKey(ParsedPublicKey);
 
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PublicKey")
+    }
+}
+
 impl PublicKey {
     /// RSASSA-PKCS1-v1_5 with SHA-256, keys of 2048 to 8192 bits.
     pub(crate) fn verifies(&self, signed: &str, signature: &[u8]) -> bool {

@@ -18,12 +18,14 @@
 //! ```
 //!
 //! The order of the checks: form, header, key, signature, and only then claims. For any bytes there
-//! is at most one signature check and one fetch of keys. Every refusal is told in the same words;
+//! is at most one signature check and one fetch of keys; a token that comes again is not checked anew, but
+//! its key and every claim of it are. Every refusal is told in the same words;
 //! which rule it was stands in the log only.
 //!
 //! A [`Caller`] is minted here and nowhere else: from a verified token, or for a named service of
 //! the product. What it claims about studio and role is a claim; the database decides.
 
+mod cache;
 mod caller;
 #[cfg(feature = "double")]
 pub mod double;

@@ -4,7 +4,8 @@ use watertight_terms::{Clock, Fault, Kind};
 
 use crate::{
     Caller, Keys, RoleMap,
-    token::{Reason, Refused, Unverified},
+    cache::{Cache, Verified},
+    token::{Claims, Reason, Refused, Unverified},
 };
 
 /// What a good token says.
@@ -61,6 +62,7 @@ struct Inside {
     settings: VerifierSettings,
     keys: Keys,
     clock: Clock,
+    verified: Cache,
 }
 
 impl Verifier {
@@ -89,6 +91,7 @@ impl Verifier {
             settings,
             keys,
             clock,
+            verified: Cache::new(),
         })))
     }
 
@@ -99,13 +102,10 @@ impl Verifier {
     /// organization is active in its session; unavailable when the issuer's keys cannot be had.
     pub async fn verify(&self, token: &str) -> Result<Caller, Fault> {
         let inside = &*self.0;
-        let unverified = Unverified::parse(token).map_err(unauthenticated)?;
-        let key = inside.keys.find(&unverified.key_id, &inside.clock).await?;
-        let key = key.ok_or_else(|| unauthenticated("kid is no known key"))?;
-        if !key.verifies(unverified.signed, &unverified.signature) {
-            return Err(unauthenticated("the signature is wrong"));
-        }
-        let claims = unverified.claims().map_err(unauthenticated)?;
+        let claims = match self.signed_before(token).await? {
+            Some(claims) => claims,
+            None => self.signed(token).await?,
+        };
         let member = claims
             .member(&inside.settings, inside.clock.now_s())
             .map_err(|refused| match refused {
@@ -117,6 +117,36 @@ impl Verifier {
                 ),
             })?;
         Ok(Caller::member(member))
+    }
+
+    /// The claims of a token whose signature was checked before, with a key that still counts.
+    async fn signed_before(&self, token: &str) -> Result<Option<Arc<Claims>>, Fault> {
+        let inside = &*self.0;
+        let Some(verified) = inside.verified.get(token) else {
+            return Ok(None);
+        };
+        let key = inside.keys.find(&verified.key_id, &inside.clock).await?;
+        Ok(key
+            .filter(|key| Arc::ptr_eq(key, &verified.key))
+            .map(|_| verified.claims))
+    }
+
+    async fn signed(&self, token: &str) -> Result<Arc<Claims>, Fault> {
+        let inside = &*self.0;
+        let unverified = Unverified::parse(token).map_err(unauthenticated)?;
+        let key = inside.keys.find(&unverified.key_id, &inside.clock).await?;
+        let key = key.ok_or_else(|| unauthenticated("kid is no known key"))?;
+        if !key.verifies(unverified.signed, &unverified.signature) {
+            return Err(unauthenticated("the signature is wrong"));
+        }
+        let claims = Arc::new(unverified.claims().map_err(unauthenticated)?);
+        let verified = Verified {
+            key_id: unverified.key_id,
+            key,
+            claims: Arc::clone(&claims),
+        };
+        inside.verified.put(token, verified);
+        Ok(claims)
     }
 }
 

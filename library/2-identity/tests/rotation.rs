@@ -227,3 +227,74 @@ fn a_pem_key_with_a_tiny_exponent_is_no_key() {
         assert!(refused, "{exponent:?}");
     }
 }
+
+/// A token that comes again is not checked anew: but its time, its key and its every letter are.
+#[tokio::test]
+async fn a_token_seen_before_is_good_for_no_longer_than_it_says() {
+    let issuer = Issuer::open().await;
+    let double = issuer.double();
+    issuer.says(double.jwks_json());
+    let verifier = issuer.verifier();
+    let token = good(&double);
+    for _ in 0..3 {
+        assert!(verifier.verify(&token).await.is_ok());
+    }
+    assert!(format!("{verifier:?}").contains("Cache(1 tokens)"));
+    // One letter of it is another token.
+    for at in [0, token.len() / 2, token.len() - 2] {
+        let mut letters = token.clone().into_bytes();
+        letters[at] = if letters[at] == b'A' { b'B' } else { b'A' };
+        let other = String::from_utf8(letters).unwrap();
+        assert!(verifier.verify(&other).await.is_err(), "{at}");
+    }
+    issuer.move_s(70);
+    assert_refused("expired", verifier.verify(&token).await, "expired");
+    issuer.move_s(-90);
+    assert_refused("early", verifier.verify(&token).await, "not active");
+}
+
+#[tokio::test]
+async fn a_token_seen_before_is_nothing_without_its_key() {
+    let issuer = Issuer::open().await;
+    let (old, new) = (issuer.double(), issuer.double());
+    let long = |double: &Double| {
+        let mut asked = request("org:studio_owner", 2);
+        asked.life_s = 119;
+        double.token(&asked)
+    };
+    // Withdrawn: noticed when the set is fetched anew, here because of another's new key.
+    issuer.says(old.jwks_json());
+    let verifier = issuer.verifier();
+    let token = long(&old);
+    assert!(verifier.verify(&token).await.is_ok());
+    issuer.says(new.jwks_json());
+    issuer.move_s(10);
+    assert!(verifier.verify(&good(&new)).await.is_ok());
+    assert_refused("withdrawn", verifier.verify(&token).await, "no known key");
+    // Replaced under the same id: the signature is checked with what stands there now.
+    let replaced = new.jwks_json().replace(new.kid(), old.kid());
+    issuer.says(replaced);
+    issuer.move_s(10);
+    assert_refused(
+        "replaced",
+        verifier.verify(&token).await,
+        "signature is wrong",
+    );
+}
+
+/// Whoever has no signature pushes nobody out.
+#[tokio::test]
+async fn refused_tokens_are_not_remembered() {
+    let issuer = Issuer::open().await;
+    let (double, other) = (issuer.double(), issuer.double());
+    issuer.says(double.jwks_json().replace(double.kid(), other.kid()));
+    let verifier = issuer.verifier();
+    for _ in 0..20 {
+        assert_refused(
+            "foreign",
+            verifier.verify(&good(&other)).await,
+            "signature is wrong",
+        );
+    }
+    assert!(format!("{verifier:?}").contains("Cache(0 tokens)"));
+}
