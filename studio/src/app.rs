@@ -2,18 +2,19 @@
 
 use std::{path::Path, sync::Arc};
 
+use secrecy::SecretString;
 use watertight::{
     argument::{Argument, Input},
     cursor::Cursors,
 };
 use watertight_authority::Authority;
-use watertight_identity::Verifier;
+use watertight_identity::{Verifier, webhook::Signer};
 use watertight_ledger::Ledger;
 use watertight_tenancy::{Expectation, Finding, Settings, Severity, Tenancy, examine};
 use watertight_terms::{Clock, Fault, KeyFile, Random};
 use watertight_vault::Vault;
 
-use crate::{config::Config, resources};
+use crate::{config::Config, resources, webhooks::Receiver};
 
 /// Everything that serves requests.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ pub struct App {
     pub tenancy: Tenancy,
     /// What handlers work with.
     pub desk: Desk,
+    /// Who takes Clerk's deliveries, where there is a secret to believe them by.
+    pub receiver: Option<Receiver>,
 }
 
 /// What handlers work with beside their transaction.
@@ -110,7 +113,9 @@ impl App {
             clock.clone(),
             random.clone(),
         )?;
+        let receiver = receiver(&config, &tenancy, &clock)?;
         Ok(Self {
+            receiver,
             config: Arc::new(config),
             clock,
             random,
@@ -135,6 +140,26 @@ impl App {
             Err(AppFault::Unsafe(refusing))
         }
     }
+}
+
+/// Who takes Clerk's deliveries.
+fn receiver(
+    config: &Config,
+    tenancy: &Tenancy,
+    clock: &Clock,
+) -> Result<Option<Receiver>, AppFault> {
+    let Some(file) = &config.clerk.webhook_secret_file else {
+        return Ok(None);
+    };
+    let wrong = |why: String| AppFault::Identity(format!("webhook_secret_file: {why}"));
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    let secrets: Vec<SecretString> = text.split_whitespace().map(SecretString::from).collect();
+    let signer = Signer::new(&secrets).map_err(|error| wrong(error.to_string()))?;
+    Ok(Some(Receiver {
+        signer: Arc::new(signer),
+        tenancy: tenancy.clone(),
+        clock: clock.clone(),
+    }))
 }
 
 /// What `doctor` finds in the database of a configuration.

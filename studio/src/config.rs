@@ -97,6 +97,9 @@ pub struct Clerk {
     pub frontend_url: Option<String>,
     /// `pk_live_…`; without one nobody can sign in by browser.
     pub publishable_key: Option<String>,
+    /// A file with the secret of the webhook endpoint, `whsec_…`; two lines while it is replaced.
+    /// Without one no delivery is taken.
+    pub webhook_secret_file: Option<PathBuf>,
     /// Further Clerk roles and what they are here, such as `admin = "owner"`.
     #[serde(default)]
     pub role_map: BTreeMap<String, watertight_terms::Role>,

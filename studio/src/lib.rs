@@ -13,3 +13,4 @@ pub mod demo;
 pub mod pages;
 pub mod path;
 pub mod resources;
+pub mod webhooks;

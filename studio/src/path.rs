@@ -9,7 +9,7 @@ use watertight::{
 };
 use watertight_edge::{Edge, RequestLimits};
 
-use crate::{app::App, config::Config, pages, resources};
+use crate::{app::App, config::Config, pages, resources, webhooks};
 
 /// The router of the product.
 ///
@@ -55,7 +55,8 @@ pub fn router(app: &App) -> Router {
             origins: app.config.page_origins(),
             refuse: pages::refuse,
         });
-    pages::routes(resources::routes(), &provider(&app.config))
+    let routes = webhooks::routes(resources::routes(), app.receiver.clone());
+    pages::routes(routes, &provider(&app.config))
         .into_router(door)
         .layer(middleware::from_fn_with_state(
             edge.clone(),

@@ -25,7 +25,10 @@
 use aws_lc_rs::hmac;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use secrecy::{ExposeSecret, SecretString};
-use watertight_terms::{Clock, Fault, Kind};
+use serde_json::Value;
+use watertight_terms::{Clock, Fault, Kind, Subject};
+
+use crate::json;
 
 /// How far the sender's clock may be from ours.
 const TOLERANCE_S: i64 = 300;
@@ -55,6 +58,67 @@ pub struct Delivery<'a> {
     pub body: &'a [u8],
 }
 
+/// What a delivery tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A session is over, whichever way.
+    SessionEnded {
+        /// Which.
+        session: Subject,
+        /// Whose.
+        subject: Subject,
+    },
+    /// Something that has no effect here.
+    Other {
+        /// Its type, cut to 64 plain characters.
+        kind: String,
+    },
+}
+
+impl Event {
+    /// Reads an event: `{"type": …, "data": {…}}`, each member once.
+    ///
+    /// # Errors
+    /// When it is no event, or one with an effect that does not say on what.
+    pub fn parse(body: &[u8]) -> Result<Self, Fault> {
+        let malformed = || {
+            Fault::new(
+                Kind::Malformed,
+                "malformed",
+                "the body is no event that can be read",
+            )
+        };
+        let event = json::object(body).ok_or_else(malformed)?;
+        let kind = event
+            .get("type")
+            .and_then(Value::as_str)
+            .ok_or_else(malformed)?;
+        let data = event
+            .get("data")
+            .and_then(Value::as_object)
+            .ok_or_else(malformed)?;
+        match kind {
+            "session.ended" | "session.removed" | "session.revoked" => {
+                let id = |name| {
+                    let id = data.get(name).and_then(Value::as_str);
+                    id.and_then(|id| id.parse().ok()).ok_or_else(malformed)
+                };
+                Ok(Self::SessionEnded {
+                    session: id("id")?,
+                    subject: id("user_id")?,
+                })
+            }
+            other => Ok(Self::Other {
+                kind: other
+                    .chars()
+                    .filter(|letter| letter.is_ascii_graphic())
+                    .take(64)
+                    .collect(),
+            }),
+        }
+    }
+}
+
 /// A secret that cannot be one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -76,6 +140,12 @@ impl Signer {
             1 | 2 => Ok(Self(keys)),
             _ => Err(SecretError),
         })
+    }
+
+    /// A new secret, as Clerk would show it: for a demonstration.
+    #[cfg(feature = "double")]
+    pub fn new_secret(random: &watertight_terms::Random) -> String {
+        format!("whsec_{}", BASE64_STANDARD.encode(random.bytes::<24>()))
     }
 
     /// The delivery, if it is Clerk's and fresh.

@@ -14,9 +14,6 @@ pub(crate) fn sign(
     clock: &Clock,
     random: &Random,
 ) -> Result<String, Fault> {
-    let (key_id, key) = ring
-        .current()
-        .ok_or_else(|| Fault::bug("the key ring `context` has no current key"))?;
     let claims = match caller.who() {
         Who::Member(member) => format!(
             "m|{}|{}|{}|{}|{}",
@@ -29,9 +26,35 @@ pub(crate) fn sign(
         Who::Service { name, tenant } => format!("s|{tenant}|{name}||service|0"),
         Who::Page { digest } => format!("p|{}||||0", hex::encode(digest)),
     };
+    signed("v1", &claims, ring, clock, random)
+}
+
+/// Signs the event that a session of the identity provider ended. Its prefix keeps it from being a
+/// context.
+pub(crate) fn sign_end(
+    [delivery, session, subject]: [&str; 3],
+    ring: &KeyRing,
+    clock: &Clock,
+    random: &Random,
+) -> Result<String, Fault> {
+    // None of them can hold the separator: the database checks the delivery, and the others are ids.
+    let claims = format!("{delivery}|{session}|{subject}");
+    signed("e1", &claims, ring, clock, random)
+}
+
+fn signed(
+    prefix: &str,
+    claims: &str,
+    ring: &KeyRing,
+    clock: &Clock,
+    random: &Random,
+) -> Result<String, Fault> {
+    let (key_id, key) = ring
+        .current()
+        .ok_or_else(|| Fault::bug("the key ring `context` has no current key"))?;
     let expires_s = clock.now_s() + Limits::CONTEXT_LIFE_S;
     let nonce = hex::encode(random.bytes::<16>());
-    let signed = format!("v1|{key_id}|{claims}|{expires_s}|{nonce}");
+    let signed = format!("{prefix}|{key_id}|{claims}|{expires_s}|{nonce}");
     let mac = hex::encode(hmac_sha256(key, signed.as_bytes()));
     Ok(format!("{signed}|{mac}"))
 }

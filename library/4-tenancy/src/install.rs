@@ -32,6 +32,10 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "tenancy/0005_page_sessions",
         sql: include_str!("../sql/0005_page_sessions.sql"),
     },
+    Migration {
+        name: "tenancy/0006_provider_events",
+        sql: include_str!("../sql/0006_provider_events.sql"),
+    },
 ];
 
 const ROLES: &str = include_str!("../sql/roles.sql");

@@ -40,7 +40,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
 };
-use http::Method;
+use bytes::Bytes;
+use http::{HeaderMap, Method};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use watertight_authority::{Action, Resource};
 use watertight_identity::{Caller, Verifier, Who};
@@ -327,6 +328,43 @@ where
 {
     let methods = on(filter(&method), move || handler.clone()());
     Open { method, methods }
+}
+
+/// A handler of what another service posts: its headers and its whole body, bounded as every other,
+/// without a transaction. It must know by the bytes themselves whom to believe.
+pub fn receive<F, Fut>(handler: F) -> Open
+where
+    F: Fn(HeaderMap, Bytes) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Fault>> + Send + 'static,
+{
+    let take = move |State(door): State<Door>, request: Request| {
+        let handler = handler.clone();
+        async move {
+            let facts = watertight_edge::facts(request.extensions()).cloned();
+            let id = facts.as_ref().map_or(uuid::Uuid::nil(), |facts| facts.id);
+            let (parts, body) = request.into_parts();
+            let bounds = door.0.bounds;
+            let body =
+                watertight_edge::read_body(body, bounds.body_bytes, bounds.body_timeout_ms).await;
+            let taken = match body {
+                Ok(body) => handler(parts.headers, body).await,
+                Err(fault) => Err(fault),
+            };
+            match taken {
+                Ok(()) => http::StatusCode::NO_CONTENT.into_response(),
+                Err(fault) => {
+                    if let Some(facts) = facts.filter(|_| fault.kind() == Kind::Unauthenticated) {
+                        note_stranger(&fault, &facts);
+                    }
+                    problem::refuse(&fault, id)
+                }
+            }
+        }
+    };
+    Open {
+        method: Method::POST,
+        methods: on(MethodFilter::POST, take),
+    }
 }
 
 /// A handler for everybody, which must still say why it is.

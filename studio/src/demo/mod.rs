@@ -15,7 +15,10 @@ use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use watertight_cluster::{Cluster, Options};
-use watertight_identity::double::{Double, Person, TokenRequest};
+use watertight_identity::{
+    double::{Double, Person, TokenRequest},
+    webhook::Signer,
+};
 use watertight_ledger::Ledger;
 use watertight_tenancy::{KeyTable, Passwords, login_url, support::RawConnection};
 use watertight_terms::{Clock, KeyFile, Random};
@@ -234,6 +237,8 @@ fn write_config(
         .map_err(|error| Failure::setup(format!("`{}`: {error}", folder.display())))?;
     let keys = folder.join("keys.toml");
     write_private(&keys, &first_keys(random).to_text())?;
+    let webhook = folder.join("webhook");
+    write_private(&webhook, &Signer::new_secret(random))?;
     let password = || SecretString::from(hex::encode(random.bytes::<24>()));
     let passwords = Passwords {
         app: password(),
@@ -251,11 +256,12 @@ fn write_config(
          [database]\nurl = \"{}\"\nowner_url = \"{}\"\nops_url = \"{}\"\n\n\
          [clerk]\nissuer = \"{ISSUER}\"\njwks_url = \"http://127.0.0.1:{double}/.well-known/jwks.json\"\n\
          authorized_parties = [\"{ORIGIN}\"]\nfrontend_url = \"http://127.0.0.1:{double}\"\n\
-         publishable_key = \"pk_test_stand-in\"\n\n[keys]\nlocation = {}\n\n\
+         publishable_key = \"pk_test_stand-in\"\nwebhook_secret_file = {}\n\n[keys]\nlocation = {}\n\n\
          [outbound]\nallow = [\"127.0.0.1:{double}\"]\n",
         url("studio_app", &passwords.app)?,
         url("studio_migrate", &passwords.migrate)?,
         url("studio_operator", &passwords.operator)?,
+        toml::Value::String(webhook.display().to_string()),
         toml::Value::String(keys.display().to_string()),
         double = port + 2,
     );

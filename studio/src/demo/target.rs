@@ -13,7 +13,7 @@ use super::{
 use crate::commands::{Failure, write_private};
 
 /// The functions of the database that the app role may call with their owners' rights.
-const DEFINER_FUNCTIONS: [&str; 13] = [
+const DEFINER_FUNCTIONS: [&str; 14] = [
     "enter",
     "tenant_id",
     "actor",
@@ -26,6 +26,7 @@ const DEFINER_FUNCTIONS: [&str; 13] = [
     "open_page_session",
     "page_sessions_of_mine",
     "end_page_session",
+    "end_session",
     "append",
 ];
 
@@ -60,6 +61,10 @@ pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(),
         "http": { "slow_bound_s": 30 },
         "cors": { "allowed": [ORIGIN, format!("http://127.0.0.1:{}", world.port)] },
         "ui": ui(),
+        "webhook": {
+            "path": "/webhooks/clerk", "secret": std::fs::read_to_string(folder.join("webhook")).unwrap_or_default(),
+            "valid_event": { "type": "user.updated", "data": { "id": "user_{rand}" }, "object": "event" },
+        },
         "db": database(world)?,
     });
     let text =
@@ -156,7 +161,7 @@ fn database(world: &World) -> Result<Value, Failure> {
         "tenant_settings": ["app.current_tenant"],
         // The command runs in this file's folder.
         "context_command": format!("cd ../.. && '{}' demo context --tenant {{tenant}} --role {{role}}", program.display()),
-        "global_tables": ["tenancy.keys", "tenancy.sessions", "tenancy.page_sessions", "ledger.keys"],
+        "global_tables": ["tenancy.keys", "tenancy.sessions", "tenancy.page_sessions", "tenancy.deliveries", "ledger.keys"],
         "tenants_table": "tenancy.studios",
         "audit_table": "ledger.entries",
         "global_unique": ["tenancy.studios_organization_key"],

@@ -21,4 +21,5 @@ mod pool;
 mod refusals;
 mod requests;
 mod time;
+mod webhooks;
 mod world;

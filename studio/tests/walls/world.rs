@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) double: Double,
     pub(crate) studios: Vec<SeededStudio>,
     pub(crate) http: reqwest::Client,
+    /// What Clerk signs its deliveries with.
+    pub(crate) webhook_secret: [u8; 32],
     folder: PathBuf,
     database: String,
 }
@@ -80,6 +82,8 @@ impl World {
         .unwrap();
         let folder = std::env::temp_dir().join(&database);
         std::fs::create_dir(&folder).unwrap();
+        let webhook_secret = random.bytes();
+        write_webhook_secret(&folder, &webhook_secret);
         let config = config(&folder, &admin, &template, like);
         let double = Double::new(ISSUER, ORIGIN, Clock::system(), random.clone()).unwrap();
         let app = App::new(config.clone(), verifier(&double), Clock::system(), random).unwrap();
@@ -92,6 +96,7 @@ impl World {
             double,
             studios: template.studios,
             http: reqwest::Client::new(),
+            webhook_secret,
             folder,
             database,
         }
@@ -269,6 +274,12 @@ async fn serve(app: &App) -> String {
     base
 }
 
+fn write_webhook_secret(folder: &std::path::Path, secret: &[u8]) {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    let text = format!("whsec_{}", BASE64_STANDARD.encode(secret));
+    write_private(&folder.join("webhook"), &text).unwrap();
+}
+
 fn config(
     folder: &std::path::Path,
     admin: &SecretString,
@@ -286,12 +297,14 @@ fn config(
     let text = format!(
         "[http]\nlisten = \"127.0.0.1:0\"\npublic_origin = \"{ORIGIN}\"\n[limits]\nrequests_at_once_per_member = {}\n[database]\nwait_ms = 30000\npool_max = {}\n\
          url = \"{}\"\nowner_url = \"{}\"\nops_url = \"{}\"\n[clerk]\nissuer = \"{ISSUER}\"\n\
-         jwks_url = \"https://clerk.watertight.test/jwks\"\nauthorized_parties = [\"{ORIGIN}\"]\n[keys]\nlocation = \"{}\"\n",
+         jwks_url = \"https://clerk.watertight.test/jwks\"\nauthorized_parties = [\"{ORIGIN}\"]\n\
+         webhook_secret_file = \"{}\"\n[keys]\nlocation = \"{}\"\n",
         like.at_once_per_member,
         like.pool_max,
         url("studio_app", &template.passwords.app),
         url("studio_migrate", &template.passwords.migrate),
         url("studio_operator", &template.passwords.operator),
+        folder.join("webhook").display(),
         keys.display()
     );
     let path = folder.join("studio.toml");

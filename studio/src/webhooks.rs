@@ -1,0 +1,89 @@
+//! What Clerk tells: `POST /webhooks/clerk`.
+//!
+//! A delivery is believed for its signature over the raw bytes, and has its effect once: its id is
+//! stored in the effect's transaction. Clerk may lower and never raise; a session that was ended
+//! here does not come back, and what is not understood is answered with success and a log line, so
+//! that it is not sent again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use watertight::door::{Routes, receive};
+use watertight_identity::webhook::{Event, Headers, Signer};
+use watertight_tenancy::Tenancy;
+use watertight_terms::{Clock, Fault};
+
+/// Who receives deliveries.
+#[derive(Debug, Clone)]
+pub struct Receiver {
+    /// Knows the endpoint's secrets.
+    pub signer: Arc<Signer>,
+    /// Where they have their effect.
+    pub tenancy: Tenancy,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Adds the route, where there is a secret to believe deliveries by.
+pub fn routes(routes: Routes, receiver: Option<Receiver>) -> Routes {
+    let Some(receiver) = receiver else {
+        return routes;
+    };
+    let take = move |headers: HeaderMap, body: Bytes| {
+        let receiver = receiver.clone();
+        async move { receiver.take(&headers, &body).await }
+    };
+    routes.route(
+        "/webhooks/clerk",
+        receive(take).public("Clerk's deliveries are believed for their signature"),
+    )
+}
+
+impl Receiver {
+    async fn take(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Fault> {
+        let delivery = self
+            .signer
+            .verify(of_one_family(headers), body, &self.clock)?;
+        match Event::parse(delivery.body)? {
+            Event::SessionEnded { session, subject } => {
+                let is_new = self
+                    .tenancy
+                    .end_session(delivery.id, &session, &subject)
+                    .await?;
+                tracing::info!(target: "security", id = delivery.id, is_new, "a session ended at clerk");
+            }
+            Event::Other { kind } => {
+                tracing::info!(id = delivery.id, kind, "a delivery without an effect here");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The headers of a delivery. One that has both families, or a header twice, leaves open which
+/// counts: it has none.
+fn of_one_family(headers: &HeaderMap) -> Headers<'_> {
+    let only = |name: String| {
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (Some(value), None) => value.to_str().ok(),
+            _ => None,
+        }
+    };
+    let family = |name: &str| Headers {
+        id: only(format!("{name}-id")),
+        timestamp: only(format!("{name}-timestamp")),
+        signature: only(format!("{name}-signature")),
+    };
+    let has = |name: &str| {
+        ["id", "timestamp", "signature"]
+            .iter()
+            .any(|part| headers.contains_key(format!("{name}-{part}")))
+    };
+    match (has("svix"), has("webhook")) {
+        (true, false) => family("svix"),
+        (false, true) => family("webhook"),
+        _ => Headers::default(),
+    }
+}
