@@ -48,9 +48,10 @@ CREATE TABLE tenancy.services (
 -- Sessions of the product's own pages, by the digest of their cookie; the cookie itself is stored
 -- nowhere. Looked up before the studio is known, hence the gate's alone.
 CREATE TABLE tenancy.page_sessions (
-  digest bytea PRIMARY KEY CHECK (length(digest) = 32),
-  id uuid NOT NULL UNIQUE,
   tenant_id uuid NOT NULL,
+  id uuid NOT NULL,
+  -- 256 random bits behind it: no two are alike, and no unique index need span the studios.
+  digest bytea NOT NULL CHECK (length(digest) = 32),
   member_id uuid NOT NULL,
   -- The identity provider's session from which it was opened, and what its token said.
   session text NOT NULL,
@@ -62,8 +63,10 @@ CREATE TABLE tenancy.page_sessions (
   idle interval NOT NULL,
   expires_at timestamptz NOT NULL,
   ended_at timestamptz,
+  PRIMARY KEY (tenant_id, id),
   FOREIGN KEY (tenant_id, member_id) REFERENCES tenancy.members
 );
+CREATE INDEX page_sessions_by_digest ON tenancy.page_sessions (digest);
 CREATE INDEX page_sessions_of_member ON tenancy.page_sessions (tenant_id, member_id, opened_at);
 
 ALTER TABLE tenancy.studios ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
