@@ -31,6 +31,7 @@ mod caller;
 pub mod double;
 mod json;
 mod keys;
+pub mod objects;
 pub mod page;
 mod roles;
 mod token;
