@@ -33,12 +33,16 @@ mod json;
 mod keys;
 pub mod objects;
 pub mod page;
+mod permissions;
+mod reverification;
 mod roles;
 mod token;
 mod verifier;
 pub mod webhook;
 
-pub use caller::{Caller, Member, ServiceName, Who};
+pub use caller::{Actor, Caller, Member, ServiceName, Who};
 pub use keys::{Keys, KeysError};
+pub use permissions::Permissions;
+pub use reverification::Reverification;
 pub use roles::RoleMap;
-pub use verifier::{SettingsError, Verifier, VerifierSettings, bearer};
+pub use verifier::{Impersonation, SettingsError, Verifier, VerifierSettings, bearer};

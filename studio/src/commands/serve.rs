@@ -3,7 +3,7 @@ use std::{future::Future, net::SocketAddr};
 use serde_json::json;
 use tokio::net::TcpListener;
 use watertight_edge::ServeLimits;
-use watertight_identity::{Keys, RoleMap, Verifier, VerifierSettings};
+use watertight_identity::{Impersonation, Keys, RoleMap, Verifier, VerifierSettings};
 use watertight_outbound::{Outbound, OutboundRules};
 use watertight_terms::{Clock, Random};
 
@@ -87,6 +87,7 @@ pub fn verifier(config: &Config, clock: Clock) -> Result<Verifier, Failure> {
         role_map,
         clock_skew_s: clerk.clock_skew_s,
         longest_life_s: 120,
+        impersonation: Impersonation::Refused,
     };
     Verifier::new(settings, keys, clock).map_err(|error| Failure::setup(format!("[clerk] {error}")))
 }
