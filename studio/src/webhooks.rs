@@ -42,48 +42,28 @@ pub fn routes(routes: Routes, receiver: Option<Receiver>) -> Routes {
 
 impl Receiver {
     async fn take(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Fault> {
-        let delivery = self
-            .signer
-            .verify(of_one_family(headers), body, &self.clock)?;
-        match Event::parse(delivery.body)? {
-            Event::SessionEnded { session, subject } => {
+        let headers = headers.iter();
+        let headers = Headers::of(headers.map(|(name, value)| (name.as_str(), value.as_bytes())))?;
+        let delivery = self.signer.verify(headers, body, &self.clock)?;
+        let received = delivery.event()?;
+        match received.event {
+            Event::SessionEnded(session)
+            | Event::SessionRemoved(session)
+            | Event::SessionRevoked(session) => {
                 let is_new = self
                     .tenancy
-                    .end_session(delivery.id, &session, &subject)
+                    .end_session(delivery.id, &session.id, &session.subject)
                     .await?;
                 tracing::info!(target: "security", id = delivery.id, is_new, "a session ended at clerk");
             }
-            Event::Other { kind } => {
-                tracing::info!(id = delivery.id, kind, "a delivery without an effect here");
+            _ => {
+                tracing::info!(
+                    id = delivery.id,
+                    kind = received.kind,
+                    "a delivery without an effect here"
+                );
             }
         }
         Ok(())
-    }
-}
-
-/// The headers of a delivery. One that has both families, or a header twice, leaves open which
-/// counts: it has none.
-fn of_one_family(headers: &HeaderMap) -> Headers<'_> {
-    let only = |name: String| {
-        let mut values = headers.get_all(name).iter();
-        match (values.next(), values.next()) {
-            (Some(value), None) => value.to_str().ok(),
-            _ => None,
-        }
-    };
-    let family = |name: &str| Headers {
-        id: only(format!("{name}-id")),
-        timestamp: only(format!("{name}-timestamp")),
-        signature: only(format!("{name}-signature")),
-    };
-    let has = |name: &str| {
-        ["id", "timestamp", "signature"]
-            .iter()
-            .any(|part| headers.contains_key(format!("{name}-{part}")))
-    };
-    match (has("svix"), has("webhook")) {
-        (true, false) => family("svix"),
-        (false, true) => family("webhook"),
-        _ => Headers::default(),
     }
 }

@@ -45,7 +45,7 @@ pub struct User {
     /// Whether Clerk lets them sign in no more.
     pub banned: bool,
     /// When Clerk changed it last.
-    pub updated_at_ms: i64,
+    pub updated_at_ms: Option<i64>,
 }
 
 /// An organization: a studio, at Clerk.
@@ -58,15 +58,15 @@ pub struct Organization {
     #[serde(default, deserialize_with = "personal")]
     pub name: Option<Personal>,
     /// When Clerk changed it last.
-    #[serde(rename = "updated_at", deserialize_with = "time_ms")]
-    pub updated_at_ms: i64,
+    #[serde(default, rename = "updated_at", deserialize_with = "time_ms_if_any")]
+    pub updated_at_ms: Option<i64>,
 }
 
 /// A user's membership of an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {
-    /// Its id, `orgmem_…`.
-    pub id: Subject,
+    /// Its id, `orgmem_…`; organization and user name it as well.
+    pub id: Option<Subject>,
     /// The organization.
     pub organization: Subject,
     /// The user.
@@ -100,8 +100,8 @@ pub struct Invitation {
     #[serde(default, rename = "user_id", deserialize_with = "id_if_any")]
     pub accepted_by: Option<Subject>,
     /// When Clerk changed it last.
-    #[serde(rename = "updated_at", deserialize_with = "time_ms")]
-    pub updated_at_ms: i64,
+    #[serde(default, rename = "updated_at", deserialize_with = "time_ms_if_any")]
+    pub updated_at_ms: Option<i64>,
 }
 
 /// A session of a user.
@@ -114,14 +114,15 @@ pub struct Session {
     #[serde(rename = "user_id", deserialize_with = "id")]
     pub subject: Subject,
     /// What has become of it.
+    #[serde(default)]
     pub status: SessionStatus,
     /// When Clerk changed it last.
-    #[serde(rename = "updated_at", deserialize_with = "time_ms")]
-    pub updated_at_ms: i64,
+    #[serde(default, rename = "updated_at", deserialize_with = "time_ms_if_any")]
+    pub updated_at_ms: Option<i64>,
 }
 
 /// What has become of a session. Only an active one is anybody's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionStatus {
     /// It may be used.
@@ -140,7 +141,8 @@ pub enum SessionStatus {
     Abandoned,
     /// Another took its place.
     Replaced,
-    /// A word that is not known here, which is not `active`.
+    /// None said, or a word that is not known here, which is not `active`.
+    #[default]
     #[serde(other)]
     Unknown,
 }
@@ -158,8 +160,8 @@ impl<'de> Deserialize<'de> for User {
             email_addresses: Vec<Address>,
             #[serde(default)]
             banned: bool,
-            #[serde(deserialize_with = "time_ms")]
-            updated_at: i64,
+            #[serde(default, deserialize_with = "time_ms_if_any")]
+            updated_at: Option<i64>,
         }
         #[derive(Deserialize)]
         struct Address {
@@ -184,8 +186,8 @@ impl<'de> Deserialize<'de> for Membership {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Wire {
-            #[serde(deserialize_with = "id")]
-            id: Subject,
+            #[serde(default, deserialize_with = "id_if_any")]
+            id: Option<Subject>,
             #[serde(deserialize_with = "role")]
             role: String,
             organization: Of,
@@ -245,11 +247,15 @@ fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
 }
 
 fn time_ms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    let time_ms = i64::deserialize(deserializer)?;
-    if (0..=LAST_MS).contains(&time_ms) {
-        Ok(time_ms)
-    } else {
-        Err(D::Error::custom("a time is out of its bounds"))
+    time_ms_if_any(deserializer)?.ok_or_else(|| D::Error::custom("a time is missing"))
+}
+
+fn time_ms_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    match Option::<i64>::deserialize(deserializer)? {
+        Some(time_ms) if !(0..=LAST_MS).contains(&time_ms) => {
+            Err(D::Error::custom("a time is out of its bounds"))
+        }
+        time_ms => Ok(time_ms),
     }
 }
 

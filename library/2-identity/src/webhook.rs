@@ -30,10 +30,7 @@ mod event;
 use aws_lc_rs::hmac;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
-use watertight_terms::{Clock, Fault, Kind, Subject};
-
-use crate::json;
+use watertight_terms::{Clock, Fault, Kind};
 
 pub use event::{Event, Received};
 
@@ -107,67 +104,6 @@ pub struct Delivery<'a> {
     pub sent_at_s: i64,
     /// What was sent.
     pub body: &'a [u8],
-}
-
-/// What a delivery tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A session is over, whichever way.
-    SessionEnded {
-        /// Which.
-        session: Subject,
-        /// Whose.
-        subject: Subject,
-    },
-    /// Something that has no effect here.
-    Other {
-        /// Its type, cut to 64 plain characters.
-        kind: String,
-    },
-}
-
-impl Event {
-    /// Reads an event: `{"type": …, "data": {…}}`, each member once.
-    ///
-    /// # Errors
-    /// When it is no event, or one with an effect that does not say on what.
-    pub fn parse(body: &[u8]) -> Result<Self, Fault> {
-        let malformed = || {
-            Fault::new(
-                Kind::Malformed,
-                "malformed",
-                "the body is no event that can be read",
-            )
-        };
-        let event = json::object(body).ok_or_else(malformed)?;
-        let kind = event
-            .get("type")
-            .and_then(Value::as_str)
-            .ok_or_else(malformed)?;
-        let data = event
-            .get("data")
-            .and_then(Value::as_object)
-            .ok_or_else(malformed)?;
-        match kind {
-            "session.ended" | "session.removed" | "session.revoked" => {
-                let id = |name| {
-                    let id = data.get(name).and_then(Value::as_str);
-                    id.and_then(|id| id.parse().ok()).ok_or_else(malformed)
-                };
-                Ok(Self::SessionEnded {
-                    session: id("id")?,
-                    subject: id("user_id")?,
-                })
-            }
-            other => Ok(Self::Other {
-                kind: other
-                    .chars()
-                    .filter(|letter| letter.is_ascii_graphic())
-                    .take(64)
-                    .collect(),
-            }),
-        }
-    }
 }
 
 /// A secret that cannot be one.

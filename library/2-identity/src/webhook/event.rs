@@ -24,7 +24,9 @@ pub struct Received {
     /// that was pasted into two dashboards is known to two instances.
     pub instance: Option<Subject>,
     /// When it happened, in milliseconds since 1970. It is all the time that a deletion carries.
-    pub at_ms: i64,
+    pub at_ms: Option<i64>,
+    /// Its type, as a line of a log may show it.
+    pub kind: String,
     /// What happened.
     pub event: Event,
 }
@@ -74,15 +76,18 @@ pub enum Event {
 impl Delivery<'_> {
     /// What the delivery says. Only a delivery whose signature was right can be asked.
     ///
+    /// Members that an effect needs must be there: ids, the role and the time of a membership.
+    /// Others may be absent, but not malformed.
+    ///
     /// # Errors
     /// `malformed-event` when it is no JSON object in which every member stands once, or lacks
     /// what its type promises. Clerk sends it again, and shows it to whoever operates the instance.
     pub fn event(&self) -> Result<Received, Fault> {
         #[derive(Deserialize)]
         struct Envelope {
-            object: String,
+            object: Option<String>,
             r#type: String,
-            timestamp: i64,
+            timestamp: Option<i64>,
             #[serde(default, deserialize_with = "objects::id_if_any")]
             instance_id: Option<Subject>,
             data: Map<String, Value>,
@@ -90,12 +95,13 @@ impl Delivery<'_> {
         let object = json::object(self.body)
             .ok_or_else(|| malformed("it is no object in which every member stands once"))?;
         let envelope: Envelope = read(object)?;
-        if envelope.object != "event" {
+        if envelope.object.is_some_and(|object| object != "event") {
             return Err(malformed("its object is not `event`"));
         }
         Ok(Received {
             instance: envelope.instance_id,
-            at_ms: milliseconds(envelope.timestamp)?,
+            at_ms: envelope.timestamp.map(milliseconds).transpose()?,
+            kind: plain(&envelope.r#type),
             event: event(&envelope.r#type, envelope.data)?,
         })
     }
@@ -130,13 +136,12 @@ fn deleted(data: Map<String, Value>) -> Result<Subject, Fault> {
     struct Deleted {
         #[serde(deserialize_with = "objects::id")]
         id: Subject,
-        deleted: bool,
+        deleted: Option<bool>,
     }
     let gone: Deleted = read(data)?;
-    if gone.deleted {
-        Ok(gone.id)
-    } else {
-        Err(malformed("it is deleted and not deleted"))
+    match gone.deleted {
+        Some(false) => Err(malformed("it is deleted and not deleted")),
+        Some(true) | None => Ok(gone.id),
     }
 }
 
