@@ -25,6 +25,7 @@
 //! A [`Caller`] is minted here and nowhere else: from a verified token, or for a named service of
 //! the product. What it claims about studio and role is a claim; the database decides.
 
+pub mod backend;
 mod cache;
 mod caller;
 #[cfg(feature = "double")]
