@@ -287,7 +287,8 @@ fn unauthenticated(reason: Reason) -> Fault {
 }
 
 /// How much work a token can make, counted.
-#[cfg(all(test, feature = "double"))]
+#[cfg(test)]
+#[cfg(feature = "double")]
 mod tests {
     use std::{
         sync::atomic::{AtomicU64, AtomicUsize, Ordering},
