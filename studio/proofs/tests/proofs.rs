@@ -3,10 +3,10 @@
 
 use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, time::Instant};
 
-use cedar_policy::{Authorizer, Decision, Entities, PolicySet, Request};
+use cedar_policy::{Authorizer, Decision, Entities, PolicySet, Request, RequestEnv};
 use studio_proofs::{
     Claim, Policies, Prover,
-    claims::{self, action, is_member, is_own_session, is_view},
+    claims::{self, action, is_member, is_own_session, is_the_owners, is_view},
 };
 
 #[tokio::test]
@@ -56,8 +56,12 @@ async fn who_should_be_allowed_something_is() {
         if is_member(&request) {
             for role in ["owner", "manager", "freelancer", "guest"] {
                 let is_allowed = match role {
-                    "owner" | "manager" => true,
-                    "freelancer" => is_view(&request) || is_own_session(&request),
+                    "owner" => true,
+                    "manager" => !is_the_owners(&request),
+                    "freelancer" => {
+                        let is_view_of_own = is_view(&request) && !is_of_members(&request);
+                        is_view_of_own || is_own_session(&request)
+                    }
                     _ => false,
                 };
                 expected.push((policies.with_role(role).unwrap(), is_allowed));
@@ -141,6 +145,10 @@ async fn without_a_solver_nothing_is_proved() {
     }
 }
 
+fn is_of_members(request: &RequestEnv) -> bool {
+    action(request).starts_with("member.")
+}
+
 type Twin = (
     &'static Claim,
     &'static str,
@@ -210,6 +218,19 @@ fn twins() -> Vec<Twin> {
             r#"Action::"booking.cancel", resource is Booking"#,
             &["booking.cancel"],
         ),
+        // Freelancers who see who else is there.
+        (
+            &claims::FREELANCERS_SEE_THEIR_OWN,
+            r#"Action::"member.view_contact"],
+    resource is Membership
+)
+when { ["owner", "manager"]"#,
+            r#"Action::"member.view_contact"],
+    resource is Membership
+)
+when { ["owner", "manager", "freelancer"]"#,
+            &["member.view", "member.view_contact"],
+        ),
         // Two forgotten comparisons.
         (
             &claims::FREELANCERS_SEE_THEIR_OWN,
@@ -228,6 +249,17 @@ fn twins() -> Vec<Twin> {
             r#"when { principal.role == "owner" }"#,
             r#"when { ["owner", "manager"].contains(principal.role) }"#,
             &["artist.view_private"],
+        ),
+        (
+            &claims::OWNERS_SAY_WHO_IS_IN,
+            r#"when { principal.role == "owner" }"#,
+            r#"when { ["owner", "manager"].contains(principal.role) }"#,
+            &[
+                "member.invite",
+                "member.admit",
+                "member.change",
+                "member.remove",
+            ],
         ),
         (
             &claims::SERVICES_KEEP_TO_THEIR_NAME,

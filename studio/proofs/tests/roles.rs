@@ -161,6 +161,11 @@ const OF_ROWS: Relations = &[
     (Relation::OtherStudio, "other studio"),
 ];
 
+const OF_OTHERS: Relations = &[
+    (Relation::SameStudio, "same studio"),
+    (Relation::OtherStudio, "other studio"),
+];
+
 const OF_STUDIOS: Relations = &[
     (Relation::Own, "the studio"),
     (Relation::OtherStudio, "other studio"),
@@ -200,7 +205,8 @@ macro_rules! deeds {
 fn deeds() -> Vec<Deed> {
     let mut deeds = deeds! {
         Studio, OF_STUDIOS, [
-            "studio.view", "artist.create", "booking.create", "session.open", "session.view", "session.end"
+            "studio.view", "artist.create", "booking.create", "session.open", "session.view", "session.end",
+            "member.invite"
         ];
         Artist, OF_ROWS, [
             "artist.view", "artist.view_contact", "artist.view_private", "artist.change",
@@ -209,6 +215,9 @@ fn deeds() -> Vec<Deed> {
         Booking, OF_ROWS, [
             "booking.view", "booking.change", "booking.confirm", "booking.cancel",
             "booking.archive"
+        ];
+        Membership, OF_OTHERS, [
+            "member.view", "member.view_contact", "member.admit", "member.change", "member.remove"
         ];
     };
     deeds.sort_by_key(Deed::noun);
@@ -277,6 +286,8 @@ resource!(
         ("state", Fact::Text("hold".into())),
     ]
 );
+
+resource!(Membership, "member", |_| Uuid::from_u128(0xd0), |_| vec![]);
 
 struct ViewBooking;
 impl Action<Booking> for ViewBooking {

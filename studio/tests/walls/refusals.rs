@@ -20,6 +20,8 @@ fn good(
         artist.clone()
     } else if path.starts_with("/v1/me/sessions") {
         session.to_owned()
+    } else if path.starts_with("/v1/members") {
+        world.studios[0].person("leaver").member.to_string()
     } else {
         booking.to_owned()
     };
@@ -28,6 +30,12 @@ fn good(
         ("POST", "/v1/bookings") => Some(
             json!({ "artist_id": artist, "starts_at": "2031-05-01T08:00:00Z", "ends_at": "2031-05-01T09:00:00Z" }),
         ),
+        ("POST", "/v1/members") => {
+            Some(json!({ "email": "new@example.org", "role": "freelancer" }))
+        }
+        ("PATCH", "/v1/members/{id}") | ("POST", "/v1/members/{id}/admit") => {
+            Some(json!({ "role": "freelancer" }))
+        }
         ("PATCH", _) => Some(json!({ "notes": "changed" })),
         _ => None,
     };
@@ -96,6 +104,7 @@ async fn every_route_refuses_who_lacks_its_right_and_says_so_in_the_ledger() {
         // A member of the other studio: as if it were not there.
         if path.contains(&booking)
             || path.contains(&session)
+            || path.contains(&world.studios[0].person("leaver").member.to_string())
             || path.contains(&world.studios[0].artists[0].to_string())
             || path.contains(&world.studios[0].artists[2].to_string())
         {
