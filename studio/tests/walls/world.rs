@@ -265,7 +265,8 @@ pub(crate) fn verifier(double: &Double) -> Verifier {
     Verifier::new(settings, double.keys(), Clock::system()).unwrap()
 }
 
-async fn serve(app: &App) -> String {
+/// Serves an app on a port of its own.
+pub(crate) async fn serve(app: &App) -> String {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
         .await
         .unwrap();
