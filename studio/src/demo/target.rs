@@ -13,7 +13,7 @@ use super::{
 use crate::commands::{Failure, write_private};
 
 /// The functions of the database that the app role may call with their owners' rights.
-const DEFINER_FUNCTIONS: [&str; 18] = [
+const DEFINER_FUNCTIONS: [&str; 19] = [
     "enter",
     "tenant_id",
     "actor",
@@ -31,6 +31,7 @@ const DEFINER_FUNCTIONS: [&str; 18] = [
     "drain_member",
     "complete_member",
     "people_known",
+    "open_studio",
     "append",
 ];
 
