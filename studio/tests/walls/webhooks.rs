@@ -601,3 +601,25 @@ async fn a_new_organization_becomes_a_studio_only_where_that_is_configured() {
     let existing = world.studios[0].organization.clone();
     assert_eq!(hear(&open, &existing, "user_one", owner).await, 403);
 }
+
+/// What is answered before its body was read says that the connection ends: the rest of the body would
+/// be read as the next request.
+#[tokio::test]
+async fn an_answer_before_the_body_was_read_says_that_the_connection_ends() {
+    let world = World::new().await;
+    let url = format!("{}/webhooks/clerk", world.base);
+    for (request, status, closes) in [
+        (world.http.put(&url).body("{}"), 405, true),
+        (world.http.post(&url).body(vec![b'x'; 3_000_000]), 413, true),
+        (world.http.put(&url), 405, false),
+        (world.http.post(&url).body("{}"), 401, false),
+    ] {
+        // A client that is still sending when the answer comes may see the end before it.
+        let Ok(answer) = request.send().await else {
+            assert_eq!(status, 413);
+            continue;
+        };
+        let said = answer.headers().get("connection").is_some();
+        assert_eq!((answer.status().as_u16(), said), (status, closes));
+    }
+}
