@@ -42,7 +42,9 @@ pub(crate) fn sign_end(
     signed("e1", &claims, ring, clock, random)
 }
 
-fn signed(
+/// Signs what only the server may ask of the database outside a studio: `claims` under `prefix`,
+/// which keeps it from being a context. No claim may hold the separator.
+pub(crate) fn signed(
     prefix: &str,
     claims: &str,
     ring: &KeyRing,

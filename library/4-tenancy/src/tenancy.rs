@@ -190,16 +190,33 @@ impl Tenancy {
     ) -> Result<bool, Fault> {
         let names = [delivery, session.as_str(), subject.as_str()];
         let event = context::sign_end(names, &(self.keys)(), &self.clock, &self.random)?;
+        match self.tell(END_SESSION, &event).await?.as_slice() {
+            [row] => row.field("is_new"),
+            _ => Err(Fault::bug("an event without its one answer")),
+        }
+    }
+
+    /// Signs claims under a prefix, for [`Tenancy::tell`].
+    pub(crate) fn sign(&self, prefix: &str, claims: &str) -> Result<String, Fault> {
+        context::signed(prefix, claims, &(self.keys)(), &self.clock, &self.random)
+    }
+
+    /// Calls a function that takes a signed event, outside any studio.
+    pub(crate) async fn tell(
+        &self,
+        call: &'static str,
+        event: &str,
+    ) -> Result<Vec<crate::Row>, Fault> {
         let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
         let mut lease = Lease::new(connection(&self.pool).await?);
         let client = lease.depart()?;
-        let end = client.prepare_cached(END_SESSION).await.map_err(fault)?;
-        let row = client.query_one(&end, &[&event]).await.map_err(fault)?;
+        let call = client.prepare_cached(call).await.map_err(fault)?;
+        let rows = client.query(&call, &[&event]).await.map_err(fault)?;
         let reset = client.prepare_cached(RESET).await.map_err(fault)?;
         client.execute(&reset, &[]).await.map_err(fault)?;
         lease.arrived();
         lease.give_back();
-        crate::Row(row).field("is_new")
+        Ok(rows.into_iter().map(crate::Row).collect())
     }
 
     /// Connections in the pool, and how many of them are idle.
