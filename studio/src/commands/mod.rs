@@ -7,6 +7,7 @@ mod install;
 mod keys;
 mod output;
 mod serve;
+mod work;
 
 use std::path::PathBuf;
 
@@ -55,8 +56,10 @@ enum Command {
     Migrate,
     /// Make a new studio with its first owner
     Create(create::Create),
-    /// Serve the API
-    Serve,
+    /// Serve the API, and do what is due
+    Serve(serve::Serve),
+    /// Do what is due: holds and challenges that ran out
+    Work(work::Work),
     /// Examine the database and name what is not as it must be
     Doctor,
     /// Look at the configuration
@@ -100,7 +103,8 @@ impl Cli {
             Command::Install(install) => install.run(&global.path(), output).await,
             Command::Migrate => install::migrate(&global.read()?, output).await,
             Command::Create(create) => create.run(&global.read()?, output).await,
-            Command::Serve => serve::run(global.read()?, output).await,
+            Command::Serve(serve) => serve.run(global.read()?, output).await,
+            Command::Work(work) => work.run(global.read()?, output).await,
             Command::Doctor => doctor::run(&global.read()?, output).await,
             Command::Config(ConfigCommand::Check) => config_check::run(&global.read()?, output),
             Command::Keys(keys) => keys.run(&global.read()?, output).await,

@@ -6,6 +6,8 @@ use super::Registered;
 pub(super) const REGISTER: &[(&str, Registered)] = &[
     ("artists", super::artists::RESOURCE),
     ("bookings", super::bookings::RESOURCE),
+    ("projects", super::projects::RESOURCE),
     ("sessions", super::sessions::RESOURCE),
     ("studio", super::studio::RESOURCE),
+    ("time_off", super::time_off::RESOURCE),
 ];
