@@ -10,16 +10,23 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod availability;
+mod bookings;
 mod classes;
 mod context;
 mod doctor;
 mod freeze;
 mod installing;
 mod invariants;
+mod model;
 mod pages;
 mod pool;
+mod projects;
+mod ranks;
 mod refusals;
 mod requests;
+mod states;
 mod time;
 mod webhooks;
+mod worker;
 mod world;
