@@ -151,6 +151,16 @@ async fn sql_as_the_app_role_takes_no_time_and_writes_no_history() {
             "{sql}"
         );
     }
+    // Nor may a statement shed its context before the triggers run, to be nobody's in the history.
+    let raw = world.as_app().await;
+    raw.script("BEGIN").await.unwrap();
+    raw.run("SELECT tenancy.enter($1)", &[&world.context(0, "owner")])
+        .await
+        .unwrap();
+    let shed =
+        "UPDATE studio.bookings SET title = 'x' RETURNING set_config('tenancy.sealed', '', true)";
+    let refused = raw.run(shed, &[]).await.unwrap_err();
+    assert_eq!(watertight_tenancy::support::state(&refused), "ZT002");
     // Work is claimed with the server's signature only.
     let raw = world.as_app().await;
     for sql in [
