@@ -41,6 +41,7 @@ mod desk;
 mod doctor;
 mod fault;
 mod install;
+mod jobs;
 mod lease;
 mod operator;
 mod page_session;
@@ -59,6 +60,7 @@ pub use install::{
     InstallFault, Installation, KeyTable, MIGRATIONS, Migration, Passwords, WALLED_SCHEMAS,
     login_url, password_of,
 };
+pub use jobs::Job;
 pub use operator::{Call, Operator};
 pub use page_session::{PageLife, PageSession};
 pub use people::{Effect, EffectKind, KnownMember, News, ProviderEvent};

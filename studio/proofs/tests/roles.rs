@@ -205,20 +205,27 @@ macro_rules! deeds {
 fn deeds() -> Vec<Deed> {
     let mut deeds = deeds! {
         Studio, OF_STUDIOS, [
-            "studio.view", "artist.create", "booking.create", "session.open", "session.view", "session.end",
-            "member.invite"
+            "studio.view", "artist.create", "booking.create", "project.create", "time_off.create", "session.open",
+            "session.view", "session.end", "member.invite"
         ];
         Artist, OF_ROWS, [
             "artist.view", "artist.view_contact", "artist.view_private", "artist.change",
             "artist.archive"
         ];
         Booking, OF_ROWS, [
-            "booking.view", "booking.change", "booking.confirm", "booking.cancel",
-            "booking.archive"
+            "booking.view", "booking.review", "booking.change", "booking.pencil",
+            "booking.confirm", "booking.start", "booking.complete", "booking.release", "booking.cancel",
+            "booking.challenge", "booking.extend", "booking.undo", "booking.archive", "booking.expire",
+            "booking.lapse"
         ];
         Membership, OF_OTHERS, [
             "member.view", "member.view_contact", "member.admit", "member.change", "member.remove"
         ];
+        Confirmed, OF_ROWS, ["booking.view_rate"];
+        Project, OF_ROWS, [
+            "project.view", "project.inspect", "project.change", "project.archive"
+        ];
+        TimeOff, OF_ROWS, ["time_off.view", "time_off.change", "time_off.archive"];
     };
     deeds.sort_by_key(Deed::noun);
     deeds
@@ -232,12 +239,12 @@ fn is_allowed<A: Action<R>, R: Resource>(
     match authority.decide::<A, R>(standing, row, &Nonce::new([0; 16])) {
         Ok(_) => true,
         Err(refused) => {
-            // A service may not even ask for what is not meant for services; a member may ask
-            // for everything, so a refusal for another reason than a policy hides a mistake.
-            let is_member = matches!(standing.principal, Principal::Member { .. });
+            // Who an action is not meant for may not even ask, be it a service or, for what the clock
+            // does, a member; a refusal for yet another reason than a policy hides a mistake.
             let rule = refused.rule.unwrap_or_default();
+            let is_for_others = rule.contains("principal type");
             assert!(
-                !is_member || !rule.contains("no decision"),
+                is_for_others || !rule.contains("no decision"),
                 "{}: {rule}",
                 A::NAME
             );
@@ -248,6 +255,9 @@ fn is_allowed<A: Action<R>, R: Resource>(
 
 macro_rules! resource {
     ($name:ident, $noun:literal, $id:expr, $facts:expr) => {
+        resource!($name is stringify!($name), $noun, $id, $facts);
+    };
+    ($name:ident is $entity:expr, $noun:literal, $id:expr, $facts:expr) => {
         struct $name(Relation);
         impl $name {
             fn related(relation: Relation) -> Self {
@@ -256,7 +266,7 @@ macro_rules! resource {
         }
         impl Resource for $name {
             const NOUN: &'static str = $noun;
-            const ENTITY: &'static str = stringify!($name);
+            const ENTITY: &'static str = $entity;
             fn id(&self) -> Uuid {
                 let id: fn(Relation) -> Uuid = $id;
                 id(self.0)
@@ -288,6 +298,28 @@ resource!(
 );
 
 resource!(Membership, "member", |_| Uuid::from_u128(0xd0), |_| vec![]);
+// A rate is the freelancer's to see from the confirmation on; the table shows that moment.
+resource!(
+    Confirmed is "Booking",
+    "booking",
+    |_| Uuid::from_u128(0xb1),
+    |relation| vec![
+        ("artist", Fact::Is("Artist", relation.artist())),
+        ("state", Fact::Text("confirmed".into())),
+    ]
+);
+resource!(
+    Project,
+    "project",
+    |_| Uuid::from_u128(0xd0),
+    |relation| vec![("artist", Fact::Is("Artist", relation.artist()))]
+);
+resource!(
+    TimeOff,
+    "time_off",
+    |_| Uuid::from_u128(0xe0),
+    |relation| vec![("artist", Fact::Is("Artist", relation.artist()))]
+);
 
 struct ViewBooking;
 impl Action<Booking> for ViewBooking {

@@ -10,6 +10,8 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod availability;
+mod bookings;
 mod classes;
 mod context;
 mod doctor;
@@ -18,11 +20,16 @@ mod installing;
 mod invariants;
 mod leaving;
 mod members;
+mod model;
 mod pages;
 mod pool;
+mod projects;
+mod ranks;
 mod reconciling;
 mod refusals;
 mod requests;
+mod states;
 mod time;
 mod webhooks;
+mod worker;
 mod world;
