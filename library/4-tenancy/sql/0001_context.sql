@@ -17,6 +17,8 @@ CREATE TABLE tenancy.studios (
   epoch integer NOT NULL DEFAULT 1,
   -- When the identity provider said that the organization is gone: the grace begins.
   suspended_at timestamptz,
+  -- Whether somebody at the identity provider may act as a member: an owner's choice.
+  impersonation text NOT NULL DEFAULT 'refused' CHECK (impersonation IN ('refused', 'read_only')),
   -- Random, so that no two studios queue behind one lock and nobody can compute another's.
   lock_key bigint NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now()
@@ -85,7 +87,7 @@ CREATE POLICY digest ON tenancy.studios FOR SELECT TO {app}_digest USING (true);
 CREATE POLICY digest ON tenancy.members FOR SELECT TO {app}_digest USING (true);
 CREATE POLICY digest ON tenancy.services FOR SELECT TO {app}_digest USING (true);
 CREATE POLICY digest ON tenancy.page_sessions FOR SELECT TO {app}_digest USING (true);
-GRANT SELECT, INSERT, UPDATE (status, epoch, suspended_at) ON tenancy.studios TO {app}_gate;
+GRANT SELECT, INSERT, UPDATE (status, epoch, suspended_at, impersonation) ON tenancy.studios TO {app}_gate;
 GRANT SELECT, INSERT ON tenancy.members, tenancy.services TO {app}_gate;
 GRANT SELECT, INSERT, DELETE, UPDATE (seen_at, ended_at) ON tenancy.page_sessions TO {app}_gate;
 GRANT SELECT ON tenancy.studios, tenancy.members, tenancy.services TO {app}_digest;
@@ -134,6 +136,7 @@ END $$;
 
 -- Exchanges a token for a bound context, or refuses.
 --   member:  v1|key|m|organization|subject|session|claimed role|session issued at|expires at|nonce|mac
+--            and `a` for `m` when somebody acts as that member
 --   service: v1|key|s|tenant|name||service|0|expires at|nonce|mac
 --   page:    v1|key|p|digest of the cookie||||0|expires at|nonce|mac
 -- A page session stands for the member who opened it, as `open_page_session` noted. Tenant, member and artist come from rows, never from the token. A refusal of somebody whom the
@@ -152,6 +155,7 @@ DECLARE
   page record;
   refusal text;
   body text;
+  acted boolean := p[3] = 'a';
 BEGIN
   IF p[1] IS DISTINCT FROM 'v1' OR cardinality(p) IS DISTINCT FROM 11 THEN
     RAISE EXCEPTION 'context malformed' USING ERRCODE = 'ZT001';
@@ -172,6 +176,7 @@ BEGIN
     RAISE EXCEPTION 'context expired' USING ERRCODE = 'ZT003';
   END IF;
 
+  IF acted THEN p[3] := 'm'; END IF;
   IF p[3] = 'p' THEN
     SELECT s.organization, m.subject AS opened_by, v.session, v.claimed, v.issued_s, v.seen_at INTO page
       FROM tenancy.page_sessions v
@@ -207,7 +212,7 @@ BEGIN
 
   -- A new statement of a volatile function has a new snapshot, taken after the locks.
   IF p[3] = 'm' THEN
-    SELECT s.status, s.name, s.zone, m.artist_id, m.valid_after,
+    SELECT s.status, s.name, s.zone, s.impersonation, m.artist_id, m.valid_after,
            CASE WHEN m.provider_removed THEN 'removed' ELSE m.state END AS state,
            CASE least(tenancy.rank(p[7]), tenancy.rank(m.provider_role), tenancy.rank(m.ceiling))
              WHEN 3 THEN 'owner' WHEN 2 THEN 'manager' WHEN 1 THEN 'freelancer' ELSE 'guest' END AS role
@@ -215,7 +220,7 @@ BEGIN
       FROM tenancy.studios s JOIN tenancy.members m ON m.tenant_id = s.tenant_id
       WHERE s.tenant_id = keys.tenant_id AND m.id = keys.member_id;
   ELSE
-    SELECT s.status, s.name, s.zone, CASE WHEN v.enabled THEN 'active' ELSE 'removed' END AS state,
+    SELECT s.status, s.name, s.zone, s.impersonation, CASE WHEN v.enabled THEN 'active' ELSE 'removed' END AS state,
            NULL::uuid AS artist_id, '-infinity'::timestamptz AS valid_after, 'service' AS role
       INTO found_row
       FROM tenancy.studios s JOIN tenancy.services v ON v.tenant_id = s.tenant_id
@@ -231,6 +236,7 @@ BEGIN
     -- A session belongs to whom it was first seen with, and an ended one to nobody.
     WHEN EXISTS (SELECT FROM tenancy.sessions v WHERE p[3] = 'm' AND v.session = p[6]
       AND (v.subject <> p[5] OR v.ended_at IS NOT NULL)) THEN 'ZT013'
+    WHEN acted AND found_row.impersonation <> 'read_only' THEN 'ZT019'
     WHEN found_row.role = 'guest' THEN 'ZT016'
   END;
   IF refusal IS NOT NULL THEN
@@ -267,7 +273,7 @@ BEGIN
   subject := CASE p[3] WHEN 'm' THEN p[5] ELSE 'service:' || p[5] END;
 
   body := concat_ws('|', tenant, coalesce(member::text, p[5]), member_role, coalesce(artist::text, ''), number,
-    p[6], p[7], p[8]);
+    p[6], p[7], p[8], CASE WHEN acted THEN 'acted' ELSE '' END);
   PERFORM set_config('tenancy.sealed', body || '|' || encode(tenancy.hmac('seal', 1::smallint,
     body || '|' || pg_backend_pid() || '|' || extract(epoch FROM transaction_timestamp())), 'hex'), true);
   -- For policies and tools of others. Ours never read it: docs/decisions/context.md shows why.
@@ -290,8 +296,10 @@ BEGIN
     ('role',      'text',    'c[3]'),
     ('artist_id', 'uuid',    'nullif(c[4], '''')::uuid'),
     ('sees_all',  'boolean', 'c[3] IN (''owner'', ''manager'', ''service'')'),
-    -- The session as the token had it: what a page session inherits.
-    ('session',   'text',    'nullif(c[6], '''')'),
+    -- Whoever acts as a member only reads.
+    ('writes',    'boolean', 'c[3] IN (''owner'', ''manager'', ''service'') AND c[9] = '''''),
+    -- The session as the token had it: what a page session inherits. Acting as somebody opens none.
+    ('session',   'text',    'CASE WHEN c[9] = '''' THEN nullif(c[6], '''') END'),
     ('claimed',   'text',    'c[7]'),
     ('issued_s',  'bigint',  'c[8]::bigint')
   ) v(name, type, value) LOOP
@@ -319,6 +327,17 @@ BEGIN
   END LOOP;
 END $accessors$;
 GRANT EXECUTE ON FUNCTION tenancy.enter(text) TO {app}_app;
+
+-- An owner's choice whether somebody at the identity provider may act as a member, to read.
+CREATE FUNCTION tenancy.choose_impersonation(choice text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+BEGIN
+  IF tenancy.role() IS DISTINCT FROM 'owner' OR NOT tenancy.writes() THEN
+    RAISE EXCEPTION 'an owner chooses' USING ERRCODE = '42501';
+  END IF;
+  UPDATE tenancy.studios s SET impersonation = choice WHERE s.tenant_id = tenancy.tenant_id();
+END $$;
+GRANT EXECUTE ON FUNCTION tenancy.choose_impersonation(text) TO {app}_app;
 
 -- The seal's key is made here and never leaves. gen_random_uuid() draws from the strong generator.
 DO $seal$

@@ -36,9 +36,9 @@ BEGIN
     USING (tenant_id = (SELECT tenancy.tenant_id())) WITH CHECK (tenant_id = (SELECT tenancy.tenant_id()))', rel);
   IF own_column IS NOT NULL THEN own := format(' OR %I = (SELECT tenancy.artist_id())', own_column); END IF;
   EXECUTE format('CREATE POLICY see ON %s FOR SELECT TO {app}_app USING ((SELECT tenancy.sees_all())%s)', rel, own);
-  EXECUTE format('CREATE POLICY add ON %s FOR INSERT TO {app}_app WITH CHECK ((SELECT tenancy.sees_all()))', rel);
+  EXECUTE format('CREATE POLICY add ON %s FOR INSERT TO {app}_app WITH CHECK ((SELECT tenancy.writes()))', rel);
   EXECUTE format('CREATE POLICY change ON %s FOR UPDATE TO {app}_app
-    USING ((SELECT tenancy.sees_all())) WITH CHECK ((SELECT tenancy.sees_all()))', rel);
+    USING ((SELECT tenancy.writes())) WITH CHECK ((SELECT tenancy.writes()))', rel);
   -- Proofs about all rows (orphans after a migration) are read by a role that nobody logs in as.
   EXECUTE format('CREATE POLICY digest ON %s FOR SELECT TO {app}_digest USING (true)', rel);
   EXECUTE format('GRANT SELECT ON %s TO {app}_digest', rel);

@@ -35,9 +35,10 @@ CREATE POLICY wall ON tenancy.members AS RESTRICTIVE TO {app}_app
   USING (tenant_id = (SELECT tenancy.tenant_id())) WITH CHECK (tenant_id = (SELECT tenancy.tenant_id()));
 CREATE POLICY see ON tenancy.members FOR SELECT TO {app}_app USING ((SELECT tenancy.role()) IN ('owner', 'manager'));
 CREATE POLICY add ON tenancy.members FOR INSERT TO {app}_app
-  WITH CHECK ((SELECT tenancy.role()) = 'owner' AND subject IS NULL AND state = 'pending');
+  WITH CHECK ((SELECT tenancy.role()) = 'owner' AND (SELECT tenancy.writes()) AND subject IS NULL AND state = 'pending');
 CREATE POLICY change ON tenancy.members FOR UPDATE TO {app}_app
-  USING ((SELECT tenancy.role()) = 'owner') WITH CHECK ((SELECT tenancy.role()) = 'owner');
+  USING ((SELECT tenancy.role()) = 'owner' AND (SELECT tenancy.writes()))
+  WITH CHECK ((SELECT tenancy.role()) = 'owner' AND (SELECT tenancy.writes()));
 GRANT SELECT (tenant_id, id, version, subject, name, email, provider_role, ceiling, state, provider_removed,
   artist_id, valid_after, joined_at, updated_at), INSERT (tenant_id, id, ceiling, email, joined_at, updated_at),
   UPDATE (version, updated_at, ceiling, state, artist_id, valid_after) ON tenancy.members TO {app}_app;

@@ -16,7 +16,8 @@ pub(crate) fn sign(
 ) -> Result<String, Fault> {
     let claims = match caller.who() {
         Who::Member(member) => format!(
-            "m|{}|{}|{}|{}|{}",
+            "{}|{}|{}|{}|{}|{}",
+            if member.actor().is_some() { "a" } else { "m" },
             member.organization(),
             member.subject(),
             member.session(),

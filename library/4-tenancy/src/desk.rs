@@ -10,7 +10,7 @@ use std::{
 };
 
 use deadpool_postgres::Pool;
-use watertight_terms::{Entry, Fault, Request, TenantId};
+use watertight_terms::{Entry, Fault, Request, Subject, TenantId};
 
 use crate::{
     fault::SqlFault,
@@ -27,6 +27,7 @@ pub struct Account(Arc<Facts>);
 struct Facts {
     tenant: TenantId,
     actor: String,
+    acted_by: Option<Subject>,
     role: String,
     ticket: Option<i64>,
     request: Request,
@@ -37,6 +38,7 @@ impl Account {
     pub(crate) fn new(
         tenant: TenantId,
         actor: String,
+        acted_by: Option<Subject>,
         role: String,
         ticket: Option<i64>,
         request: Request,
@@ -44,6 +46,7 @@ impl Account {
         Self(Arc::new(Facts {
             tenant,
             actor,
+            acted_by,
             role,
             ticket,
             request,
@@ -59,6 +62,11 @@ impl Account {
     /// The identity provider's subject, or `service:NAME`.
     pub fn actor(&self) -> &str {
         &self.0.actor
+    }
+
+    /// Who acted as that subject, if somebody did.
+    pub fn acted_by(&self) -> Option<&Subject> {
+        self.0.acted_by.as_ref()
     }
 
     /// The role that counted.

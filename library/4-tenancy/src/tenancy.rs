@@ -7,8 +7,10 @@ use serde::Deserialize;
 use tokio_postgres::{NoTls, config::Host};
 use uuid::Uuid;
 use watertight_authority::{Authority, Principal, Standing};
-use watertight_identity::Caller;
-use watertight_terms::{Clock, Entry, Fault, KeyRing, Kind, Random, Request, Role, TenantId};
+use watertight_identity::{Caller, Member, Who};
+use watertight_terms::{
+    Clock, Entry, Fault, KeyRing, Kind, Random, Request, Role, Subject, TenantId,
+};
 
 use crate::{
     Constraint, Journal, Receipt, TenantTx, ToSql, context,
@@ -83,7 +85,7 @@ impl From<Fault> for Refused {
 }
 
 /// The SQLSTATEs with which `enter` refuses a caller, as opposed to a connection.
-const REFUSALS: [&str; 5] = ["ZT010", "ZT011", "ZT013", "ZT016", "ZT017"];
+const REFUSALS: [&str; 6] = ["ZT010", "ZT011", "ZT013", "ZT016", "ZT017", "ZT019"];
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 const ENTER: &str = "SELECT tenant, member, member_role, artist, number, studio_name, studio_zone, subject FROM tenancy.enter($1)";
@@ -131,6 +133,10 @@ impl Tenancy {
     /// is the caller's to write, with [`Tenancy::record`].
     pub async fn begin(&self, caller: &Caller, request: Request) -> Result<TenantTx, Refused> {
         let mut lease = Lease::new(connection(&self.pool).await?);
+        let member = match caller.who() {
+            Who::Member(member) => Some(member.clone()),
+            Who::Service { .. } | Who::Page { .. } => None,
+        };
         // Signed only now: waiting for a connection must not use up the context's life.
         let token = context::sign(caller, &(self.keys)(), &self.clock, &self.random)?;
         let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
@@ -155,11 +161,11 @@ impl Tenancy {
                 {
                     lease.arrived();
                 }
-                return Err(self.refusal(&error, request));
+                return Err(self.refusal(&error, acted_by(member.as_ref()), request));
             }
         };
         lease.arrived();
-        let bound = bound(&crate::Row(row), request)?;
+        let bound = bound(&crate::Row(row), member, request)?;
         Ok(TenantTx::new(lease, bound, self.parts()))
     }
 
@@ -211,7 +217,12 @@ impl Tenancy {
         }
     }
 
-    fn refusal(&self, error: &tokio_postgres::Error, request: Request) -> Refused {
+    fn refusal(
+        &self,
+        error: &tokio_postgres::Error,
+        acted_by: Option<Subject>,
+        request: Request,
+    ) -> Refused {
         let Some(database) = error.as_db_error() else {
             return self.sql_fault.fault(error).into();
         };
@@ -232,6 +243,11 @@ impl Tenancy {
                 "the session has ended; sign in again",
             ),
             "ZT016" => Fault::not_allowed(),
+            "ZT019" => Fault::new(
+                Kind::NotAllowed,
+                "impersonation",
+                "this studio lets nobody act as its members",
+            ),
             "ZT003" | "ZT004" | "ZT005" => {
                 Fault::unavailable("this takes too long right now; try again", 1)
             }
@@ -241,6 +257,7 @@ impl Tenancy {
             Account::new(
                 TenantId(known.tenant),
                 known.actor.clone(),
+                acted_by,
                 known.role.clone(),
                 None,
                 request,
@@ -274,7 +291,14 @@ struct Known {
     studio: String,
 }
 
-fn bound(row: &crate::Row, request: Request) -> Result<Bound, Fault> {
+/// Who acts as the member, if somebody does.
+fn acted_by(member: Option<&Member>) -> Option<Subject> {
+    member
+        .and_then(Member::actor)
+        .map(|actor| actor.subject().clone())
+}
+
+fn bound(row: &crate::Row, member: Option<Member>, request: Request) -> Result<Bound, Fault> {
     let tenant = TenantId(row.field("tenant")?);
     let role: String = row.field("member_role")?;
     let subject: String = row.field("subject")?;
@@ -294,7 +318,15 @@ fn bound(row: &crate::Row, request: Request) -> Result<Bound, Fault> {
         standing: Standing { tenant, principal },
         studio_name: row.field("studio_name")?,
         studio_zone: row.field("studio_zone")?,
-        account: Account::new(tenant, subject, role, Some(row.field("number")?), request),
+        account: Account::new(
+            tenant,
+            subject,
+            acted_by(member.as_ref()),
+            role,
+            Some(row.field("number")?),
+            request,
+        ),
+        member,
     })
 }
 

@@ -6,7 +6,8 @@ use uuid::Uuid;
 use watertight_authority::{
     Action, Authority, Granted, GrantedNew, ListFilter, Nonce, Resource, Spent, SpentNew, Standing,
 };
-use watertight_terms::{Entry, Fault, Kind, TenantId};
+use watertight_identity::{Member, Reverification};
+use watertight_terms::{Clock, Entry, Fault, Kind, TenantId};
 
 use crate::{
     Change, Consequence, Insert, Journal, Read, Receipt, Row, Stored,
@@ -36,6 +37,8 @@ pub(crate) struct Bound {
     pub(crate) studio_name: String,
     pub(crate) studio_zone: String,
     pub(crate) account: Account,
+    /// What the caller's token said, of a person who asks with one.
+    pub(crate) member: Option<Member>,
 }
 
 /// What a transaction works with.
@@ -77,6 +80,19 @@ impl TenantTx {
     /// Who, from where: for the entry of a request that ends badly.
     pub fn account(&self) -> &Account {
         &self.bound.account
+    }
+
+    /// Refuses unless the caller proved lately enough who they are: for what a stolen session must
+    /// not do. A page session does not tell, so what asks for it is no page's.
+    ///
+    /// # Errors
+    /// `reverification`, in the form that Clerk's front end understands; not allowed for whoever is
+    /// no person with a token.
+    pub fn verified_within(&self, level: Reverification, clock: &Clock) -> Result<(), Fault> {
+        match &self.bound.member {
+            Some(member) => member.verified_within(level, clock),
+            None => Err(Fault::not_allowed().log("a step-up of who has no token")),
+        }
     }
 
     /// The names of what the caller may do in the studio.
@@ -232,6 +248,7 @@ impl TenantTx {
         change: Change,
         parameters: Parameters<'_>,
     ) -> Result<(Spent<A, R>, Row), Fault> {
+        self.may_write()?;
         let spent = granted
             .spend(&self.parts.nonce)
             .map_err(|misspent| self.breaks(Fault::bug(misspent.to_string())))?;
@@ -270,9 +287,23 @@ impl TenantTx {
         &mut self,
         granted: GrantedNew<A, R>,
     ) -> Result<SpentNew<A, R>, Fault> {
+        self.may_write()?;
         granted
             .spend(&self.parts.nonce)
             .map_err(|misspent| self.breaks(Fault::bug(misspent.to_string())))
+    }
+
+    /// Whoever acts as a member only reads. The policies of the tables say the same; this says it in
+    /// words.
+    fn may_write(&self) -> Result<(), Fault> {
+        match self.bound.account.acted_by() {
+            None => Ok(()),
+            Some(_) => Err(Fault::new(
+                Kind::NotAllowed,
+                "impersonation",
+                "whoever acts as a member may only read",
+            )),
+        }
     }
 
     /// Writes what follows from a granted change inside the same aggregate. No grant of its own, but

@@ -89,6 +89,9 @@ fn body(account: &Account, entry: &Entry) -> Map<String, Value> {
     let request = account.request();
     let mut members = entry.to_json();
     members.insert("actor".to_owned(), json!(account.actor()));
+    if let Some(by) = account.acted_by() {
+        members.insert("acted_by".to_owned(), json!(by.as_str()));
+    }
     members.insert("role".to_owned(), json!(account.role()));
     members.insert("request_id".to_owned(), json!(request.id));
     members.insert("client_request_id".to_owned(), json!(request.client_id));

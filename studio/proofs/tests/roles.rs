@@ -205,7 +205,7 @@ macro_rules! deeds {
 fn deeds() -> Vec<Deed> {
     let mut deeds = deeds! {
         Studio, OF_STUDIOS, [
-            "studio.view", "artist.create", "booking.create", "project.create", "time_off.create", "session.open",
+            "studio.view", "studio.change", "artist.create", "booking.create", "project.create", "time_off.create", "session.open",
             "session.view", "session.end", "member.invite"
         ];
         Artist, OF_ROWS, [

@@ -43,9 +43,11 @@ impl Serve {
                 work_until(&app, Pace::default(), stop()).await;
             }
         };
+        let rotations = tokio::spawn(forget_when_told(app.verifier.clone()));
         let reconciling = tokio::spawn(app.desk.people.clone().keep_reconciled());
         tokio::join!(serve_until(listener, &app, stop()), work);
         reconciling.abort();
+        rotations.abort();
         Ok(0)
     }
 }
@@ -102,9 +104,24 @@ pub fn verifier(config: &Config, clock: Clock) -> Result<Verifier, Failure> {
         role_map: clerk.roles(),
         clock_skew_s: clerk.clock_skew_s,
         longest_life_s: 120,
-        impersonation: Impersonation::Refused,
+        // Whether somebody may is each studio's choice; the database asks it.
+        impersonation: Impersonation::ReadOnly,
     };
     Verifier::new(settings, keys, clock).map_err(|error| Failure::setup(format!("[clerk] {error}")))
+}
+
+/// At SIGHUP every key of Clerk's that was fetched is forgotten, and every token that was verified:
+/// for an operator who rotated keys there. What was revoked is not used for another hour.
+async fn forget_when_told(verifier: Verifier) {
+    let kind = tokio::signal::unix::SignalKind::hangup();
+    let mut told = match tokio::signal::unix::signal(kind) {
+        Ok(told) => told,
+        Err(error) => return tracing::warn!(%error, "SIGHUP cannot be listened for"),
+    };
+    while told.recv().await.is_some() {
+        verifier.rotated();
+        tracing::info!(target: "security", "told of a rotation: clerk's keys are forgotten");
+    }
 }
 
 /// Resolves at SIGINT or SIGTERM.

@@ -27,6 +27,9 @@ const EXPIRY: ServiceName = ServiceName::new("expiry");
 /// At most so much is claimed at once.
 const CLAIM_MOST: u32 = 50;
 
+/// So often it looks for more work of one kind in a studio before it turns to others.
+const ROUNDS_MOST: usize = 100;
+
 /// How a worker goes about it.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -85,7 +88,8 @@ impl Worker {
         let due = Due::parse(&job.kind)
             .ok_or_else(|| Fault::bug(format!("work of an unknown kind `{}`", job.kind)))?;
         let now = self.desk.clock.now();
-        loop {
+        // Bounded: what conflicts each time is left for when the claim has run out.
+        for _ in 0..ROUNDS_MOST {
             let ids = due.find(self.begin(job).await?, now).await?;
             if ids.is_empty() {
                 return self.tenancy.done(job, now).await;
@@ -99,6 +103,7 @@ impl Worker {
                 }
             }
         }
+        Ok(())
     }
 
     async fn begin(&self, job: &Job) -> Result<TenantTx, Fault> {

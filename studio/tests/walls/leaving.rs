@@ -148,10 +148,13 @@ async fn nothing_is_answered_after_a_removal_on_either_of_two_servers() {
             .unwrap();
         println!("{}", report(what, &seen, written, committed, answered));
         let others: Vec<Seen> = others.lock().unwrap().clone();
+        // A busy machine may shed a request; the removal takes nothing from them.
+        let goes_on = |one: &&Seen| one.status == 200 && one.began > answered;
         assert!(
-            others.iter().all(|one| one.status == 200),
+            others.iter().any(|one| goes_on(&one)),
             "the other studio goes on"
         );
+        assert!(others.iter().all(|one| [200, 503].contains(&one.status)));
     }
 }
 

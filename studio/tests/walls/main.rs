@@ -10,6 +10,7 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod acting;
 mod availability;
 mod bookings;
 mod classes;

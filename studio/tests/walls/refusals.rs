@@ -7,7 +7,7 @@ use watertight::door::{Way, What};
 use crate::world::World;
 
 /// What a route's `{id}` names: a row on which the route's action is possible.
-async fn row_for(world: &World, path: &str, method: &str) -> String {
+pub(crate) async fn row_for(world: &World, path: &str, method: &str) -> String {
     let window = json!({ "starts_at": "2031-04-01T08:00:00Z", "ends_at": "2031-04-01T09:00:00Z" });
     let made = async |path: &str, more: Value| {
         let mut body = window.clone();
@@ -72,7 +72,7 @@ async fn row_for(world: &World, path: &str, method: &str) -> String {
 }
 
 /// Leaves nobody's time taken by what earlier routes made.
-async fn archive_all(world: &World) {
+pub(crate) async fn archive_all(world: &World) {
     world
         .as_admin()
         .await
@@ -85,7 +85,7 @@ async fn archive_all(world: &World) {
 }
 
 /// The body of a request to a route that would be allowed.
-fn good(world: &World, path: &str, method: &str) -> Option<Value> {
+pub(crate) fn good(world: &World, path: &str, method: &str) -> Option<Value> {
     let artist = world.studios[0].artists[0];
     let window = json!({ "starts_at": "2031-05-01T08:00:00Z", "ends_at": "2031-05-01T09:00:00Z" });
     let (starts_at, ends_at) = (&window["starts_at"], &window["ends_at"]);
@@ -100,6 +100,7 @@ fn good(world: &World, path: &str, method: &str) -> Option<Value> {
         ("PATCH", "/v1/members/{id}") | ("POST", "/v1/members/{id}/admit") => {
             Some(json!({ "role": "freelancer" }))
         }
+        ("PATCH", "/v1/studio") => Some(json!({ "impersonation": "refused" })),
         ("POST", "/v1/time-off") => {
             Some(json!({ "artist_id": artist, "starts_at": starts_at, "ends_at": ends_at }))
         }

@@ -16,7 +16,7 @@ use studio::{
 use tokio::net::TcpListener;
 use watertight_cluster::{Cluster, Options};
 use watertight_identity::{
-    Caller, RoleMap, Verifier, VerifierSettings,
+    Caller, Verifier, VerifierSettings,
     double::{Double, TokenRequest},
 };
 use watertight_ledger::Ledger;
@@ -104,9 +104,22 @@ impl World {
 
     /// A token of the person of that part in studio 0 or 1.
     pub(crate) fn token(&self, studio: usize, part: &str) -> String {
+        self.double.token(&self.token_request(studio, part))
+    }
+
+    /// A token of that part whose claims are bent.
+    pub(crate) fn bent_token(&self, studio: usize, part: &str, bend: &Value) -> String {
+        let mut claims = self.double.claims(&self.token_request(studio, part));
+        for (name, value) in bend.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        self.double.sign(&self.double.header(), &claims)
+    }
+
+    fn token_request(&self, studio: usize, part: &str) -> TokenRequest {
         let studio = &self.studios[studio];
         let person = studio.person(part);
-        self.double.token(&TokenRequest {
+        TokenRequest {
             subject: person.subject.clone(),
             session: person.session.clone(),
             organization: studio.organization.clone(),
@@ -114,7 +127,7 @@ impl World {
             role: clerk_role(&person.role).to_owned(),
             version: 2,
             life_s: 60,
-        })
+        }
     }
 
     /// The caller of that part.
@@ -151,13 +164,18 @@ impl World {
 
     /// A token for `tenancy.enter`, as the server would sign it for that person.
     pub(crate) fn context(&self, studio: usize, part: &str) -> String {
+        self.context_of("m", studio, part)
+    }
+
+    /// The same for another kind of caller: `a` when somebody acts as that person.
+    pub(crate) fn context_of(&self, kind: &str, studio: usize, part: &str) -> String {
         let person = self.studios[studio].person(part);
         let keys = KeyFile::read(&self.config.keys.location).unwrap();
         let (id, key) = keys.ring("context").unwrap().current().unwrap();
         let now = Clock::system().now_s();
         let nonce = hex::encode(Random::system().bytes::<16>());
         let signed = format!(
-            "v1|{id}|m|{}|{}|{}|{}|{now}|{}|{nonce}",
+            "v1|{id}|{kind}|{}|{}|{}|{}|{now}|{}|{nonce}",
             self.studios[studio].organization,
             person.subject,
             person.session,
@@ -255,13 +273,8 @@ impl Drop for World {
 /// A verifier that trusts the double's key.
 pub(crate) fn verifier(double: &Double) -> Verifier {
     let settings = VerifierSettings {
-        issuer: ISSUER.to_owned(),
-        authorized_parties: vec![ORIGIN.to_owned()],
-        audiences: Vec::new(),
-        role_map: RoleMap::default(),
-        clock_skew_s: 5,
-        longest_life_s: 120,
-        impersonation: watertight_identity::Impersonation::Refused,
+        impersonation: watertight_identity::Impersonation::ReadOnly,
+        ..VerifierSettings::new(ISSUER, [ORIGIN])
     };
     Verifier::new(settings, double.keys(), Clock::system()).unwrap()
 }

@@ -5,6 +5,7 @@ use watertight::{
     answer::Answer,
     argument::{Field, IfMatch, Path, Query, Valid, line},
 };
+use watertight_identity::Reverification;
 use watertight_tenancy::{Read, Stored, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Kind, Limits, Outcome, Role};
 
@@ -121,6 +122,7 @@ pub(super) async fn invite(
     Valid(invited): Valid<Invited>,
 ) -> Result<Answer, Fault> {
     let granted = tx.grant_new::<Invite, Member>()?;
+    before_an_owner(&tx, &desk, invited.role)?;
     if count(&mut tx, INVITED, "invited", &[]).await? >= INVITATIONS {
         return Err(Fault::new(
             Kind::Conflict,
@@ -170,6 +172,9 @@ pub(super) async fn edit(
         return Err(wrong_state("is not in the studio; admit the member first"));
     }
     let ceiling = edited.role.given("role")?.unwrap_or(before.ceiling);
+    if ceiling > before.ceiling {
+        before_an_owner(&tx, &desk, ceiling)?;
+    }
     let artist = edited.artist_id.or(before.artist_id);
     let (now, ceiling) = (desk.clock.now(), ceiling.as_str());
     let (spent, _row) = tx.change(granted, EDIT, &[&now, &ceiling, &artist]).await?;
@@ -205,6 +210,7 @@ pub(super) async fn admit(
     if granted.row().state == State::Active {
         return Err(wrong_state("is in the studio; change the role instead"));
     }
+    before_an_owner(&tx, &desk, admitted.role)?;
     let (now, role) = (desk.clock.now(), admitted.role.as_str());
     let (spent, _row) = tx.change(granted, ADMIT, &[&now, &role]).await?;
     let tenant = tx.tenant();
@@ -234,6 +240,15 @@ pub(super) async fn remove(
     desk.people.tenancy.drain_member(tenant, id).await?;
     desk.people.tell_clerk(tenant, None);
     Ok(Answer::no_content(receipt))
+}
+
+/// Whoever makes somebody an owner proves again who they are: a stolen session could otherwise make
+/// itself a permanent one.
+fn before_an_owner(tx: &TenantTx, desk: &Desk, role: Role) -> Result<(), Fault> {
+    if role == Role::Owner {
+        tx.verified_within(Reverification::Strict, &desk.clock)?;
+    }
+    Ok(())
 }
 
 async fn count(

@@ -1,14 +1,19 @@
 //! The studio as its members meet it: `/v1/me`.
 
-use serde::Serialize;
+use garde::Validate;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use watertight::{
     answer::Answer,
-    door::{Guest, Routes, get, open},
+    argument::Valid,
+    door::{Guest, Routes, get, open, patch},
 };
 use watertight_authority::{Action, Fact, Principal, Resource};
+use watertight_identity::{Impersonation, Reverification};
 use watertight_tenancy::TenantTx;
 use watertight_terms::{Entry, Fault, TenantId};
+
+use crate::app::Desk;
 
 /// The studio itself, as policies and the ledger name it.
 #[derive(Debug)]
@@ -43,6 +48,14 @@ impl Action<Studio> for View {
     const NAME: &'static str = "studio.view";
 }
 
+/// Deciding what holds in the studio.
+#[derive(Debug)]
+pub struct Change;
+
+impl Action<Studio> for Change {
+    const NAME: &'static str = "studio.change";
+}
+
 /// The studio, for the register.
 pub const RESOURCE: super::Registered = super::Registered {
     schema: include_str!("schema.cedarschema"),
@@ -56,6 +69,7 @@ pub const RESOURCE: super::Registered = super::Registered {
 fn routes(routes: Routes) -> Routes {
     routes
         .route("/v1/me", get(me).guests_too(guest).needs::<View, Studio>())
+        .route("/v1/studio", patch(change).needs::<Change, Studio>())
         .route(
             "/health",
             open(http::Method::GET, || async {
@@ -102,6 +116,40 @@ async fn me(tx: TenantTx) -> Result<Answer, Fault> {
     };
     let receipt = tx.finish(Entry::new("studio.view", "studio")).await?;
     Answer::ok(view, receipt)
+}
+
+/// What an owner decides.
+#[derive(Debug, Deserialize, Serialize, Validate)]
+#[serde(deny_unknown_fields)]
+struct Decided {
+    /// Whether somebody at Clerk may act as a member of the studio.
+    #[garde(skip)]
+    impersonation: Acting,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Acting {
+    Refused,
+    ReadOnly,
+}
+
+async fn change(
+    mut tx: TenantTx,
+    desk: Desk,
+    Valid(decided): Valid<Decided>,
+) -> Result<Answer, Fault> {
+    let granted = tx.grant_new::<Change, Studio>()?;
+    // It opens the studio's rows to somebody who is not in it.
+    tx.verified_within(Reverification::Strict, &desk.clock)?;
+    let choice = match decided.impersonation {
+        Acting::Refused => Impersonation::Refused,
+        Acting::ReadOnly => Impersonation::ReadOnly,
+    };
+    tx.choose_impersonation(granted, choice).await?;
+    let entry = Entry::new("studio.change", "studio").ids([tx.tenant().0]);
+    let receipt = tx.commit(entry).await?;
+    Answer::ok(decided, receipt)
 }
 
 #[derive(Serialize)]
