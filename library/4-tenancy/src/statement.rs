@@ -10,7 +10,11 @@
 
 /// A statement that reads one studio's rows: `SELECT … tenant_id = $1 …`.
 #[derive(Debug, Clone, Copy)]
-pub struct Read(pub(crate) &'static str);
+pub struct Read {
+    pub(crate) sql: &'static str,
+    /// It locks what it reads, for a change to come.
+    pub(crate) locks: bool,
+}
 
 impl Read {
     /// A statement that begins with `SELECT` and names its tenant as `tenant_id = $1`.
@@ -24,7 +28,10 @@ impl Read {
             "a read says tenant_id = $1"
         );
         plain(sql);
-        Self(sql)
+        let locks = contains(sql, " FOR UPDATE")
+            || contains(sql, " FOR NO KEY UPDATE")
+            || contains(sql, " FOR SHARE");
+        Self { sql, locks }
     }
 }
 

@@ -197,9 +197,12 @@ impl TenantTx {
         read: Read,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, Fault> {
+        if read.locks {
+            self.may_write()?;
+        }
         let tenant = self.tenant().0;
         let all = after(&[&tenant], parameters);
-        self.run(read.0, &all).await
+        self.run(read.sql, &all).await
     }
 
     /// Runs several reads in one round trip, in their order; each sees what the ones before it
@@ -211,13 +214,16 @@ impl TenantTx {
         &mut self,
         reads: &[(Read, Parameters<'_>)],
     ) -> Result<Vec<Vec<Row>>, Fault> {
+        if reads.iter().any(|(read, _)| read.locks) {
+            self.may_write()?;
+        }
         let tenant = self.tenant().0;
         let client = self.lease.depart()?;
         let answers = async {
             // Prepared before the pipeline: an unprepared statement inside it would be overtaken.
             let mut prepared = Vec::with_capacity(reads.len());
             for (read, parameters) in reads {
-                let statement = client.prepare_cached(read.0).await?;
+                let statement = client.prepare_cached(read.sql).await?;
                 prepared.push((statement, after(&[&tenant], parameters)));
             }
             let sent = prepared
@@ -293,8 +299,8 @@ impl TenantTx {
             .map_err(|misspent| self.breaks(Fault::bug(misspent.to_string())))
     }
 
-    /// Whoever acts as a member only reads. The policies of the tables say the same; this says it in
-    /// words.
+    /// Refuses whoever only acts as a member, which is to read. The policies of the tables say the
+    /// same, and hide from them what a statement would lock; this says it in words.
     fn may_write(&self) -> Result<(), Fault> {
         match self.bound.account.acted_by() {
             None => Ok(()),

@@ -13,13 +13,15 @@ use super::{
 use crate::commands::{Failure, write_private};
 
 /// The functions of the database that the app role may call with their owners' rights.
-const DEFINER_FUNCTIONS: [&str; 21] = [
+const DEFINER_FUNCTIONS: [&str; 23] = [
     "enter",
     "tenant_id",
     "actor",
     "role",
     "artist_id",
     "sees_all",
+    "writes",
+    "choose_impersonation",
     "session",
     "claimed",
     "issued_s",
