@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use watertight::{
     argument::{Argument, Input},
     cursor::Cursors,
+    describe::Description,
 };
 use watertight_authority::Authority;
 use watertight_identity::{Verifier, webhook::Signer};
@@ -49,6 +50,9 @@ pub struct Desk {
 }
 
 impl Argument for Desk {
+    /// It is ours, not the caller's.
+    fn describe(_: &mut Description<'_>) {}
+
     fn take(input: &Input) -> Result<Self, Fault> {
         input
             .state

@@ -50,11 +50,17 @@ pub fn router(app: &App) -> Router {
         requests_at_once: limits.requests_at_once,
         requests_at_once_per_member: limits.requests_at_once_per_member,
     };
-    let door =
-        Door::new(app.verifier.clone(), app.tenancy.clone(), bounds, state).with_pages(Pages {
-            origins: app.config.page_origins(),
-            refuse: pages::refuse,
-        });
+    let door = Door::new(
+        app.verifier.clone(),
+        app.tenancy.clone(),
+        app.desk.vault.clone(),
+        bounds,
+        state,
+    )
+    .with_pages(Pages {
+        origins: app.config.page_origins(),
+        refuse: pages::refuse,
+    });
     let routes = webhooks::routes(resources::routes(), app.receiver.clone());
     pages::routes(routes, &provider(&app.config))
         .into_router(door)

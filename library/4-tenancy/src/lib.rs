@@ -44,6 +44,7 @@ mod install;
 mod lease;
 mod operator;
 mod page_session;
+mod repeat;
 mod row;
 mod statement;
 #[cfg(feature = "support")]
@@ -60,6 +61,7 @@ pub use install::{
 };
 pub use operator::{Call, Operator};
 pub use page_session::{PageLife, PageSession};
+pub use repeat::{Claim, Recall, Repeat, Seal};
 pub use row::{Row, Stored};
 pub use statement::{Change, Consequence, Insert, Read};
 pub use tenancy::{Refused, Settings, SettingsFault, Tenancy};

@@ -20,7 +20,9 @@
 pub mod answer;
 pub mod argument;
 pub mod cursor;
+pub mod describe;
 pub mod door;
+pub mod openapi;
 pub mod problem;
 
 pub use watertight_terms as terms;

@@ -38,6 +38,20 @@ pub(crate) struct World {
     database: String,
 }
 
+/// What was answered.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answered {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
 /// How a world differs from the usual one.
 #[derive(Clone, Copy)]
 pub(crate) struct Like {
@@ -178,19 +192,41 @@ impl World {
         token: &str,
         body: Option<Value>,
     ) -> (u16, Value) {
+        let answered = self.ask(method, path, token, &[], body).await;
+        (answered.status, answered.body)
+    }
+
+    /// Sends a request as somebody, with headers. Whatever is answered must be as the document says.
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Answered {
         let mut request = self
             .http
             .request(method.parse().unwrap(), format!("{}{path}", self.base))
             .bearer_auth(token);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(body) = body {
             request = request
                 .header("content-type", "application/json")
                 .body(body.to_string());
         }
         let response = request.send().await.unwrap();
-        let status = response.status().as_u16();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.unwrap();
-        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+        let answered = Answered {
+            status,
+            headers,
+            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+        };
+        crate::openapi::conforms(method, path, &answered);
+        answered
     }
 
     /// The number of entries in a studio's ledger.
@@ -264,7 +300,8 @@ pub(crate) fn verifier(double: &Double) -> Verifier {
     Verifier::new(settings, double.keys(), Clock::system()).unwrap()
 }
 
-async fn serve(app: &App) -> String {
+/// Another process's worth of server over the same database.
+pub(crate) async fn serve(app: &App) -> String {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
         .await
         .unwrap();

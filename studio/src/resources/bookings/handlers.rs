@@ -1,46 +1,49 @@
 use garde::Validate;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 use watertight::{
-    answer::Answer,
-    argument::{Field, IfMatch, Instant, Path, Query, Valid, line, prose},
+    answer::{Answer, Created, Draft, Nothing},
+    argument::{CursorText, Firm, Id, IfMatch, Instant, Line, Path, Prose, Query, Valid},
 };
 use watertight_authority::{Action, Granted};
-use watertight_tenancy::{Read, Stored, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, Kind, Limits, Outcome};
+use watertight_tenancy::{Stored, TenantTx, ToSql};
+use watertight_terms::{Entry, Fault, Kind, Limits};
 
 use super::{
-    ARCHIVE, Booking, BookingView, CREATE, EDIT, LIST_BY_CREATION, LIST_BY_CREATION_DOWN,
-    LIST_BY_START, LIST_BY_START_DOWN, MOVE_TO_STATE, State, Transition,
+    ARCHIVE, Booking, BookingView, CREATE, EDIT, MOVE_TO_STATE, State, Transition,
     actions::{Archive, Cancel, Confirm, Create, Edit, View},
     next,
     time::{Window, expect_free, give_back, lock, lock_free, lock_move, take},
 };
 use crate::{
     app::Desk,
-    resources::page::{Page, expect_version, limit},
+    resources::page::{self, List, Paging, Sort, expect_version},
 };
 
 /// Which bookings, in which order.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
     #[garde(range(min = 1, max = Limits::PAGE_ROWS))]
     limit: Option<u32>,
-    #[garde(length(bytes, max = Limits::CURSOR_BYTES))]
-    cursor: Option<String>,
+    #[garde(dive)]
+    cursor: Option<CursorText>,
     #[serde(default)]
     #[garde(skip)]
-    sort: Sort,
-    #[garde(inner(custom(line(100))))]
-    q: Option<String>,
+    sort: Sort<Booking>,
+    /// Words in title or reference.
+    #[garde(dive)]
+    q: Option<Line<100>>,
     #[garde(skip)]
-    artist_id: Option<Uuid>,
+    artist_id: Option<Id>,
     #[garde(skip)]
     state: Option<State>,
+    /// What ends after it.
     #[garde(skip)]
     from: Option<Instant>,
+    /// What begins before it.
     #[garde(skip)]
     to: Option<Instant>,
 }
@@ -52,119 +55,66 @@ impl Asked {
     }
 }
 
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-enum Sort {
-    #[default]
-    #[serde(rename = "starts_at")]
-    Start,
-    #[serde(rename = "-starts_at")]
-    StartDown,
-    #[serde(rename = "created_at")]
-    Creation,
-    #[serde(rename = "-created_at")]
-    CreationDown,
-}
-
-impl Sort {
-    fn statement(self) -> Read {
-        match self {
-            Self::Start => LIST_BY_START,
-            Self::StartDown => LIST_BY_START_DOWN,
-            Self::Creation => LIST_BY_CREATION,
-            Self::CreationDown => LIST_BY_CREATION_DOWN,
-        }
-    }
-
-    fn value(self, view: &BookingView) -> String {
-        match self {
-            Self::Start | Self::StartDown => view.starts_at,
-            Self::Creation | Self::CreationDown => view.created_at,
-        }
-        .to_string()
-    }
-}
-
 pub(crate) async fn list(
-    mut tx: TenantTx,
+    tx: TenantTx,
     desk: Desk,
     Query(asked): Query<Asked>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<List<BookingView>>, Fault> {
+    let artist = asked.artist_id.map(|id| id.0);
+    let state = asked.state.map(State::as_str);
     let (from, to) = (
         asked.from.map(Instant::timestamp),
         asked.to.map(Instant::timestamp),
     );
-    let page = Page::new(
-        format!(
-            "bookings {:?} {:?} {:?} {:?} {from:?} {to:?}",
-            asked.sort, asked.q, asked.artist_id, asked.state
-        ),
-        asked.limit,
-        asked.cursor.as_deref(),
-        &desk.cursors,
-        tx.tenant(),
-    )?;
-    let state = asked.state.map(State::as_str);
-    let parameters: [&(dyn ToSql + Sync); 8] = [
-        &asked.artist_id,
-        &state,
-        &from,
-        &to,
-        &asked.q,
-        &page.after_value(),
-        &page.after_id(),
-        &limit(&page),
-    ];
-    let bookings = tx
-        .page::<View, Booking>(asked.sort.statement(), &parameters)
-        .await?;
-    let listed = bookings.into_iter().map(BookingView::from).collect();
-    let (list, ids) = page.cut(
-        listed,
-        |view: &BookingView| (asked.sort.value(view), view.id),
-        &desk.cursors,
-        tx.tenant(),
-    )?;
-    let receipt = tx
-        .finish(Entry::new("booking.view", "booking").ids(ids))
-        .await?;
-    Answer::ok(list, receipt)
+    let q = asked.q.as_deref();
+    let paging = Paging {
+        limit: asked.limit,
+        cursor: asked.cursor,
+        sort: asked.sort,
+    };
+    let filters: [&(dyn ToSql + Sync); 5] = [&artist, &state, &from, &to, &q];
+    page::list::<View, Booking, _>(tx, &desk, paging, &filters, BookingView::from).await
 }
 
-pub(crate) async fn show(mut tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer, Fault> {
+pub(crate) async fn show(
+    mut tx: TenantTx,
+    Path(id): Path<Uuid>,
+) -> Result<Answer<BookingView>, Fault> {
     let granted = tx.grant::<View, Booking>(id).await?;
     let booking = tx.seen(granted)?;
     let version = booking.version;
-    let receipt = tx
-        .finish(Entry::new("booking.view", "booking").ids([id]))
-        .await?;
-    Ok(Answer::ok(BookingView::from(booking), receipt)?.etag(version))
+    let entry = Entry::new("booking.view", "booking").ids([id]);
+    Draft::ok(BookingView::from(booking))?
+        .etag(version)
+        .finish(tx, entry)
+        .await
 }
 
 /// A new booking.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct New {
     #[garde(skip)]
-    artist_id: Uuid,
+    artist_id: Id,
     #[garde(skip)]
     starts_at: Instant,
     #[garde(skip)]
     ends_at: Instant,
     #[serde(default)]
-    #[garde(custom(prose(Limits::NAME_CHARS)))]
-    title: String,
+    #[garde(dive)]
+    title: Prose<{ Limits::NAME_CHARS }>,
     #[serde(default)]
     #[garde(skip)]
     state: NewState,
-    #[garde(inner(custom(line(32))))]
-    reference: Option<String>,
+    #[garde(dive)]
+    reference: Option<Line<32>>,
     #[serde(default)]
-    #[garde(custom(prose(Limits::NOTES_CHARS)))]
-    notes: String,
+    #[garde(dive)]
+    notes: Prose<{ Limits::NOTES_CHARS }>,
 }
 
 /// The states in which a booking may begin.
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum NewState {
     #[default]
@@ -176,7 +126,7 @@ pub(crate) async fn create(
     mut tx: TenantTx,
     desk: Desk,
     Valid(new): Valid<New>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<Created<BookingView>>, Fault> {
     let granted = tx.grant_new::<Create, Booking>()?;
     let (id, now) = (desk.random.uuid(), desk.clock.now());
     let state = match new.state {
@@ -184,7 +134,7 @@ pub(crate) async fn create(
         NewState::Confirmed => State::Confirmed,
     };
     let window = Window {
-        artist: new.artist_id,
+        artist: new.artist_id.0,
         starts_at: new.starts_at.timestamp(),
         ends_at: new.ends_at.timestamp(),
     };
@@ -194,50 +144,51 @@ pub(crate) async fn create(
     } else {
         lock(&mut tx, window.artist).await?;
     }
-    let reference = new.reference.unwrap_or_else(|| made_reference(id));
+    let reference = new.reference.map(Line::into_inner);
+    let reference = reference.unwrap_or_else(|| made_reference(id));
     let state_name = state.as_str();
     let parameters: [&(dyn ToSql + Sync); 9] = [
         &id,
         &now,
         &reference,
         &window.artist,
-        &new.title,
+        &&*new.title,
         &state_name,
         &window.starts_at,
         &window.ends_at,
-        &new.notes,
+        &&*new.notes,
     ];
     let spent = tx.create(granted, CREATE, &parameters).await?;
     if state.blocks() {
         take(&mut tx, &spent, desk.random.uuid(), window, id).await?;
     }
-    let entry = Entry::new(spent.action(), spent.noun())
-        .ids([id])
-        .ended(Outcome::Allowed, 201);
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let view = reload(&mut tx, id).await?;
-    let receipt = tx.commit(entry).await?;
-    Ok(Answer::created(view, &format!("/v1/bookings/{id}"), receipt)?.etag(1))
+    Draft::created(view, &format!("/v1/bookings/{id}"))?
+        .etag(1)
+        .commit(tx, entry)
+        .await
 }
 
 /// A change: what is absent stays.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Edited {
     #[serde(default)]
-    #[garde(skip)]
-    artist_id: Field<Uuid>,
+    #[garde(dive)]
+    artist_id: Firm<Id>,
     #[serde(default)]
-    #[garde(skip)]
-    starts_at: Field<Instant>,
+    #[garde(dive)]
+    starts_at: Firm<Instant>,
     #[serde(default)]
-    #[garde(skip)]
-    ends_at: Field<Instant>,
+    #[garde(dive)]
+    ends_at: Firm<Instant>,
     #[serde(default)]
-    #[garde(inner(custom(prose(Limits::NAME_CHARS))))]
-    title: Field<String>,
+    #[garde(dive)]
+    title: Firm<Prose<{ Limits::NAME_CHARS }>>,
     #[serde(default)]
-    #[garde(inner(custom(prose(Limits::NOTES_CHARS))))]
-    notes: Field<String>,
+    #[garde(dive)]
+    notes: Firm<Prose<{ Limits::NOTES_CHARS }>>,
 }
 
 pub(super) async fn edit(
@@ -246,7 +197,7 @@ pub(super) async fn edit(
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
     Valid(edited): Valid<Edited>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<BookingView>, Fault> {
     let granted = tx.grant::<Edit, Booking>(id).await?;
     expect_version(version, granted.version())?;
     let before = granted.row();
@@ -260,25 +211,17 @@ pub(super) async fn edit(
         starts_at: before.starts_at,
         ends_at: before.ends_at,
     };
+    let starts_at = edited.starts_at.given().map(Instant::timestamp);
+    let ends_at = edited.ends_at.given().map(Instant::timestamp);
     let window = Window {
-        artist: edited.artist_id.given("artist_id")?.unwrap_or(was.artist),
-        starts_at: edited
-            .starts_at
-            .given("starts_at")?
-            .map_or(was.starts_at, Instant::timestamp),
-        ends_at: edited
-            .ends_at
-            .given("ends_at")?
-            .map_or(was.ends_at, Instant::timestamp),
+        artist: edited.artist_id.given().map_or(was.artist, |id| id.0),
+        starts_at: starts_at.unwrap_or(was.starts_at),
+        ends_at: ends_at.unwrap_or(was.ends_at),
     };
-    let title = edited
-        .title
-        .given("title")?
-        .unwrap_or_else(|| before.title.clone());
-    let notes = edited
-        .notes
-        .given("notes")?
-        .unwrap_or_else(|| before.notes.clone());
+    let title = edited.title.given().map(Prose::into_inner);
+    let title = title.unwrap_or_else(|| before.title.clone());
+    let notes = edited.notes.given().map(Prose::into_inner);
+    let notes = notes.unwrap_or_else(|| before.notes.clone());
     let moves = window != was;
     if moves {
         window.check()?;
@@ -302,14 +245,15 @@ pub(super) async fn edit(
         take(&mut tx, &spent, desk.random.uuid(), window, id).await?;
     }
     let view = reload(&mut tx, id).await?;
-    let receipt = tx
-        .commit(Entry::new(spent.action(), spent.noun()).ids([id]))
-        .await?;
-    Ok(Answer::ok(view, receipt)?.etag(spent.version() + 1))
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    Draft::ok(view)?
+        .etag(spent.version() + 1)
+        .commit(tx, entry)
+        .await
 }
 
 /// Nothing to say with a confirmation.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Confirmed {}
 
@@ -319,7 +263,7 @@ pub(super) async fn confirm(
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
     _body: Option<Valid<Confirmed>>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<BookingView>, Fault> {
     let granted = tx.grant::<Confirm, Booking>(id).await?;
     expect_version(version, granted.version())?;
     let booking = granted.row();
@@ -331,18 +275,19 @@ pub(super) async fn confirm(
     lock_free(&mut tx, window, id).await?;
     let to = moved(&granted, Transition::Confirm)?;
     let (spent, view) = move_to(&mut tx, &desk, granted, to, None, None, Some(window)).await?;
-    let receipt = tx
-        .commit(Entry::new(spent.action(), spent.noun()).ids([id]))
-        .await?;
-    Ok(Answer::ok(view, receipt)?.etag(spent.version() + 1))
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    Draft::ok(view)?
+        .etag(spent.version() + 1)
+        .commit(tx, entry)
+        .await
 }
 
 /// Why, and whether it is paid all the same.
-#[derive(Debug, Default, Deserialize, Validate)]
+#[derive(Debug, Default, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cancelled {
-    #[garde(inner(custom(prose(500))))]
-    reason: Option<String>,
+    #[garde(dive)]
+    reason: Option<Prose<500>>,
     #[garde(skip)]
     payable: Option<bool>,
 }
@@ -353,16 +298,18 @@ pub(super) async fn cancel(
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
     body: Option<Valid<Cancelled>>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<BookingView>, Fault> {
     let Cancelled { reason, payable } = body.map(|Valid(body)| body).unwrap_or_default();
     let granted = tx.grant::<Cancel, Booking>(id).await?;
     expect_version(version, granted.version())?;
     let to = moved(&granted, Transition::Cancel)?;
+    let reason = reason.map(Prose::into_inner);
     let (spent, view) = move_to(&mut tx, &desk, granted, to, reason, payable, None).await?;
-    let receipt = tx
-        .commit(Entry::new(spent.action(), spent.noun()).ids([id]))
-        .await?;
-    Ok(Answer::ok(view, receipt)?.etag(spent.version() + 1))
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    Draft::ok(view)?
+        .etag(spent.version() + 1)
+        .commit(tx, entry)
+        .await
 }
 
 pub(super) async fn archive(
@@ -370,17 +317,14 @@ pub(super) async fn archive(
     desk: Desk,
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<Nothing>, Fault> {
     let granted = tx.grant::<Archive, Booking>(id).await?;
     expect_version(version, granted.version())?;
     let now = desk.clock.now();
     let (spent, _row) = tx.change(granted, ARCHIVE, &[&now]).await?;
     give_back(&mut tx, &spent).await?;
-    let entry = Entry::new(spent.action(), spent.noun())
-        .ids([id])
-        .ended(Outcome::Allowed, 204);
-    let receipt = tx.commit(entry).await?;
-    Ok(Answer::no_content(receipt))
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    Draft::no_content().commit(tx, entry).await
 }
 
 /// The state after a transition, or a conflict that says in which state the booking is.

@@ -18,6 +18,7 @@ mod states;
 mod time;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
@@ -25,7 +26,10 @@ use watertight_authority::{Fact, Resource};
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Stored};
 use watertight_terms::{Fault, Kind, TenantId};
 
-use super::{Class, Columns, Registered};
+use super::{
+    Class, Columns, Registered,
+    page::{Listed, Order},
+};
 pub(crate) use handlers::{Asked, New, create, list, show};
 pub use states::{ACTIONS, STATES, State, Transition, next};
 
@@ -200,10 +204,22 @@ macro_rules! list {
     };
 }
 
-const LIST_BY_START: Read = list!("starts_at", ">", "ASC");
-const LIST_BY_START_DOWN: Read = list!("starts_at", "<", "DESC");
-const LIST_BY_CREATION: Read = list!("created_at", ">", "ASC");
-const LIST_BY_CREATION_DOWN: Read = list!("created_at", "<", "DESC");
+impl Listed for Booking {
+    const ORDERS: &'static [Order<Self>] = &[
+        Order {
+            name: "starts_at",
+            up: list!("starts_at", ">", "ASC"),
+            down: list!("starts_at", "<", "DESC"),
+            value: |booking| booking.starts_at.to_string(),
+        },
+        Order {
+            name: "created_at",
+            up: list!("created_at", ">", "ASC"),
+            down: list!("created_at", "<", "DESC"),
+            value: |booking| booking.created_at.to_string(),
+        },
+    ];
+}
 
 const CREATE: Insert = Insert::new(
     "INSERT INTO studio.bookings (tenant_id, id, created_at, updated_at, reference, artist_id, title, state,
@@ -229,8 +245,9 @@ const ARCHIVE: Change = Change::new(
 );
 
 /// A booking as answered.
-#[derive(Serialize)]
-struct BookingView {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Booking")]
+pub(crate) struct BookingView {
     id: Uuid,
     version: i32,
     created_at: Timestamp,
@@ -270,22 +287,47 @@ fn routes(routes: Routes) -> Routes {
         .route(
             "/v1/bookings",
             get(handlers::list)
+                .says("bookings by artist, state and window")
                 .needs::<View, Booking>()
-                .and(post(handlers::create).needs::<Create, Booking>()),
+                .and(
+                    post(handlers::create)
+                        .says("makes a booking: a pencil, or confirmed at once")
+                        .sample(SAMPLE)
+                        .needs::<Create, Booking>(),
+                ),
         )
         .route(
             "/v1/bookings/{id}",
             get(handlers::show)
+                .says("a booking")
                 .needs::<View, Booking>()
-                .and(patch(handlers::edit).needs::<Edit, Booking>())
-                .and(delete(handlers::archive).needs::<Archive, Booking>()),
+                .and(
+                    patch(handlers::edit)
+                        .says("moves or renames a booking; what is absent stays")
+                        .sample(r#"{"notes": "changed"}"#)
+                        .needs::<Edit, Booking>(),
+                )
+                .and(
+                    delete(handlers::archive)
+                        .says("archives a booking, and gives its time back")
+                        .needs::<Archive, Booking>(),
+                ),
         )
         .route(
             "/v1/bookings/{id}/confirm",
-            post(handlers::confirm).needs::<Confirm, Booking>(),
+            post(handlers::confirm)
+                .says("takes the time, or says who has it")
+                .needs::<Confirm, Booking>(),
         )
         .route(
             "/v1/bookings/{id}/cancel",
-            post(handlers::cancel).needs::<Cancel, Booking>(),
+            post(handlers::cancel)
+                .says("gives the time back")
+                .sample(r#"{"reason": "moved to May", "payable": false}"#)
+                .needs::<Cancel, Booking>(),
         )
 }
+
+const SAMPLE: &str = r#"{
+    "artist_id": "{/v1/artists}", "title": "Titles", "starts_at": "2031-05-01T08:00:00Z", "ends_at": "2031-05-01T09:00:00Z"
+}"#;

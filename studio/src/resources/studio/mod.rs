@@ -1,9 +1,10 @@
 //! The studio as its members meet it: `/v1/me`.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 use watertight::{
-    answer::Answer,
+    answer::{Answer, Draft},
     door::{Guest, Routes, get, open},
 };
 use watertight_authority::{Action, Fact, Principal, Resource};
@@ -55,7 +56,13 @@ pub const RESOURCE: super::Registered = super::Registered {
 
 fn routes(routes: Routes) -> Routes {
     routes
-        .route("/v1/me", get(me).guests_too(guest).needs::<View, Studio>())
+        .route(
+            "/v1/me",
+            get(me)
+                .says("who you are here, and what you may do")
+                .guests_too(guest)
+                .needs::<View, Studio>(),
+        )
         .route(
             "/health",
             open(http::Method::GET, || async {
@@ -65,7 +72,8 @@ fn routes(routes: Routes) -> Routes {
         )
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Me")]
 struct MeView {
     subject: String,
     member_id: Option<Uuid>,
@@ -75,14 +83,15 @@ struct MeView {
     can: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "StudioOfMe")]
 struct StudioView {
-    id: TenantId,
+    id: Uuid,
     name: String,
     zone: String,
 }
 
-async fn me(tx: TenantTx) -> Result<Answer, Fault> {
+async fn me(tx: TenantTx) -> Result<Answer<MeView>, Fault> {
     let (member_id, artist_id) = match &tx.standing().principal {
         Principal::Member { id, artist, .. } => (Some(*id), *artist),
         Principal::Service { .. } => (None, None),
@@ -94,31 +103,37 @@ async fn me(tx: TenantTx) -> Result<Answer, Fault> {
         role: tx.account().role().to_owned(),
         artist_id,
         studio: StudioView {
-            id: tx.tenant(),
+            id: tx.tenant().0,
             name: name.to_owned(),
             zone: zone.to_owned(),
         },
         can: tx.can(),
     };
-    let receipt = tx.finish(Entry::new("studio.view", "studio")).await?;
-    Answer::ok(view, receipt)
+    Draft::ok(view)?
+        .finish(tx, Entry::new("studio.view", "studio"))
+        .await
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Guest")]
 struct GuestView {
     subject: String,
     role: &'static str,
     studio: GuestStudioView,
-    can: [&'static str; 0],
+    #[schemars(length(max = 0))]
+    can: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "StudioOfGuest")]
 struct GuestStudioView {
     name: String,
 }
 
 /// A guest learns the studio's name and nothing else.
-fn guest(guest: Guest) -> std::pin::Pin<Box<dyn Future<Output = Result<Answer, Fault>> + Send>> {
+fn guest(
+    guest: Guest,
+) -> std::pin::Pin<Box<dyn Future<Output = Result<Answer<GuestView>, Fault>> + Send>> {
     Box::pin(async move {
         let view = GuestView {
             subject: guest.subject().to_owned(),
@@ -126,9 +141,10 @@ fn guest(guest: Guest) -> std::pin::Pin<Box<dyn Future<Output = Result<Answer, F
             studio: GuestStudioView {
                 name: guest.studio().to_owned(),
             },
-            can: [],
+            can: Vec::new(),
         };
-        let receipt = guest.finish(Entry::new("studio.view", "studio")).await?;
-        Answer::ok(view, receipt)
+        Draft::ok(view)?
+            .finish_for(guest, Entry::new("studio.view", "studio"))
+            .await
     })
 }

@@ -1,0 +1,373 @@
+//! Idempotency keys: one effect, the same answer, for the same member of the same studio and nobody else.
+
+use serde_json::{Value, json};
+use watertight_terms::Random;
+
+use crate::world::{Answered, World, serve};
+
+const ARTISTS: &str = "/v1/artists";
+
+fn key() -> String {
+    format!("key-{}", Random::system().uuid())
+}
+
+fn zoe() -> Value {
+    json!({ "name": "Zoë", "email": "zoe@example.org", "tax_id": "DE 42" })
+}
+
+async fn post(world: &World, who: (usize, &str), key: &str, body: &Value) -> Answered {
+    let headers = [("idempotency-key", key)];
+    let token = world.token(who.0, who.1);
+    world
+        .ask("POST", ARTISTS, &token, &headers, Some(body.clone()))
+        .await
+}
+
+async fn artists(world: &World, studio: usize) -> i64 {
+    world
+        .as_admin()
+        .await
+        .value(
+            "SELECT count(*) FROM studio.artists WHERE tenant_id = $1 AND name = 'Zoë'",
+            &[&world.studios[studio].tenant],
+        )
+        .await
+        .unwrap()
+}
+
+async fn kept(world: &World) -> i64 {
+    let admin = world.as_admin().await;
+    admin
+        .value("SELECT count(*) FROM tenancy.answers", &[])
+        .await
+        .unwrap()
+}
+
+async fn set(world: &World, sql: &str, subject: &str) {
+    let changed = world.as_admin().await.run(sql, &[&subject]).await.unwrap();
+    assert_eq!(changed, 1, "{sql}");
+}
+
+fn problem(answered: &Answered) -> (u16, &str) {
+    let slug = answered.body["type"].as_str().unwrap_or_default();
+    (answered.status, slug.trim_start_matches("/problems/"))
+}
+
+#[tokio::test]
+async fn a_repeated_request_has_one_effect_and_the_same_answer() {
+    let world = World::new().await;
+    let key = key();
+    let before = world.entries(0).await;
+    let first = post(&world, (0, "owner"), &key, &zoe()).await;
+    assert_eq!(first.status, 201, "{first:?}");
+    let again = post(&world, (0, "owner"), &key, &zoe()).await;
+    assert_eq!((again.status, &again.body), (201, &first.body));
+    for header in ["location", "etag", "content-type"] {
+        assert_eq!(again.header(header), first.header(header), "{header}");
+        assert!(again.header(header).is_some(), "{header}");
+    }
+    assert_ne!(again.header("x-request-id"), first.header("x-request-id"));
+    assert_eq!(artists(&world, 0).await, 1);
+
+    // The repetition shows personal fields once more, hence an entry of its own that names them.
+    assert_eq!(world.entries(0).await, before + 2);
+    let id = again.header("x-request-id").unwrap();
+    let entry: String = world
+        .as_admin()
+        .await
+        .value(
+            "SELECT body::text FROM ledger.entries WHERE tenant_id = $1 AND entry_id = $2::text::uuid",
+            &[&world.studios[0].tenant, &id],
+        )
+        .await
+        .unwrap();
+    let entry: Value = serde_json::from_str(&entry).unwrap();
+    assert_eq!(entry["ids"][0], first.body["id"]);
+    assert_eq!(entry["opened"], json!(["email", "tax_id"]));
+    assert_eq!(
+        (&entry["action"], &entry["rule"], &entry["status"]),
+        (
+            &json!("artist.create"),
+            &json!("idempotency-key"),
+            &json!(201)
+        )
+    );
+
+    // Without a key, and with another one, it is another request.
+    let (status, _) = world
+        .send("POST", ARTISTS, &world.token(0, "owner"), Some(zoe()))
+        .await;
+    assert_eq!(status, 201);
+    assert_eq!(
+        post(&world, (0, "owner"), &self::key(), &zoe())
+            .await
+            .status,
+        201
+    );
+    assert_eq!(artists(&world, 0).await, 3);
+}
+
+#[tokio::test]
+async fn a_key_is_its_members_and_its_studios() {
+    let world = World::new().await;
+    let key = key();
+    let mut ids = std::collections::BTreeSet::new();
+    for who in [(0, "owner"), (0, "manager"), (1, "owner"), (1, "manager")] {
+        let made = post(&world, who, &key, &zoe()).await;
+        assert_eq!(made.status, 201, "{who:?} {made:?}");
+        ids.insert(made.body["id"].to_string());
+    }
+    assert_eq!(ids.len(), 4);
+    assert_eq!((artists(&world, 0).await, artists(&world, 1).await), (2, 2));
+}
+
+#[tokio::test]
+async fn a_key_is_good_for_one_request() {
+    let world = World::new().await;
+    let key = key();
+    assert_eq!(post(&world, (0, "owner"), &key, &zoe()).await.status, 201);
+    let other = post(&world, (0, "owner"), &key, &json!({ "name": "Ann" })).await;
+    assert_eq!(problem(&other), (422, "idempotency-mismatch"));
+    // Byte for byte: another spelling is another request.
+    let token = world.token(0, "owner");
+    let headers = [("idempotency-key", key.as_str())];
+    let elsewhere = world
+        .ask("POST", "/v1/artists?", &token, &headers, Some(zoe()))
+        .await;
+    assert_eq!(elsewhere.status, 201, "an empty query is none");
+    let elsewhere = world
+        .ask("POST", "/v1/bookings", &token, &headers, Some(zoe()))
+        .await;
+    assert_eq!(problem(&elsewhere), (422, "idempotency-mismatch"));
+    for bad in ["short", &"x".repeat(129), "sixteen characters and a \u{7f}"] {
+        let refused = post(&world, (0, "owner"), bad, &zoe()).await;
+        assert_eq!(problem(&refused), (400, "malformed"), "{bad}");
+    }
+    assert_eq!(artists(&world, 0).await, 1);
+}
+
+#[tokio::test]
+async fn what_was_refused_is_not_kept() {
+    let world = World::new().await;
+    let key = key();
+    let nameless = json!({ "name": " " });
+    assert_eq!(
+        post(&world, (0, "owner"), &key, &nameless).await.status,
+        422
+    );
+    let forbidden = post(&world, (0, "freelancer"), &key, &zoe()).await;
+    assert_eq!(problem(&forbidden), (403, "not-allowed"));
+    assert_eq!(kept(&world).await, 0);
+    assert_eq!(post(&world, (0, "owner"), &key, &zoe()).await.status, 201);
+    assert_eq!(kept(&world).await, 1);
+}
+
+#[tokio::test]
+async fn a_repetition_needs_the_right_that_the_request_needed() {
+    let world = World::new().await;
+    let (owner, manager) = (key(), key());
+    let subject = |part: &str| world.studios[0].person(part).subject.clone();
+    assert_eq!(post(&world, (0, "owner"), &owner, &zoe()).await.status, 201);
+    assert_eq!(
+        post(&world, (0, "manager"), &manager, &zoe()).await.status,
+        201
+    );
+
+    // A manager may make artists too, but what the owner was told is not for a manager's eyes.
+    let lower = "UPDATE tenancy.members SET ceiling = 'manager' WHERE subject = $1";
+    set(&world, lower, &subject("owner")).await;
+    let demoted = post(&world, (0, "owner"), &owner, &zoe()).await;
+    assert_eq!(problem(&demoted), (403, "not-allowed"));
+    assert!(!demoted.body.to_string().contains("DE 42"));
+    assert_eq!(post(&world, (0, "owner"), &key(), &zoe()).await.status, 201);
+
+    let lower = "UPDATE tenancy.members SET ceiling = 'freelancer' WHERE subject = $1";
+    set(&world, lower, &subject("manager")).await;
+    let demoted = post(&world, (0, "manager"), &manager, &zoe()).await;
+    assert_eq!(problem(&demoted), (403, "not-allowed"));
+    let remove = "UPDATE tenancy.members SET state = 'removed' WHERE subject = $1";
+    set(&world, remove, &subject("manager")).await;
+    let removed = post(&world, (0, "manager"), &manager, &zoe()).await;
+    assert_eq!(problem(&removed), (403, "not-a-member"));
+}
+
+/// The right to the very row, as it is now: the handler itself asks for it.
+#[tokio::test]
+async fn a_repeated_action_is_granted_its_row_again() {
+    let world = World::new().await;
+    let booking = world
+        .pencil(0, 0, "2031-04-01T08:00:00Z", "2031-04-01T09:00:00Z")
+        .await;
+    let path = format!("/v1/bookings/{booking}/confirm");
+    let (key, token) = (key(), world.token(0, "owner"));
+    let headers = [("idempotency-key", key.as_str()), ("if-match", "\"v1\"")];
+    let first = world.ask("POST", &path, &token, &headers, None).await;
+    assert_eq!((first.status, first.header("etag")), (200, Some("\"v2\"")));
+    // It is another version now, and confirmed: the repetition says what the first one said.
+    let again = world.ask("POST", &path, &token, &headers, None).await;
+    assert_eq!((again.status, &again.body), (200, &first.body));
+    assert_eq!(again.header("etag"), Some("\"v2\""));
+    let (status, _) = world.send("POST", &path, &token, None).await;
+    assert_eq!(status, 409, "without its key it is a second confirmation");
+    let foreign = world.token(1, "owner");
+    let foreign = world.ask("POST", &path, &foreign, &headers, None).await;
+    assert_eq!(problem(&foreign), (404, "not-found"));
+    // Gone from the eyes of whoever asks, it is gone from the answer too.
+    let hide = "UPDATE studio.bookings SET tenant_id = (SELECT tenant_id FROM tenancy.studios WHERE tenant_id <> bookings.tenant_id LIMIT 1),
+                artist_id = (SELECT id FROM studio.artists a WHERE a.tenant_id <> bookings.tenant_id LIMIT 1) WHERE id = $1::text::uuid";
+    world
+        .as_admin()
+        .await
+        .script("ALTER TABLE studio.occupancy DISABLE TRIGGER ALL; ALTER TABLE studio.bookings DISABLE TRIGGER ALL")
+        .await
+        .unwrap();
+    set(&world, hide, &booking).await;
+    let hidden = world.ask("POST", &path, &token, &headers, None).await;
+    assert_eq!(problem(&hidden), (404, "not-found"));
+}
+
+#[tokio::test]
+async fn of_many_at_once_on_two_servers_one_has_the_effect() {
+    let world = World::new().await;
+    let second = serve(&world.app).await;
+    let key = key();
+    let token = world.token(0, "owner");
+    let sent = (0..24).map(|number| {
+        let base = if number % 2 == 0 {
+            &world.base
+        } else {
+            &second
+        };
+        let request = world
+            .http
+            .post(format!("{base}{ARTISTS}"))
+            .bearer_auth(&token)
+            .header("idempotency-key", &key)
+            .header("content-type", "application/json")
+            .body(zoe().to_string());
+        tokio::spawn(async move {
+            let response = request.send().await.unwrap();
+            (response.status().as_u16(), response.text().await.unwrap())
+        })
+    });
+    let sent: Vec<_> = sent.collect();
+    let mut bodies = std::collections::BTreeSet::new();
+    for one in sent {
+        let (status, body) = one.await.unwrap();
+        match status {
+            201 => drop(bodies.insert(body)),
+            409 => assert!(body.contains("idempotency-in-flight"), "{body}"),
+            other => panic!("{other} {body}"),
+        }
+    }
+    assert_eq!(bodies.len(), 1, "every success is the same one");
+    assert_eq!(artists(&world, 0).await, 1);
+}
+
+#[tokio::test]
+async fn while_one_is_under_way_the_other_is_told() {
+    let world = World::new().await;
+    let key = key();
+    let digest = "sha256(convert_to($1, 'UTF8'))";
+    let raw = world.as_app().await;
+    raw.script("BEGIN").await.unwrap();
+    let context = world.context(0, "owner");
+    raw.run("SELECT tenancy.enter($1)", &[&context])
+        .await
+        .unwrap();
+    let claim = format!("SELECT outcome FROM tenancy.claim_key({digest}, {digest})");
+    let outcome: String = raw.value(&claim, &[&key]).await.unwrap();
+    assert_eq!(outcome, "new");
+    let told = post(&world, (0, "owner"), &key, &zoe()).await;
+    assert_eq!(problem(&told), (409, "idempotency-in-flight"));
+    // Nobody else waits for it.
+    assert_eq!(post(&world, (0, "manager"), &key, &zoe()).await.status, 201);
+    assert_eq!(post(&world, (1, "owner"), &key, &zoe()).await.status, 201);
+    raw.script("ROLLBACK").await.unwrap();
+    assert_eq!(post(&world, (0, "owner"), &key, &zoe()).await.status, 201);
+}
+
+#[tokio::test]
+async fn after_a_day_a_key_is_new_and_the_answer_forgotten() {
+    let world = World::new().await;
+    let (key, other) = (key(), key());
+    assert_eq!(post(&world, (0, "owner"), &key, &zoe()).await.status, 201);
+    assert_eq!(
+        post(&world, (0, "manager"), &other, &zoe()).await.status,
+        201
+    );
+    assert_eq!(post(&world, (1, "owner"), &key, &zoe()).await.status, 201);
+    let age = |hours: &str| {
+        format!("UPDATE tenancy.answers SET kept_at = clock_timestamp() - interval '{hours}'")
+    };
+    let admin = world.as_admin().await;
+    admin.script(&age("23 hours 59 minutes")).await.unwrap();
+    assert_eq!(post(&world, (0, "owner"), &key, &zoe()).await.status, 201);
+    assert_eq!(artists(&world, 0).await, 2, "not yet");
+    admin.script(&age("24 hours 1 minute")).await.unwrap();
+    assert_eq!(
+        post(
+            &world,
+            (0, "owner"),
+            &key,
+            &json!({ "name": "Zoë", "notes": "new" })
+        )
+        .await
+        .status,
+        201
+    );
+    assert_eq!(artists(&world, 0).await, 3);
+    // Its own place is used again, the manager's is gone, and no row of the other studio was touched.
+    assert_eq!(kept(&world).await, 2);
+}
+
+#[tokio::test]
+async fn a_kept_answer_is_sealed_and_nobodys_to_read() {
+    let world = World::new().await;
+    let key = key();
+    assert_eq!(post(&world, (0, "owner"), &key, &zoe()).await.status, 201);
+    let row: String = world
+        .as_admin()
+        .await
+        .value("SELECT encode(sealed, 'escape') || encode(key, 'escape') || a::text FROM tenancy.answers a", &[])
+        .await
+        .unwrap();
+    for clear in ["zoe", "Zo", "example", "DE 42", key.as_str()] {
+        assert!(!row.contains(clear), "{clear}");
+    }
+    // The app role has the functions and nothing else, and they look at the caller's own.
+    let raw = world.as_app().await;
+    let refused = raw.run("SELECT 1 FROM tenancy.answers", &[]).await;
+    assert!(
+        refused
+            .unwrap_err()
+            .to_string()
+            .contains("permission denied")
+    );
+    let claim = "SELECT coalesce(outcome, '') || coalesce(encode(sealed, 'hex'), '') FROM tenancy.claim_key(sha256(convert_to($1, 'UTF8')), sha256('x'))";
+    let unbound: Result<String, _> = raw.value(claim, &[&key]).await;
+    assert!(unbound.is_err(), "without a context there is no answer");
+    for (who, expected) in [
+        ((0, "owner"), "other"),
+        ((0, "manager"), "new"),
+        ((1, "owner"), "new"),
+    ] {
+        raw.script("BEGIN").await.unwrap();
+        let context = world.context(who.0, who.1);
+        raw.run("SELECT tenancy.enter($1)", &[&context])
+            .await
+            .unwrap();
+        let found: String = raw.value(claim, &[&key]).await.unwrap();
+        assert_eq!(found, expected, "{who:?}");
+        raw.script("ROLLBACK").await.unwrap();
+    }
+    // Sealed for the studio, the table and the row: moved, it does not open.
+    world
+        .as_admin()
+        .await
+        .script("UPDATE tenancy.answers SET id = gen_random_uuid()")
+        .await
+        .unwrap();
+    let moved = post(&world, (0, "owner"), &key, &zoe()).await;
+    assert_eq!(moved.status, 500);
+}
