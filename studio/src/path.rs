@@ -1,10 +1,10 @@
 //! The request path, outermost first. What a layer may answer stands beside it.
 
-use axum::{Router, middleware};
+use axum::{Router, middleware, response::IntoResponse};
 use http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use watertight::{
-    door::{Bounds, Door, Pages},
+    door::{Bounds, Door, Pages, Route, open},
     problem,
 };
 use watertight_edge::{Edge, RequestLimits};
@@ -62,6 +62,7 @@ pub fn router(app: &App) -> Router {
         refuse: pages::refuse,
     });
     let routes = webhooks::routes(resources::routes(), app.receiver.clone());
+    let routes = routes.route("/openapi.json", document());
     pages::routes(routes, &provider(&app.config))
         .into_router(door)
         .layer(middleware::from_fn_with_state(
@@ -78,6 +79,16 @@ pub fn router(app: &App) -> Router {
             edge,
             watertight_edge::name_request,
         ))
+}
+
+/// The API's document, made once.
+fn document() -> Route {
+    let text = bytes::Bytes::from(resources::document_text());
+    let answer = move || {
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        std::future::ready((json, text.clone()).into_response())
+    };
+    open(Method::GET, answer).public("it says what is committed in docs, and nothing of any studio")
 }
 
 /// Where people sign in.

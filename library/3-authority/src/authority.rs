@@ -130,19 +130,39 @@ impl Authority {
         self.actions.keys().cloned().collect()
     }
 
+    /// Whether policies allow an action on a row, both by their names in the schema: for tables of who
+    /// may do what. It grants nothing.
+    ///
+    /// # Errors
+    /// Why it is not allowed: the rule, or that there was no decision.
+    pub fn permits(
+        &self,
+        standing: &Standing,
+        action: &str,
+        row: NamedRow,
+    ) -> Result<String, Option<String>> {
+        let mut facts = row.facts;
+        // A studio does not lie in a studio; every other row says in which it does.
+        if row.entity != STUDIO {
+            facts.push(("studio", Fact::Is(STUDIO, row.tenant.0)));
+        }
+        let resource = self.entity(row.entity, row.id, facts).map_err(undecided)?;
+        self.judge(standing, action, resource)
+    }
+
     fn judge_row<R: Resource>(
         &self,
         standing: &Standing,
         action: &str,
         row: &R,
     ) -> Result<String, Option<String>> {
-        let mut facts = row.facts();
-        // A studio does not lie in a studio; every other row says in which it does.
-        if R::ENTITY != STUDIO {
-            facts.push(("studio", Fact::Is(STUDIO, row.tenant().0)));
-        }
-        let resource = self.entity(R::ENTITY, row.id(), facts).map_err(undecided)?;
-        self.judge(standing, action, resource)
+        let named = NamedRow {
+            entity: R::ENTITY,
+            id: row.id(),
+            tenant: row.tenant(),
+            facts: row.facts(),
+        };
+        self.permits(standing, action, named)
     }
 
     fn judge_studio(&self, standing: &Standing, action: &str) -> Result<String, Option<String>> {
@@ -310,6 +330,19 @@ impl Authority {
         policies.for_each(|policy| collect_texts(&policy, &mut found));
         found
     }
+}
+
+/// A row as policies know it: what [`Resource`](crate::Resource) says of one, as a value.
+#[derive(Debug, Clone)]
+pub struct NamedRow {
+    /// The entity type in the schema.
+    pub entity: &'static str,
+    /// Which row.
+    pub id: Uuid,
+    /// Whose row.
+    pub tenant: TenantId,
+    /// The attributes that policies may read, but for `studio`, which is added.
+    pub facts: Vec<(&'static str, Fact)>,
 }
 
 fn collect_texts(value: &Value, found: &mut BTreeSet<String>) {

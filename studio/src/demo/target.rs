@@ -13,7 +13,7 @@ use super::{
 use crate::commands::{Failure, write_private};
 
 /// The functions of the database that the app role may call with their owners' rights.
-const DEFINER_FUNCTIONS: [&str; 14] = [
+const DEFINER_FUNCTIONS: [&str; 16] = [
     "enter",
     "tenant_id",
     "actor",
@@ -27,6 +27,8 @@ const DEFINER_FUNCTIONS: [&str; 14] = [
     "page_sessions_of_mine",
     "end_page_session",
     "end_session",
+    "claim_key",
+    "keep_answer",
     "append",
 ];
 

@@ -26,7 +26,10 @@ pub mod sessions;
 pub mod studio;
 
 use register::REGISTER;
-use watertight::door::Routes;
+use watertight::{
+    door::Routes,
+    openapi::{self, About},
+};
 use watertight_tenancy::{Constraint, Migration};
 
 /// A resource, as its folder gives it to the product: its `RESOURCE`.
@@ -105,6 +108,22 @@ pub fn routes() -> Routes {
         .fold(Routes::new(), |routes, (_, resource)| {
             (resource.routes)(routes)
         })
+}
+
+/// The API's document, OpenAPI 3.1. `docs/openapi.json` is the same, committed.
+pub fn document() -> serde_json::Value {
+    let about = About {
+        title: "Production Tool",
+        version: "1",
+        description: "Bookings of creative studios. Every request is one studio's: the token says whose, and nothing \
+                      of another studio is ever answered. Texts are in Unicode normalization form C (format `nfc`).",
+    };
+    openapi::document(&routes(), &about)
+}
+
+/// The document as it is committed and served.
+pub fn document_text() -> String {
+    format!("{:#}\n", document())
 }
 
 /// The classes of a table's columns.

@@ -1,6 +1,7 @@
 //! Idempotency keys: one effect, the same answer, for the same member of the same studio and nobody else.
 
 use serde_json::{Value, json};
+use watertight_tenancy::support::state;
 use watertight_terms::Random;
 
 use crate::world::{Answered, World, serve};
@@ -139,7 +140,7 @@ async fn a_key_is_good_for_one_request() {
         .ask("POST", "/v1/bookings", &token, &headers, Some(zoe()))
         .await;
     assert_eq!(problem(&elsewhere), (422, "idempotency-mismatch"));
-    for bad in ["short", &"x".repeat(129), "sixteen characters and a \u{7f}"] {
+    for bad in ["short", &"x".repeat(129), "sixteen\tcharacters"] {
         let refused = post(&world, (0, "owner"), bad, &zoe()).await;
         assert_eq!(problem(&refused), (400, "malformed"), "{bad}");
     }
@@ -338,12 +339,7 @@ async fn a_kept_answer_is_sealed_and_nobodys_to_read() {
     // The app role has the functions and nothing else, and they look at the caller's own.
     let raw = world.as_app().await;
     let refused = raw.run("SELECT 1 FROM tenancy.answers", &[]).await;
-    assert!(
-        refused
-            .unwrap_err()
-            .to_string()
-            .contains("permission denied")
-    );
+    assert_eq!(state(&refused.unwrap_err()), "42501");
     let claim = "SELECT coalesce(outcome, '') || coalesce(encode(sealed, 'hex'), '') FROM tenancy.claim_key(sha256(convert_to($1, 'UTF8')), sha256('x'))";
     let unbound: Result<String, _> = raw.value(claim, &[&key]).await;
     assert!(unbound.is_err(), "without a context there is no answer");
@@ -368,6 +364,12 @@ async fn a_kept_answer_is_sealed_and_nobodys_to_read() {
         .script("UPDATE tenancy.answers SET id = gen_random_uuid()")
         .await
         .unwrap();
-    let moved = post(&world, (0, "owner"), &key, &zoe()).await;
-    assert_eq!(moved.status, 500);
+    let moved = world
+        .http
+        .post(format!("{}{ARTISTS}", world.base))
+        .bearer_auth(world.token(0, "owner"))
+        .header("idempotency-key", &key)
+        .header("content-type", "application/json")
+        .body(zoe().to_string());
+    assert_eq!(moved.send().await.unwrap().status(), 500);
 }

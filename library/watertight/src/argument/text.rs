@@ -122,8 +122,11 @@ impl Validate for CursorText {
     type Context = ();
 
     fn validate_into(&self, (): &(), parent: &mut dyn FnMut() -> Path, report: &mut Report) {
-        if self.0.len() > Limits::CURSOR_BYTES {
-            report.append(parent(), garde::Error::new("is longer than any cursor"));
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let fits = (1..=Limits::CURSOR_BYTES).contains(&self.0.len());
+        if !fits || !self.0.bytes().all(known) {
+            let error = "take `cursor` from `next_cursor` of the same list";
+            report.append(parent(), garde::Error::new(error));
         }
     }
 }
@@ -140,7 +143,9 @@ impl JsonSchema for CursorText {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
+            "minLength": 1,
             "maxLength": Limits::CURSOR_BYTES,
+            "pattern": "^[A-Za-z0-9_-]+$",
             "description": "`next_cursor` of the same list",
         })
     }
