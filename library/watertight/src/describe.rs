@@ -14,9 +14,7 @@
 use std::collections::BTreeMap;
 
 use schemars::{
-    JsonSchema, SchemaGenerator,
-    generate::SchemaSettings,
-    transform::{Transform, transform_subschemas},
+    JsonSchema, SchemaGenerator, generate::SchemaSettings, transform::transform_subschemas,
 };
 use serde_json::{Map, Value, json};
 
@@ -164,7 +162,7 @@ fn close(schema: &mut Value) {
         transform_subschemas(&mut close_one, schema);
     }
     if let Ok(schema) = <&mut schemars::Schema>::try_from(schema) {
-        (&mut close_one).transform(schema);
+        close_one(schema);
     }
 }
 

@@ -77,7 +77,10 @@ impl Policies {
         let (fragment, _) =
             SchemaFragment::from_cedarschema_str(&self.schema_text).map_err(unreadable)?;
         let schema = fragment.to_json_value().map_err(unreadable)?;
-        let attributes = schema[""]["entityTypes"][kind]["shape"]["attributes"].as_object();
+        let attributes = ["", "entityTypes", kind, "shape", "attributes"]
+            .iter()
+            .try_fold(&schema, |value, member| value.get(member))
+            .and_then(Value::as_object);
         let named = |(name, kind): (&String, &Value)| {
             let kind = kind["name"].as_str().or(kind["type"].as_str());
             (name.clone(), kind.unwrap_or_default().to_owned())

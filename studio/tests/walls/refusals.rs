@@ -30,7 +30,7 @@ async fn request(world: &World, route: &Declared) -> Request {
         let made = new_row(world, 0, collection).await;
         for action in route.told.after {
             let path = format!("{collection}/{{id}}/{action}");
-            let before = find("POST", &path).expect("`.after` names actions of the resource");
+            let before = find("POST", &path);
             let body = body(world, 0, &before).await;
             let path = before.path.replace("{id}", &made);
             let token = world.token(0, "owner");
@@ -74,7 +74,7 @@ async fn new_row(world: &World, studio: usize, collection: &str) -> String {
     if collection == "/v1/me/sessions" {
         return page_session(world, studio).await;
     }
-    let route = find("POST", collection).expect("rows are made by a `POST` of their collection");
+    let route = find("POST", collection);
     let body = body(world, studio, &route).await;
     let token = world.token(studio, "owner");
     let (status, made) = world.send("POST", collection, &token, body).await;
@@ -82,10 +82,12 @@ async fn new_row(world: &World, studio: usize, collection: &str) -> String {
     made["id"].as_str().unwrap().to_owned()
 }
 
-fn find(method: &str, path: &str) -> Option<Declared> {
-    api()
+/// Rows are made by a `POST` of their collection, and `.after` names actions of the resource.
+fn find(method: &str, path: &str) -> Declared {
+    let found = api()
         .into_iter()
-        .find(|route| route.method == method && route.path == path)
+        .find(|route| route.method == method && route.path == path);
+    found.unwrap_or_else(|| panic!("there is no `{method} {path}`"))
 }
 
 fn method(route: &Declared) -> &'static str {
