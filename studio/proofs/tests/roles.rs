@@ -3,7 +3,11 @@
 //! It is asked of the authority itself, the way the server asks it. A change of a policy is a
 //! change of the table, which somebody reads: `cargo x accept` writes it.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail the test"
+)]
 
 use std::{collections::BTreeSet, path::Path};
 

@@ -22,6 +22,7 @@ mod pages;
 mod pool;
 mod refusals;
 mod requests;
+mod schema;
 mod time;
 mod webhooks;
 mod world;

@@ -3,10 +3,9 @@
 use std::{
     cell::Cell,
     collections::BTreeMap,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, OnceLock},
 };
 
-use jsonschema::Validator;
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRng, TestRunner},
@@ -18,9 +17,11 @@ use watertight::{
     door::{Declared, Way, What},
     openapi::sample,
 };
-use watertight_terms::{TextFault, check_prose};
 
-use crate::world::{Answered, World};
+use crate::{
+    schema::check,
+    world::{Answered, World},
+};
 
 const ID: &str = "0b0c4c1e-6d8f-4f6e-9a3e-0a8d4d6d2b11";
 
@@ -64,7 +65,7 @@ fn every_route_says_what_it_does_and_shows_a_body_that_it_takes() {
         };
         let schema = &body["content"]["application/json"]["schema"];
         assert_eq!(body["content"]["application/json"]["example"], example);
-        assert!(validator(schema).is_valid(&example), "{name}: {example}");
+        assert!(valid(schema, &example).is_ok(), "{name}: {example}");
         (route.read)(&with_body(&example)).unwrap();
     }
 }
@@ -135,7 +136,6 @@ fn a_body_is_taken_exactly_when_its_schema_says_so() {
         if schema.is_null() {
             continue;
         }
-        let validator = validator(schema);
         let name = format!("{} {}", route.method, route.path);
         let count: &Count = counts.entry(name.clone()).or_default();
         runner(400)
@@ -143,7 +143,7 @@ fn a_body_is_taken_exactly_when_its_schema_says_so() {
                 &(good(schema), any::<prop::sample::Index>(), 0..6_u8),
                 |(body, at, how)| {
                     for body in [body.clone(), broken(body, at, how)] {
-                        let said = validator.is_valid(&body);
+                        let said = valid(schema, &body).is_ok();
                         let taken = (route.read)(&with_body(&body));
                         prop_assert_eq!(taken.is_ok(), said, "{} {} {:?}", name, body, taken.err());
                         count.note(said);
@@ -168,7 +168,6 @@ fn a_query_is_taken_exactly_when_its_schemas_say_so() {
                 continue;
             }
             let (name, schema) = (parameter["name"].as_str().unwrap(), &parameter["schema"]);
-            let validator = validator(schema);
             runner(200)
                 .run(
                     &prop_oneof![
@@ -180,7 +179,7 @@ fn a_query_is_taken_exactly_when_its_schemas_say_so() {
                         let word = value
                             .as_str()
                             .map_or_else(|| value.to_string(), str::to_owned);
-                        let said = validator.is_valid(&as_typed(&word, schema));
+                        let said = valid(schema, &as_typed(&word, schema)).is_ok();
                         let mut input = with_body(&Value::Null);
                         input.query = Some(format!("{name}={}", percent(&word)));
                         let taken = (route.read)(&input);
@@ -431,21 +430,8 @@ fn known() -> &'static Value {
     DOCUMENT.get_or_init(document)
 }
 
-/// A validator of a schema of the document, with the formats that are ours.
-fn validator(schema: &Value) -> Validator {
-    let mut schema = schema.clone();
-    schema["components"] = known()["components"].clone();
-    jsonschema::options()
-        .with_draft(jsonschema::Draft::Draft202012)
-        .should_validate_formats(true)
-        .with_format("nfc", |text: &str| {
-            check_prose(text, usize::MAX) != Err(TextFault::NotNormal)
-        })
-        .with_format("iana-time-zone", |name: &str| {
-            jiff::tz::TimeZone::get(name).is_ok()
-        })
-        .build(&schema)
-        .unwrap()
+fn valid(schema: &Value, value: &Value) -> Result<(), String> {
+    check(known(), schema, value)
 }
 
 /// Fails when an answer is not what the document says of that request.
@@ -507,19 +493,6 @@ fn is_of(template: &str, path: &str) -> bool {
             .iter()
             .zip(given)
             .all(|(word, given)| word.starts_with('{') || *word == given)
-}
-
-/// Validators are made once: there are many answers of a kind.
-fn valid(schema: &Value, body: &Value) -> Result<(), String> {
-    static MADE: Mutex<BTreeMap<String, Arc<Validator>>> = Mutex::new(BTreeMap::new());
-    let made = Arc::clone(
-        MADE.lock()
-            .unwrap()
-            .entry(schema.to_string())
-            .or_insert_with(|| Arc::new(validator(schema))),
-    );
-    made.validate(body)
-        .map_err(|error| format!("{} at `{}`", error, error.instance_path()))
 }
 
 #[tokio::test]
