@@ -9,13 +9,13 @@ use watertight::{
     describe::Description,
 };
 use watertight_authority::Authority;
-use watertight_identity::{Verifier, webhook::Signer};
+use watertight_identity::{Verifier, backend::Backend, webhook::Signer};
 use watertight_ledger::Ledger;
 use watertight_tenancy::{Expectation, Finding, Settings, Severity, Tenancy, examine};
 use watertight_terms::{Clock, Fault, KeyFile, Random};
 use watertight_vault::Vault;
 
-use crate::{config::Config, resources, webhooks::Receiver};
+use crate::{config::Config, people::People, resources, webhooks::Receiver};
 
 /// Everything that serves requests.
 #[derive(Clone)]
@@ -47,6 +47,8 @@ pub struct Desk {
     pub clock: Clock,
     /// Randomness, for ids.
     pub random: Random,
+    /// People here and at Clerk.
+    pub people: People,
 }
 
 impl Argument for Desk {
@@ -97,12 +99,6 @@ impl App {
         random: Random,
     ) -> Result<Self, AppFault> {
         let keys = KeyFile::read(&config.keys.location)?;
-        let desk = Desk {
-            vault: Arc::new(Vault::new(keys.ring("vault")?.clone(), random.clone())),
-            cursors: Arc::new(Cursors::new(keys.ring("cursor")?.clone())),
-            clock: clock.clone(),
-            random: random.clone(),
-        };
         let settings = Settings {
             url: config.database.url.clone(),
             pool_max: config.database.pool_max,
@@ -117,7 +113,23 @@ impl App {
             clock.clone(),
             random.clone(),
         )?;
-        let receiver = receiver(&config, &tenancy, &clock)?;
+        let vault = Arc::new(Vault::new(keys.ring("vault")?.clone(), random.clone()));
+        let people = People {
+            tenancy: tenancy.clone(),
+            vault: Arc::clone(&vault),
+            roles: config.clerk.roles(),
+            backend: backend(&config, &clock)?,
+            new_studios: config.clerk.new_studios,
+            random: random.clone(),
+        };
+        let receiver = receiver(&config, &people, &clock)?;
+        let desk = Desk {
+            vault,
+            cursors: Arc::new(Cursors::new(keys.ring("cursor")?.clone())),
+            clock: clock.clone(),
+            random: random.clone(),
+            people,
+        };
         Ok(Self {
             receiver,
             config: Arc::new(config),
@@ -146,12 +158,27 @@ impl App {
     }
 }
 
+/// Where Clerk is asked and told.
+fn backend(config: &Config, clock: &Clock) -> Result<Option<Backend>, AppFault> {
+    let clerk = &config.clerk;
+    let Some(file) = &clerk.secret_key_file else {
+        return Ok(None);
+    };
+    let wrong = |why: String| AppFault::Identity(format!("secret_key_file: {why}"));
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    let secret = SecretString::from(text.trim());
+    let outbound = config
+        .outbound()
+        .map_err(|error| AppFault::Identity(error.to_string()))?;
+    let backend = match &clerk.backend_url {
+        Some(url) => Backend::at(url, outbound, secret, clock.clone()),
+        None => Backend::new(outbound, secret, clock.clone()),
+    };
+    backend.map(Some).map_err(|error| wrong(error.to_string()))
+}
+
 /// Who takes Clerk's deliveries.
-fn receiver(
-    config: &Config,
-    tenancy: &Tenancy,
-    clock: &Clock,
-) -> Result<Option<Receiver>, AppFault> {
+fn receiver(config: &Config, people: &People, clock: &Clock) -> Result<Option<Receiver>, AppFault> {
     let Some(file) = &config.clerk.webhook_secret_file else {
         return Ok(None);
     };
@@ -161,7 +188,7 @@ fn receiver(
     let signer = Signer::new(&secrets).map_err(|error| wrong(error.to_string()))?;
     Ok(Some(Receiver {
         signer: Arc::new(signer),
-        tenancy: tenancy.clone(),
+        people: people.clone(),
         clock: clock.clone(),
     }))
 }

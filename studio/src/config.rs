@@ -26,6 +26,8 @@ use std::{
 
 use secrecy::SecretString;
 use serde::Deserialize;
+use watertight_identity::RoleMap;
+use watertight_outbound::{OutboundError, OutboundRules};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -100,12 +102,32 @@ pub struct Clerk {
     /// A file with the secret of the webhook endpoint, `whsec_…`; two lines while it is replaced.
     /// Without one no delivery is taken.
     pub webhook_secret_file: Option<PathBuf>,
+    /// A file with the instance's secret key, `sk_live_…`: by it memberships are compared with Clerk's,
+    /// and what owners do is told there. Without one only webhooks tell, and only what Clerk does.
+    pub secret_key_file: Option<PathBuf>,
+    /// Origin of Clerk's Backend API, for a stand-in.
+    pub backend_url: Option<String>,
+    /// Whether an organization of Clerk's becomes a studio when it has an owner: `any` does, while by
+    /// `invite` only `studio create` makes one.
+    #[serde(default)]
+    pub new_studios: NewStudios,
     /// Further Clerk roles and what they are here, such as `admin = "owner"`.
     #[serde(default)]
     pub role_map: BTreeMap<String, watertight_terms::Role>,
     /// How far clocks may differ.
     #[serde(default = "clock_skew_s")]
     pub clock_skew_s: i64,
+}
+
+/// Which organizations become studios.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NewStudios {
+    /// Those that an operator names.
+    #[default]
+    Invite,
+    /// Any that has an owner.
+    Any,
 }
 
 /// `[keys]`
@@ -189,7 +211,28 @@ pub enum ConfigFault {
     },
 }
 
+impl Clerk {
+    /// What Clerk's roles are here.
+    pub fn roles(&self) -> RoleMap {
+        let named = self.role_map.iter();
+        named.fold(RoleMap::default(), |map, (name, role)| {
+            map.with(name, *role)
+        })
+    }
+}
+
 impl Config {
+    /// Connections outward, within the rules of `[outbound]`.
+    ///
+    /// # Errors
+    /// When an item of the list is not `host:port`.
+    pub fn outbound(&self) -> Result<watertight_outbound::Outbound, OutboundError> {
+        watertight_outbound::Outbound::new(OutboundRules {
+            allow: self.outbound.allow.clone(),
+            deny_private: true,
+        })
+    }
+
     /// The origins of our own pages.
     pub fn page_origins(&self) -> Vec<String> {
         let further = self.http.further_origins.iter();
@@ -244,6 +287,18 @@ impl Config {
                 "http",
                 "public_origin",
                 "give origins such as https://app.example.com, without a path",
+            );
+        }
+        if !self
+            .clerk
+            .backend_url
+            .iter()
+            .all(|origin| is_origin(origin))
+        {
+            return fault(
+                "clerk",
+                "backend_url",
+                "give an origin such as https://api.clerk.com, without a path",
             );
         }
         if !self

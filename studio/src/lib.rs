@@ -12,5 +12,6 @@ pub mod config;
 pub mod demo;
 pub mod pages;
 pub mod path;
+pub mod people;
 pub mod resources;
 pub mod webhooks;

@@ -27,8 +27,7 @@ use crate::{app::App, config::Config, pages, resources, webhooks};
 /// begin(caller) -> TenantTx    4-tenancy    403 503
 /// grant::<Cancel, Booking>(id) 4 asks 3     403 404
 /// bookings::cancel(tx, …)      resources    400 409 412 422
-/// commit(entry)                6-ledger     503
-/// Answer::ok(view, receipt)    the only way to a 2xx
+/// Draft::ok(view).commit(tx, entry)  6-ledger  503   the only way to a 2xx
 /// ```
 pub fn router(app: &App) -> Router {
     let edge = Edge::new(

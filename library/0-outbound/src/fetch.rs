@@ -8,9 +8,9 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{
-    Client, ClientBuilder, Response,
+    Client, ClientBuilder, Method, Response,
     dns::{Addrs, Name, Resolve, Resolving},
-    header::{HeaderMap, HeaderName, HeaderValue},
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
     redirect,
 };
 
@@ -38,6 +38,48 @@ impl Default for GetOptions {
             timeout_ms: 5_000,
             headers: Vec::new(),
         }
+    }
+}
+
+/// A request that does more than fetch.
+#[derive(Debug, Clone)]
+pub struct SendRequest {
+    /// What is done to the url.
+    pub verb: Verb,
+    /// Where to.
+    pub url: String,
+    /// What is sent, as JSON; none is sent where there is none.
+    pub json: Option<String>,
+}
+
+/// What a request does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Reads.
+    Get,
+    /// Makes, or does.
+    Post,
+    /// Changes.
+    Patch,
+    /// Removes.
+    Delete,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// After how many seconds to try again, where the answer says so in seconds.
+    pub retry_after_s: Option<u32>,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// Whether the status is one of success.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
     }
 }
 
@@ -80,23 +122,70 @@ impl Outbound {
     /// When the rules refuse it, nobody answers, the answer is no success, or a bound is met.
     pub async fn get(&self, url: &str, options: GetOptions) -> Result<Bytes, OutboundError> {
         let passed = self.0.gate.pass(url)?;
+        let target = passed.target.clone();
+        let answer = self.bounded(passed, Verb::Get, None, options).await?;
+        if answer.is_success() {
+            return Ok(answer.body);
+        }
+        let status = answer.status;
+        Err(OutboundError::Status { target, status })
+    }
+
+    /// Sends a request and gives the answer, which may be a refusal.
+    ///
+    /// # Errors
+    /// When the rules refuse it, nobody answers, another place is named, or a bound is met.
+    pub async fn send(
+        &self,
+        request: SendRequest,
+        options: GetOptions,
+    ) -> Result<Answer, OutboundError> {
+        let SendRequest { verb, url, json } = request;
+        let passed = self.0.gate.pass(&url)?;
+        self.bounded(passed, verb, json, options).await
+    }
+
+    async fn bounded(
+        &self,
+        passed: Passed,
+        verb: Verb,
+        json: Option<String>,
+        options: GetOptions,
+    ) -> Result<Answer, OutboundError> {
         let too_slow = OutboundError::TooSlow {
             target: passed.target.clone(),
             ms: options.timeout_ms,
         };
         let bound = Duration::from_millis(options.timeout_ms);
-        match tokio::time::timeout(bound, self.fetch(passed, options)).await {
-            Ok(fetched) => fetched,
+        let exchange = self.exchange(passed, verb, json, options);
+        match tokio::time::timeout(bound, exchange).await {
+            Ok(answered) => answered,
             Err(_) => Err(too_slow),
         }
     }
 
-    async fn fetch(&self, passed: Passed, options: GetOptions) -> Result<Bytes, OutboundError> {
+    async fn exchange(
+        &self,
+        passed: Passed,
+        verb: Verb,
+        json: Option<String>,
+        options: GetOptions,
+    ) -> Result<Answer, OutboundError> {
         let client = self.client(&passed)?;
         let Passed { url, target, .. } = passed;
-        let answer = client
-            .get(url)
-            .headers(headers(&options.headers)?)
+        let method = match verb {
+            Verb::Get => Method::GET,
+            Verb::Post => Method::POST,
+            Verb::Patch => Method::PATCH,
+            Verb::Delete => Method::DELETE,
+        };
+        let mut request = client
+            .request(method, url)
+            .headers(headers(&options.headers)?);
+        if let Some(json) = json {
+            request = request.header(CONTENT_TYPE, "application/json").body(json);
+        }
+        let answer = request
             .send()
             .await
             .map_err(|error| unreached(&error, &target))?;
@@ -105,11 +194,11 @@ impl Outbound {
             let status = status.as_u16();
             return Err(OutboundError::Redirect { target, status });
         }
-        if !status.is_success() {
-            let status = status.as_u16();
-            return Err(OutboundError::Status { target, status });
-        }
-        body(answer, target, options.max_bytes).await
+        Ok(Answer {
+            status: status.as_u16(),
+            retry_after_s: retry_after_s(answer.headers()),
+            body: body(answer, target, options.max_bytes).await?,
+        })
     }
 
     fn client(&self, passed: &Passed) -> Result<&Client, OutboundError> {
@@ -163,6 +252,10 @@ async fn body(mut answer: Response, target: String, bytes: usize) -> Result<Byte
         body.extend_from_slice(&part);
     }
     Ok(body.freeze())
+}
+
+fn retry_after_s(headers: &HeaderMap) -> Option<u32> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()
 }
 
 fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, OutboundError> {

@@ -30,5 +30,5 @@ mod rules;
 
 pub use bytes::Bytes;
 pub use error::OutboundError;
-pub use fetch::{GetOptions, Outbound};
+pub use fetch::{Answer, GetOptions, Outbound, SendRequest, Verb};
 pub use rules::OutboundRules;

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use watertight_outbound::{GetOptions, Outbound, OutboundError, OutboundRules};
+use watertight_outbound::{GetOptions, Outbound, OutboundError, OutboundRules, SendRequest, Verb};
 
 /// A server that answers every connection with `answer`, and counts them.
 struct Server {
@@ -289,4 +289,69 @@ async fn nobody_there_says_what_to_do() {
         refused.to_string().contains("check that it is up"),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn a_request_is_sent_with_its_verb_and_body_and_any_status_is_an_answer() {
+    const LATER: &str =
+        "HTTP/1.1 429 Slow\r\nretry-after: 7\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+    for (verb, line, json) in [
+        (Verb::Get, "GET /keys ", None),
+        (Verb::Post, "POST /keys ", Some("{\"a\":1}")),
+        (Verb::Patch, "PATCH /keys ", Some("{}")),
+        (Verb::Delete, "DELETE /keys ", None),
+    ] {
+        let server = Server::start(move |stream, request| {
+            assert!(request.starts_with(line), "{request}");
+            let has_type = request.contains("content-type: application/json\r\n");
+            assert_eq!(has_type, json.is_some(), "{request}");
+            assert!(request.ends_with(json.unwrap_or("\r\n\r\n")), "{request}");
+            drop(stream.write_all(LATER.as_bytes()));
+        });
+        let request = SendRequest {
+            verb,
+            url: server.url(),
+            json: json.map(str::to_owned),
+        };
+        let outbound = server.allowed();
+        let answer = outbound.send(request.clone(), GetOptions::default());
+        let answer = answer.await.unwrap();
+        assert_eq!((answer.status, answer.retry_after_s), (429, Some(7)));
+        assert_eq!((&answer.body[..], answer.is_success()), (&b"{}"[..], false));
+        // The rules are those of a fetch.
+        let refused = strict().send(request, GetOptions::default()).await;
+        assert!(matches!(refused, Err(OutboundError::Plain(_))));
+        assert_eq!(server.connections(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_follows_no_redirect_and_keeps_its_bounds() {
+    let send = async |server: &Server, max_bytes| {
+        let request = SendRequest {
+            verb: Verb::Post,
+            url: server.url(),
+            json: Some("{}".into()),
+        };
+        let options = GetOptions {
+            max_bytes,
+            ..GetOptions::default()
+        };
+        server.allowed().send(request, options).await
+    };
+    let moved = Server::saying(
+        "HTTP/1.1 307 Moved\r\nlocation: /x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+    );
+    let refused = send(&moved, 100).await;
+    assert!(matches!(
+        refused,
+        Err(OutboundError::Redirect { status: 307, .. })
+    ));
+    let hello = Server::saying(HELLO);
+    assert!(send(&hello, 5).await.is_ok());
+    let refused = send(&hello, 4).await;
+    assert!(matches!(
+        refused,
+        Err(OutboundError::TooLarge { bytes: 4, .. })
+    ));
 }

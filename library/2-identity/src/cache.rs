@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use crate::{keys::PublicKey, token::Claims};
+use crate::{keys::PublicKey, token::Claims, verifier::Instance};
 
 /// So many tokens are remembered: those of a minute, at some seventy a second. Each is bounded by
 /// the longest token there is.
@@ -17,6 +17,8 @@ pub(crate) struct Cache(quick_cache::sync::Cache<[u8; 32], Verified>);
 /// A token whose signature was right.
 #[derive(Debug, Clone)]
 pub(crate) struct Verified {
+    /// Whose token it is.
+    pub(crate) instance: Arc<Instance>,
     pub(crate) key_id: String,
     /// The very key: one that was fetched anew is another, and the signature is checked again.
     pub(crate) key: Arc<PublicKey>,
@@ -30,6 +32,10 @@ impl Cache {
 
     pub(crate) fn get(&self, token: &str) -> Option<Verified> {
         self.0.get(&name(token))
+    }
+
+    pub(crate) fn forget_all(&self) {
+        self.0.clear();
     }
 
     pub(crate) fn put(&self, token: &str, verified: Verified) {

@@ -1,5 +1,7 @@
 use watertight_terms::{Role, Subject, TenantId};
 
+use crate::{Permissions, reverification::FactorAges};
+
 use crate::page::PageSecret;
 
 /// Somebody who is calling, for certain.
@@ -44,6 +46,29 @@ pub struct Member {
     pub(crate) session: Subject,
     pub(crate) claimed: Role,
     pub(crate) issued_at_s: i64,
+    pub(crate) issuer: String,
+    pub(crate) actor: Option<Actor>,
+    pub(crate) factor_ages: FactorAges,
+    pub(crate) permissions: Permissions,
+}
+
+/// Somebody who acts as a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    pub(crate) subject: Subject,
+    pub(crate) session: Option<Subject>,
+}
+
+impl Actor {
+    /// Who it is, as whoever let them act knows them.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The session that they act from, where the token names it.
+    pub fn session(&self) -> Option<&Subject> {
+        self.session.as_ref()
+    }
 }
 
 impl Member {
@@ -70,6 +95,24 @@ impl Member {
     /// When the token was issued, in seconds since 1970.
     pub fn issued_at_s(&self) -> i64 {
         self.issued_at_s
+    }
+
+    /// Who issued the token, which matters where a verifier knows several.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Who acts as this member, if somebody does: then both belong in the record, and the session
+    /// is to read only. There is none unless the settings let it in
+    /// ([`Impersonation`](crate::Impersonation)).
+    pub fn actor(&self) -> Option<&Actor> {
+        self.actor.as_ref()
+    }
+
+    /// What the token's own list of permissions leaves. A restriction on top of the role, never a
+    /// right.
+    pub fn permissions(&self) -> &Permissions {
+        &self.permissions
     }
 }
 

@@ -17,7 +17,11 @@
 //! # }
 //! ```
 
+mod backend;
+mod directory;
 mod page;
+
+use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::{
     encoding::AsDer,
@@ -33,11 +37,12 @@ use watertight_terms::{Clock, Random};
 
 use crate::Keys;
 
+use directory::Directory;
 pub use page::Person;
 
 /// A stand-in for Clerk.
 #[derive(Debug, Clone)]
-pub struct Double(std::sync::Arc<Inside>);
+pub struct Double(Arc<Inside>);
 
 #[derive(Debug)]
 struct Inside {
@@ -47,6 +52,8 @@ struct Inside {
     key_id: String,
     clock: Clock,
     random: Random,
+    secret_key: String,
+    directory: Mutex<Directory>,
 }
 
 /// What a token is asked to say.
@@ -95,13 +102,15 @@ impl Double {
         Self::refuse_in_production(issuer)?;
         let key = KeyPair::generate(KeySize::Rsa2048).map_err(|_| DoubleError::NoKey)?;
         let key_id = format!("ins_{}", random.uuid().simple());
-        Ok(Self(std::sync::Arc::new(Inside {
+        Ok(Self(Arc::new(Inside {
             issuer: issuer.to_owned(),
             party: party.to_owned(),
             key,
             key_id,
             clock,
+            secret_key: format!("sk_test_{}", random.uuid().simple()),
             random,
+            directory: Mutex::default(),
         })))
     }
 

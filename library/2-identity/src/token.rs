@@ -4,7 +4,10 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 use watertight_terms::{Limits, Role, Subject};
 
-use crate::{RoleMap, caller::Member, json, verifier::VerifierSettings};
+use crate::{
+    Actor, Impersonation, Permissions, RoleMap, caller::Member, json, reverification::FactorAges,
+    verifier::VerifierSettings,
+};
 
 /// Why a token is refused: for the log.
 pub(crate) type Reason = &'static str;
@@ -44,6 +47,12 @@ impl<'a> Unverified<'a> {
             signature: decode(signature)?,
             payload: decode(payload)?,
         })
+    }
+
+    /// The issuer that the token names, which is nobody yet: it chooses the keys to try, and the
+    /// claims are held against what belongs to those keys.
+    pub(crate) fn named_issuer(&self) -> Result<String, Reason> {
+        Ok(self.claims()?.text("iss")?.to_owned())
     }
 
     /// The claims, to be called once the signature was found right.
@@ -112,22 +121,50 @@ impl Claims {
             Some(status) if status == "active" => {}
             Some(_) => return Err("sts is not active".into()),
         }
-        if self.0.contains_key("act") {
-            return Err("act: somebody acts as another".into());
-        }
+        let actor = self.actor(settings.impersonation)?;
         let session = self.id("sid")?;
         let subject = self.id("sub")?;
         if !subject.as_str().starts_with("user_") {
             return Err("sub is no user".into());
         }
         let (organization, claimed) = self.organization(&settings.role_map)?;
+        let permissions = match self.0.contains_key("v") {
+            true => Permissions::of_version_2(&self.0),
+            false => Permissions::of_version_1(&self.0),
+        };
         Ok(Member {
             subject,
             organization,
             session,
             claimed,
             issued_at_s,
+            issuer: settings.issuer.clone(),
+            actor,
+            factor_ages: FactorAges::of(self.0.get("fva")),
+            permissions,
         })
+    }
+
+    /// Who acts as the user: a person, directly, or it is not for us. A program that acts
+    /// (`type`) and somebody behind the actor (`act` within) are never let in.
+    fn actor(&self, impersonation: Impersonation) -> Result<Option<Actor>, Reason> {
+        let Some(act) = self.0.get("act") else {
+            return Ok(None);
+        };
+        if impersonation == Impersonation::Refused {
+            return Err("act: somebody acts as another");
+        }
+        let act = act.as_object().ok_or("act is malformed")?;
+        if act.contains_key("type") || act.contains_key("act") {
+            return Err("act: no person acts directly");
+        }
+        let id = |name| {
+            act.get(name)
+                .map(|id| id.as_str().ok_or("act is malformed"))
+        };
+        let subject = parse_id(id("sub").ok_or("act is malformed")??)?;
+        let session = id("sid").map(|id| parse_id(id?)).transpose()?;
+        Ok(Some(Actor { subject, session }))
     }
 
     fn check_party(&self, settings: &VerifierSettings) -> Result<(), Reason> {

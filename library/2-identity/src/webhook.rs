@@ -21,23 +21,31 @@
 //! Scheme: Standard Webhooks, as Svix sends it (HMAC-SHA-256 over `id.timestamp.body`). The bytes
 //! are looked at before they are read as anything, in constant time, and count for five minutes;
 //! the id is what makes a delivery happen once, and is the caller's to store with its effect.
+//!
+//! [`Headers::of`] takes the headers of a request as they came; [`Delivery::event`] reads what was
+//! delivered.
+
+mod event;
 
 use aws_lc_rs::hmac;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
-use watertight_terms::{Clock, Fault, Kind, Subject};
+use watertight_terms::{Clock, Fault, Kind};
 
-use crate::json;
+pub use event::{Event, Received};
 
+/// A body has at most so many bytes: the largest events carry a whole mail.
+const BODY_BYTES: usize = 256 * 1024;
 /// How far the sender's clock may be from ours.
 const TOLERANCE_S: i64 = 300;
 /// A header carries at most so many signatures: a sender that rotates its secret sends two.
 const SIGNATURES_MAX: usize = 8;
+/// A header is read up to so many bytes.
+const HEADER_BYTES: usize = 1_024;
 
 /// The headers of a delivery: `svix-id`, `svix-timestamp`, `svix-signature`, or the same after
-/// `webhook-`. Of one family, and each once: that is the caller's to see to.
-#[derive(Debug, Clone, Copy, Default)]
+/// `webhook-`. Of one family, and each once, which [`Headers::of`] sees to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Headers<'a> {
     /// The delivery's id, the same each time it is tried again.
     pub id: Option<&'a str>,
@@ -47,8 +55,48 @@ pub struct Headers<'a> {
     pub signature: Option<&'a str>,
 }
 
-/// A delivery that Clerk sent.
+impl<'a> Headers<'a> {
+    /// The headers of a delivery among all that a request has, by their names in small letters.
+    ///
+    /// The two families are never mixed: where both are there, they say the same, or it is refused.
+    ///
+    /// # Errors
+    /// `unauthenticated` when a header stands twice, is longer than 1 KiB or no text, or when the
+    /// families differ.
+    pub fn of(
+        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Headers<'a>, Fault> {
+        let (mut svix, mut standard) = (Headers::default(), Headers::default());
+        for (name, value) in headers {
+            let place = match name {
+                "svix-id" => &mut svix.id,
+                "svix-timestamp" => &mut svix.timestamp,
+                "svix-signature" => &mut svix.signature,
+                "webhook-id" => &mut standard.id,
+                "webhook-timestamp" => &mut standard.timestamp,
+                "webhook-signature" => &mut standard.signature,
+                _ => continue,
+            };
+            let text = std::str::from_utf8(value).ok();
+            let text = text.filter(|text| text.len() <= HEADER_BYTES);
+            let text = text.ok_or_else(|| refused("a header is too long or no text"))?;
+            if place.replace(text).is_some() {
+                return Err(refused("a header stands twice"));
+            }
+        }
+        let is_absent = |family: Headers<'_>| family == Headers::default();
+        match (is_absent(svix), is_absent(standard)) {
+            (_, true) => Ok(svix),
+            (true, false) => Ok(standard),
+            (false, false) if svix == standard => Ok(svix),
+            (false, false) => Err(refused("the two families of headers differ")),
+        }
+    }
+}
+
+/// A delivery that Clerk sent. It comes from [`Signer::verify`] alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Delivery<'a> {
     /// Its id.
     pub id: &'a str,
@@ -56,67 +104,6 @@ pub struct Delivery<'a> {
     pub sent_at_s: i64,
     /// What was sent.
     pub body: &'a [u8],
-}
-
-/// What a delivery tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A session is over, whichever way.
-    SessionEnded {
-        /// Which.
-        session: Subject,
-        /// Whose.
-        subject: Subject,
-    },
-    /// Something that has no effect here.
-    Other {
-        /// Its type, cut to 64 plain characters.
-        kind: String,
-    },
-}
-
-impl Event {
-    /// Reads an event: `{"type": …, "data": {…}}`, each member once.
-    ///
-    /// # Errors
-    /// When it is no event, or one with an effect that does not say on what.
-    pub fn parse(body: &[u8]) -> Result<Self, Fault> {
-        let malformed = || {
-            Fault::new(
-                Kind::Malformed,
-                "malformed",
-                "the body is no event that can be read",
-            )
-        };
-        let event = json::object(body).ok_or_else(malformed)?;
-        let kind = event
-            .get("type")
-            .and_then(Value::as_str)
-            .ok_or_else(malformed)?;
-        let data = event
-            .get("data")
-            .and_then(Value::as_object)
-            .ok_or_else(malformed)?;
-        match kind {
-            "session.ended" | "session.removed" | "session.revoked" => {
-                let id = |name| {
-                    let id = data.get(name).and_then(Value::as_str);
-                    id.and_then(|id| id.parse().ok()).ok_or_else(malformed)
-                };
-                Ok(Self::SessionEnded {
-                    session: id("id")?,
-                    subject: id("user_id")?,
-                })
-            }
-            other => Ok(Self::Other {
-                kind: other
-                    .chars()
-                    .filter(|letter| letter.is_ascii_graphic())
-                    .take(64)
-                    .collect(),
-            }),
-        }
-    }
 }
 
 /// A secret that cannot be one.
@@ -158,6 +145,9 @@ impl Signer {
         body: &'a [u8],
         clock: &Clock,
     ) -> Result<Delivery<'a>, Fault> {
+        if body.len() > BODY_BYTES {
+            return Err(refused("longer than 256 KiB"));
+        }
         let id = headers
             .id
             .filter(|id| is_id(id))
@@ -169,7 +159,7 @@ impl Signer {
             return Err(refused("sent more than five minutes ago, or later"));
         }
         let signatures = headers.signature.ok_or_else(|| refused("no signature"))?;
-        let signed = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
+        let signed = signed(id, timestamp, body);
         // Every one is tried against every key: how long it takes says nothing of which was right.
         let mut is_good = false;
         for signature in signatures.split(' ').take(SIGNATURES_MAX).filter_map(tag) {
@@ -186,6 +176,16 @@ impl Signer {
         } else {
             Err(refused("no signature is right"))
         }
+    }
+
+    /// The signature of a delivery under the first secret, for those who stand in for Clerk.
+    #[cfg(feature = "double")]
+    pub fn sign(&self, id: &str, sent_at_s: i64, body: &[u8]) -> String {
+        let signed = signed(id, &sent_at_s.to_string(), body);
+        let tags = self.0.iter().map(|key| hmac::sign(key, &signed));
+        tags.map(|tag| format!("v1,{}", BASE64_STANDARD.encode(tag)))
+            .next()
+            .unwrap_or_default()
     }
 }
 
@@ -205,6 +205,11 @@ fn key(secret: &SecretString) -> Result<hmac::Key, SecretError> {
         return Err(SecretError);
     }
     Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+}
+
+/// What is signed: id, time and body, with dots between, none of which can be in the first two.
+fn signed(id: &str, timestamp: &str, body: &[u8]) -> Vec<u8> {
+    [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat()
 }
 
 fn is_id(id: &str) -> bool {

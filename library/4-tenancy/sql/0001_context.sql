@@ -15,6 +15,8 @@ CREATE TABLE tenancy.studios (
   status text NOT NULL DEFAULT 'active'
     CHECK (status IN ('active', 'freezing', 'frozen', 'suspended', 'closing')),
   epoch integer NOT NULL DEFAULT 1,
+  -- When the identity provider said that the organization is gone: the grace begins.
+  suspended_at timestamptz,
   -- Random, so that no two studios queue behind one lock and nobody can compute another's.
   lock_key bigint NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now()
@@ -27,7 +29,9 @@ CREATE TABLE tenancy.members (
   -- What the identity provider says, and the highest that an owner of the studio admitted.
   provider_role text NOT NULL CHECK (provider_role IN ('guest', 'freelancer', 'manager', 'owner')),
   ceiling text NOT NULL CHECK (ceiling IN ('guest', 'freelancer', 'manager', 'owner')),
+  -- Whether the studio has the member, and whether the identity provider has them no more.
   state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'active', 'removed')),
+  provider_removed boolean NOT NULL DEFAULT false,
   artist_id uuid,
   version integer NOT NULL DEFAULT 1,
   valid_after timestamptz NOT NULL DEFAULT '-infinity',
@@ -81,7 +85,7 @@ CREATE POLICY digest ON tenancy.studios FOR SELECT TO {app}_digest USING (true);
 CREATE POLICY digest ON tenancy.members FOR SELECT TO {app}_digest USING (true);
 CREATE POLICY digest ON tenancy.services FOR SELECT TO {app}_digest USING (true);
 CREATE POLICY digest ON tenancy.page_sessions FOR SELECT TO {app}_digest USING (true);
-GRANT SELECT, INSERT, UPDATE (status, epoch) ON tenancy.studios TO {app}_gate;
+GRANT SELECT, INSERT, UPDATE (status, epoch, suspended_at) ON tenancy.studios TO {app}_gate;
 GRANT SELECT, INSERT ON tenancy.members, tenancy.services TO {app}_gate;
 GRANT SELECT, INSERT, DELETE, UPDATE (seen_at, ended_at) ON tenancy.page_sessions TO {app}_gate;
 GRANT SELECT ON tenancy.studios, tenancy.members, tenancy.services TO {app}_digest;
@@ -203,7 +207,8 @@ BEGIN
 
   -- A new statement of a volatile function has a new snapshot, taken after the locks.
   IF p[3] = 'm' THEN
-    SELECT s.status, s.name, s.zone, m.state, m.artist_id, m.valid_after,
+    SELECT s.status, s.name, s.zone, m.artist_id, m.valid_after,
+           CASE WHEN m.provider_removed THEN 'removed' ELSE m.state END AS state,
            CASE least(tenancy.rank(p[7]), tenancy.rank(m.provider_role), tenancy.rank(m.ceiling))
              WHEN 3 THEN 'owner' WHEN 2 THEN 'manager' WHEN 1 THEN 'freelancer' ELSE 'guest' END AS role
       INTO found_row
@@ -339,23 +344,18 @@ BEGIN
   IF NOT FOUND THEN RAISE EXCEPTION 'no such studio' USING ERRCODE = 'ZT014'; END IF;
 END $$;
 
--- Waits `patience` for the studio's transactions, then ends the backends that still hold its lock.
--- Gives how many were ended.
-CREATE FUNCTION tenancy.freeze_drain(tenant uuid, patience interval DEFAULT '500 ms') RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+-- Takes an advisory lock for the rest of this transaction. Waits `patience` for whoever holds it, then
+-- ends the backends that still do. Gives how many were ended.
+CREATE FUNCTION tenancy.take_lock(key bigint, patience interval) RETURNS integer
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  key bigint;
   ended integer := 0;
   newly integer;
 BEGIN
-  SELECT s.lock_key INTO key FROM tenancy.studios s WHERE s.tenant_id = tenant AND s.status = 'freezing';
-  IF NOT FOUND THEN RAISE EXCEPTION 'mark the studio first' USING ERRCODE = 'ZT014'; END IF;
   PERFORM set_config('lock_timeout', greatest(ceil(extract(epoch FROM patience) * 1000), 1)::text, true);
   FOR attempt IN 1..50 LOOP
     BEGIN
       PERFORM pg_advisory_xact_lock(key);
-      UPDATE tenancy.studios s SET status = 'frozen' WHERE s.tenant_id = tenant AND s.status = 'freezing';
-      IF NOT FOUND THEN RAISE EXCEPTION 'thawed meanwhile' USING ERRCODE = 'ZT014'; END IF;
       RETURN ended;
     EXCEPTION WHEN lock_not_available THEN
       SELECT count(*) INTO newly FROM (
@@ -368,13 +368,29 @@ BEGIN
       PERFORM set_config('lock_timeout', '200', true);
     END;
   END LOOP;
-  RAISE EXCEPTION 'freeze incomplete' USING ERRCODE = 'ZT015';
+  RAISE EXCEPTION 'somebody holds on' USING ERRCODE = 'ZT015';
+END $$;
+
+-- Gives how many backends were ended because they held on to the studio.
+CREATE FUNCTION tenancy.freeze_drain(tenant uuid, patience interval DEFAULT '500 ms') RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+DECLARE
+  key bigint;
+  ended integer;
+BEGIN
+  SELECT s.lock_key INTO key FROM tenancy.studios s WHERE s.tenant_id = tenant AND s.status = 'freezing';
+  IF NOT FOUND THEN RAISE EXCEPTION 'mark the studio first' USING ERRCODE = 'ZT014'; END IF;
+  ended := tenancy.take_lock(key, patience);
+  UPDATE tenancy.studios s SET status = 'frozen' WHERE s.tenant_id = tenant AND s.status = 'freezing';
+  IF NOT FOUND THEN RAISE EXCEPTION 'thawed meanwhile' USING ERRCODE = 'ZT014'; END IF;
+  RETURN ended;
 END $$;
 
 CREATE FUNCTION tenancy.thaw(tenant uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 BEGIN
-  UPDATE tenancy.studios s SET status = 'active', epoch = s.epoch + 1
+  UPDATE tenancy.studios s
+    SET status = CASE WHEN s.suspended_at IS NULL THEN 'active' ELSE 'suspended' END, epoch = s.epoch + 1
     WHERE s.tenant_id = tenant AND s.status IN ('freezing', 'frozen');
 END $$;
 GRANT EXECUTE ON FUNCTION tenancy.freeze_mark(uuid), tenancy.freeze_drain(uuid, interval), tenancy.thaw(uuid) TO {app}_ops;

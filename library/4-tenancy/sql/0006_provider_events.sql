@@ -13,34 +13,58 @@ CREATE TABLE tenancy.deliveries (
 );
 CREATE INDEX deliveries_by_time ON tenancy.deliveries (at);
 
--- Ends a session of the provider: e1|key|delivery|session|subject|expires at|nonce|mac. Gives whether
--- this delivery is new. It can only lower: a session that ended does not come back.
-CREATE FUNCTION tenancy.end_session(event text) RETURNS boolean
+-- When the provider last said whether the session lives, by its own clock.
+ALTER TABLE tenancy.sessions ADD provider_at_ms bigint NOT NULL DEFAULT 0;
+
+-- The parts of what the server signed for the gate: prefix|key|…|expires at|nonce|mac. Anything else,
+-- such as a context or a signed text of another prefix, is refused.
+CREATE FUNCTION tenancy.verified(signed text, prefix text, parts integer) RETURNS text[]
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  p text[] := string_to_array(signed, '|');
+BEGIN
+  IF p[1] IS DISTINCT FROM prefix OR cardinality(p) IS DISTINCT FROM parts THEN
+    RAISE EXCEPTION 'event malformed' USING ERRCODE = 'ZT001';
+  END IF;
+  IF sha256(tenancy.hmac('context', p[2]::smallint, array_to_string(p[1:parts - 1], '|')))
+     IS DISTINCT FROM sha256(decode(p[parts], 'hex')) THEN
+    RAISE EXCEPTION 'event forged' USING ERRCODE = 'ZT002';
+  END IF;
+  IF to_timestamp(p[parts - 2]::double precision)
+     NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '1 minute' THEN
+    RAISE EXCEPTION 'event expired' USING ERRCODE = 'ZT003';
+  END IF;
+  RETURN p;
+END $$;
+
+-- Whether a delivery has had no effect yet; from now on it has.
+CREATE FUNCTION tenancy.is_new(delivery text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  -- The provider tries for a day and a half; what is a week old is not tried again.
+  DELETE FROM tenancy.deliveries d WHERE d.at < clock_timestamp() - interval '7 days';
+  INSERT INTO tenancy.deliveries (id) VALUES (delivery) ON CONFLICT DO NOTHING;
+  RETURN FOUND;
+END $$;
+
+-- The provider's word on a session: e1|key|delivery|session|subject|ended|at ms|expires at|nonce|mac.
+-- Gives whether this delivery is new. The newest word counts, of two at one time the end; a session of
+-- somebody else is left alone.
+CREATE FUNCTION tenancy.note_session(event text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
-  p text[] := string_to_array(event, '|');
+  p text[] := tenancy.verified(event, 'e1', 10);
 BEGIN
-  IF p[1] IS DISTINCT FROM 'e1' OR cardinality(p) IS DISTINCT FROM 8 THEN
-    RAISE EXCEPTION 'event malformed' USING ERRCODE = 'ZT001';
-  END IF;
-  IF sha256(tenancy.hmac('context', p[2]::smallint, array_to_string(p[1:7], '|')))
-     IS DISTINCT FROM sha256(decode(p[8], 'hex')) THEN
-    RAISE EXCEPTION 'event forged' USING ERRCODE = 'ZT002';
-  END IF;
-  IF to_timestamp(p[6]::double precision) NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '1 minute' THEN
-    RAISE EXCEPTION 'event expired' USING ERRCODE = 'ZT003';
-  END IF;
-  -- The provider tries for a day and a half; what is a week old is not tried again.
-  DELETE FROM tenancy.deliveries d WHERE d.at < clock_timestamp() - interval '7 days';
-  INSERT INTO tenancy.deliveries (id) VALUES (p[3]) ON CONFLICT DO NOTHING;
-  IF NOT FOUND THEN RETURN false; END IF;
-  INSERT INTO tenancy.sessions AS s (session, subject, ended_at) VALUES (p[4], p[5], clock_timestamp())
-    ON CONFLICT (session) DO UPDATE SET ended_at = coalesce(s.ended_at, excluded.ended_at)
-    WHERE s.subject = excluded.subject;
+  IF NOT tenancy.is_new(p[3]) THEN RETURN false; END IF;
+  INSERT INTO tenancy.sessions AS s (session, subject, ended_at, provider_at_ms)
+    VALUES (p[4], p[5], CASE WHEN p[6]::boolean THEN clock_timestamp() END, p[7]::bigint)
+    ON CONFLICT (session) DO UPDATE SET ended_at = excluded.ended_at, provider_at_ms = excluded.provider_at_ms
+    WHERE s.subject = excluded.subject AND (excluded.provider_at_ms, excluded.ended_at IS NOT NULL)
+      > (s.provider_at_ms, s.ended_at IS NOT NULL);
   RETURN true;
 END $$;
-GRANT EXECUTE ON FUNCTION tenancy.end_session(text) TO {app}_app;
+GRANT EXECUTE ON FUNCTION tenancy.note_session(text) TO {app}_app;
 
 SET LOCAL ROLE {app}_owner;
 REVOKE CREATE ON SCHEMA tenancy FROM {app}_gate;

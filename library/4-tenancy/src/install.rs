@@ -40,6 +40,10 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "tenancy/0006_provider_events",
         sql: include_str!("../sql/0006_provider_events.sql"),
     },
+    Migration {
+        name: "tenancy/0007_people",
+        sql: include_str!("../sql/0007_people.sql"),
+    },
 ];
 
 const ROLES: &str = include_str!("../sql/roles.sql");

@@ -44,6 +44,7 @@ mod install;
 mod lease;
 mod operator;
 mod page_session;
+mod people;
 mod repeat;
 mod row;
 mod statement;
@@ -61,6 +62,7 @@ pub use install::{
 };
 pub use operator::{Call, Operator};
 pub use page_session::{PageLife, PageSession};
+pub use people::{Effect, EffectKind, KnownMember, News, ProviderEvent};
 pub use repeat::{Claim, Recall, Repeat, Seal};
 pub use row::{Row, Stored};
 pub use statement::{Change, Consequence, Insert, Read};

@@ -8,9 +8,7 @@ use tokio_postgres::{NoTls, config::Host};
 use uuid::Uuid;
 use watertight_authority::{Authority, Principal, Standing};
 use watertight_identity::Caller;
-use watertight_terms::{
-    Clock, Entry, Fault, KeyRing, Kind, Random, Request, Role, Subject, TenantId,
-};
+use watertight_terms::{Clock, Entry, Fault, KeyRing, Kind, Random, Request, Role, TenantId};
 
 use crate::{
     Constraint, Journal, Receipt, TenantTx, ToSql, context,
@@ -89,8 +87,6 @@ const REFUSALS: [&str; 5] = ["ZT010", "ZT011", "ZT013", "ZT016", "ZT017"];
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 const ENTER: &str = "SELECT tenant, member, member_role, artist, number, studio_name, studio_zone, subject FROM tenancy.enter($1)";
-
-const END_SESSION: &str = "SELECT tenancy.end_session($1) AS is_new";
 
 impl Tenancy {
     /// Connects lazily: the first request opens the first connection.
@@ -177,29 +173,27 @@ impl Tenancy {
         Ok(account.settle())
     }
 
-    /// Ends a session of the identity provider, on every process, from the next transaction on.
-    /// `delivery` is what told it; a second time it has no effect. Gives whether it is new.
-    ///
-    /// # Errors
-    /// When the database cannot be reached: the delivery is to be sent again.
-    pub async fn end_session(
+    /// Calls one of the gate's functions that take what the server signed and nobody's context. Each
+    /// statement is a transaction of its own.
+    pub(crate) async fn call_gate(
         &self,
-        delivery: &str,
-        session: &Subject,
-        subject: &Subject,
-    ) -> Result<bool, Fault> {
-        let names = [delivery, session.as_str(), subject.as_str()];
-        let event = context::sign_end(names, &(self.keys)(), &self.clock, &self.random)?;
-        let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
+        call: &'static str,
+        prefix: &'static str,
+        fields: &[&str],
+    ) -> Result<Vec<crate::Row>, Fault> {
         let mut lease = Lease::new(connection(&self.pool).await?);
+        // Signed only now: waiting for a connection must not use up its life.
+        let ring = (self.keys)();
+        let signed = context::sign_for_gate(prefix, fields, &ring, &self.clock, &self.random)?;
+        let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
         let client = lease.depart()?;
-        let end = client.prepare_cached(END_SESSION).await.map_err(fault)?;
-        let row = client.query_one(&end, &[&event]).await.map_err(fault)?;
+        let statement = client.prepare_cached(call).await.map_err(fault)?;
+        let rows = client.query(&statement, &[&signed]).await.map_err(fault)?;
         let reset = client.prepare_cached(RESET).await.map_err(fault)?;
         client.execute(&reset, &[]).await.map_err(fault)?;
         lease.arrived();
         lease.give_back();
-        crate::Row(row).field("is_new")
+        Ok(rows.into_iter().map(crate::Row).collect())
     }
 
     /// Connections in the pool, and how many of them are idle.

@@ -22,10 +22,16 @@ use watertight_tenancy::{Account, BoxFuture, Desk, Journal, KeyTable, Line, Migr
 use watertight_terms::{Entry, Fault, KeyRing, hmac_sha256};
 
 /// This room's migrations.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    name: "ledger/0001_ledger",
-    sql: include_str!("../sql/0001_ledger.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "ledger/0001_ledger",
+        sql: include_str!("../sql/0001_ledger.sql"),
+    },
+    Migration {
+        name: "ledger/0002_services",
+        sql: include_str!("../sql/0002_services.sql"),
+    },
+];
 
 /// The journal that appends to `ledger.entries`.
 #[derive(Debug)]

@@ -65,7 +65,7 @@ pub use field::{Field, Firm};
 pub(crate) use form::csrf_token;
 pub use form::{CSRF_FIELD, Form, PageCaller};
 pub use read::spoken;
-pub use text::{CursorText, Id, Line, Prose, Slug};
+pub use text::{CursorText, Email, Id, Line, Prose, RoleName, Slug};
 pub use time::{Day, Instant, Zone};
 
 /// A request, as far as handlers read it: everything but who is calling.

@@ -23,7 +23,7 @@ pub struct Implication {
 }
 
 /// Every claim.
-pub const ALL: [&Claim; 8] = [
+pub const ALL: [&Claim; 9] = [
     &SAME_STUDIO,
     &HIGHER_ROLES_MAY_MORE,
     &GUESTS_MAY_NOTHING,
@@ -31,6 +31,7 @@ pub const ALL: [&Claim; 8] = [
     &FREELANCERS_CHANGE_NOTHING,
     &FREELANCERS_SEE_THEIR_OWN,
     &PRIVATE_FIELDS_ARE_THE_OWNERS_AND_ONES_OWN,
+    &OWNERS_SAY_WHO_IS_IN,
     &SERVICES_KEEP_TO_THEIR_NAME,
 ];
 
@@ -123,6 +124,15 @@ pub const PRIVATE_FIELDS_ARE_THE_OWNERS_AND_ONES_OWN: Claim = Claim {
     },
 };
 
+/// Inviting, admitting, another role, removing.
+pub const OWNERS_SAY_WHO_IS_IN: Claim = Claim {
+    name: "who is in a studio, and as what, is said by owners",
+    implications: |policies, request| {
+        let these = r#"principal.role == "owner""#;
+        only_if(is_the_owners(request), policies.set().clone(), these)
+    },
+};
+
 /// No job may what another is for.
 pub const SERVICES_KEEP_TO_THEIR_NAME: Claim = Claim {
     name: "a service does what its name is for",
@@ -180,6 +190,11 @@ pub fn is_view(request: &RequestEnv) -> bool {
 /// Whether it concerns sessions of the pages: the database lets everybody reach the own only.
 pub fn is_own_session(request: &RequestEnv) -> bool {
     action(request).starts_with("session.")
+}
+
+/// Whether it is for owners alone: who is in the studio, and as what.
+pub fn is_the_owners(request: &RequestEnv) -> bool {
+    action(request).starts_with("member.") && !is_view(request)
 }
 
 fn kind(request: &RequestEnv) -> &str {

@@ -6,7 +6,7 @@ use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, time::Insta
 use cedar_policy::{Authorizer, Decision, Entities, PolicySet, Request, RequestEnv};
 use studio_proofs::{
     Claim, Policies, Prover,
-    claims::{self, action, is_member, is_own_session, is_view},
+    claims::{self, action, is_member, is_own_session, is_the_owners, is_view},
 };
 
 #[tokio::test]
@@ -56,7 +56,8 @@ async fn who_should_be_allowed_something_is() {
         if is_member(&request) {
             for role in ["owner", "manager", "freelancer", "guest"] {
                 let is_allowed = match role {
-                    "owner" | "manager" => true,
+                    "owner" => true,
+                    "manager" => !is_the_owners(&request),
                     "freelancer" => {
                         is_own_session(&request)
                             || (is_view(&request) && can_be_own(&policies, &request))
@@ -219,6 +220,19 @@ fn twins() -> Vec<Twin> {
             r#"Action::"booking.cancel", resource is Booking"#,
             &["booking.cancel"],
         ),
+        // Freelancers who see who else is there.
+        (
+            &claims::FREELANCERS_SEE_THEIR_OWN,
+            r#"Action::"member.view_contact"],
+    resource is Membership
+)
+when { ["owner", "manager"]"#,
+            r#"Action::"member.view_contact"],
+    resource is Membership
+)
+when { ["owner", "manager", "freelancer"]"#,
+            &["member.view", "member.view_contact"],
+        ),
         // Two forgotten comparisons.
         (
             &claims::FREELANCERS_SEE_THEIR_OWN,
@@ -237,6 +251,17 @@ fn twins() -> Vec<Twin> {
             r#"when { principal.role == "owner" }"#,
             r#"when { ["owner", "manager"].contains(principal.role) }"#,
             &["artist.view_private"],
+        ),
+        (
+            &claims::OWNERS_SAY_WHO_IS_IN,
+            r#"when { principal.role == "owner" }"#,
+            r#"when { ["owner", "manager"].contains(principal.role) }"#,
+            &[
+                "member.invite",
+                "member.admit",
+                "member.change",
+                "member.remove",
+            ],
         ),
         (
             &claims::SERVICES_KEEP_TO_THEIR_NAME,

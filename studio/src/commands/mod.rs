@@ -6,6 +6,7 @@ mod doctor;
 mod install;
 mod keys;
 mod output;
+mod reconcile;
 mod serve;
 
 use std::path::PathBuf;
@@ -55,6 +56,8 @@ enum Command {
     Migrate,
     /// Make a new studio with its first owner
     Create(create::Create),
+    /// Compare the members with those that Clerk has, and mend what differs
+    Reconcile(reconcile::Reconcile),
     /// Serve the API
     Serve,
     /// Examine the database and name what is not as it must be
@@ -100,6 +103,7 @@ impl Cli {
             Command::Install(install) => install.run(&global.path(), output).await,
             Command::Migrate => install::migrate(&global.read()?, output).await,
             Command::Create(create) => create.run(&global.read()?, output).await,
+            Command::Reconcile(reconcile) => reconcile.run(global.read()?, output).await,
             Command::Serve => serve::run(global.read()?, output).await,
             Command::Doctor => doctor::run(&global.read()?, output).await,
             Command::Config(ConfigCommand::Check) => config_check::run(&global.read()?, output),

@@ -3,8 +3,7 @@ use std::{future::Future, net::SocketAddr};
 use serde_json::json;
 use tokio::net::TcpListener;
 use watertight_edge::ServeLimits;
-use watertight_identity::{Keys, RoleMap, Verifier, VerifierSettings};
-use watertight_outbound::{Outbound, OutboundRules};
+use watertight_identity::{Impersonation, Keys, Verifier, VerifierSettings};
 use watertight_terms::{Clock, Random};
 
 use super::{Failure, Output};
@@ -31,7 +30,9 @@ pub(super) async fn run(config: Config, output: &Output) -> Result<u8, Failure> 
         &format!("listening on http://{listen}"),
         &json!({ "listen": listen }),
     );
+    let reconciling = tokio::spawn(app.desk.people.clone().keep_reconciled());
     serve_until(listener, &app, stop()).await;
+    reconciling.abort();
     Ok(0)
 }
 
@@ -58,11 +59,8 @@ pub fn verifier(config: &Config, clock: Clock) -> Result<Verifier, Failure> {
     let clerk = &config.clerk;
     let keys = match (&clerk.jwks_url, &clerk.jwt_key_file) {
         (Some(url), _) => {
-            let rules = OutboundRules {
-                allow: config.outbound.allow.clone(),
-                deny_private: true,
-            };
-            let outbound = Outbound::new(rules)
+            let outbound = config
+                .outbound()
                 .map_err(|error| Failure::setup(format!("[outbound] {error}")))?;
             Keys::jwks(outbound, url)
         }
@@ -74,19 +72,14 @@ pub fn verifier(config: &Config, clock: Clock) -> Result<Verifier, Failure> {
         }
         (None, None) => return Err(Failure::setup("[clerk] give jwks_url or jwt_key_file")),
     };
-    let role_map = clerk
-        .role_map
-        .iter()
-        .fold(RoleMap::default(), |map, (name, role)| {
-            map.with(name, *role)
-        });
     let settings = VerifierSettings {
         issuer: clerk.issuer.clone(),
         authorized_parties: clerk.authorized_parties.clone(),
         audiences: Vec::new(),
-        role_map,
+        role_map: clerk.roles(),
         clock_skew_s: clerk.clock_skew_s,
         longest_life_s: 120,
+        impersonation: Impersonation::Refused,
     };
     Verifier::new(settings, keys, clock).map_err(|error| Failure::setup(format!("[clerk] {error}")))
 }

@@ -36,6 +36,9 @@ pub const ISSUER: &str = "https://clerk.watertight.test";
 /// The origin that asks for tokens.
 pub const ORIGIN: &str = "https://app.watertight.test";
 
+/// The file with the stand-in's secret key.
+const SECRET_KEY: &str = "secret-key";
+
 /// Two studios to try things with.
 #[derive(Debug, Args)]
 pub struct Demo {
@@ -83,6 +86,10 @@ impl Demo {
         output.progress("two studios");
         let world = World::make(&cluster, &folder, self.port, &random).await?;
         let listeners = listen(self.port).await?;
+        write_private(
+            &folder.join(SECRET_KEY),
+            double.secret_key().expose_secret(),
+        )?;
         let app = world.app(clock).await?;
         target::write(&world, &folder, &double)?;
         write_private(&folder.join("openapi.json"), &resources::document_text())?;
@@ -241,6 +248,7 @@ fn write_config(
     write_private(&keys, &first_keys(random).to_text())?;
     let webhook = folder.join("webhook");
     write_private(&webhook, &Signer::new_secret(random))?;
+    let secret = folder.join(SECRET_KEY);
     let password = || SecretString::from(hex::encode(random.bytes::<24>()));
     let passwords = Passwords {
         app: password(),
@@ -258,12 +266,14 @@ fn write_config(
          [database]\nurl = \"{}\"\nowner_url = \"{}\"\nops_url = \"{}\"\n\n\
          [clerk]\nissuer = \"{ISSUER}\"\njwks_url = \"http://127.0.0.1:{double}/.well-known/jwks.json\"\n\
          authorized_parties = [\"{ORIGIN}\"]\nfrontend_url = \"http://127.0.0.1:{double}\"\n\
-         publishable_key = \"pk_test_stand-in\"\nwebhook_secret_file = {}\n\n[keys]\nlocation = {}\n\n\
+         publishable_key = \"pk_test_stand-in\"\nwebhook_secret_file = {}\n\
+         secret_key_file = {}\nbackend_url = \"http://127.0.0.1:{double}\"\n\n[keys]\nlocation = {}\n\n\
          [outbound]\nallow = [\"127.0.0.1:{double}\"]\n",
         url("studio_app", &passwords.app)?,
         url("studio_migrate", &passwords.migrate)?,
         url("studio_operator", &passwords.operator)?,
         toml::Value::String(webhook.display().to_string()),
+        toml::Value::String(secret.display().to_string()),
         toml::Value::String(keys.display().to_string()),
         double = port + 2,
     );
@@ -309,6 +319,7 @@ fn run_servers(
             serve_until(listener, &app, std::future::pending()).await;
         });
     }
+    servers.spawn(app.desk.people.clone().keep_reconciled());
     let example = format!("http://127.0.0.1:{}/v1/bookings", world.port);
     let router = double.router_with_example(world.people(), &example);
     servers.spawn(async move {

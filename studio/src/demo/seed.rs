@@ -17,7 +17,7 @@ pub struct SeededStudio {
     pub name: String,
     /// Its Clerk organization.
     pub organization: String,
-    /// Its people: owner, manager, freelancer, guest, and who is in both.
+    /// Its people: owner, manager, freelancer, guest, who leaves, and who is in both.
     pub people: Vec<SeededPerson>,
     /// Its artists; the first is the freelancer.
     pub artists: Vec<Uuid>,
@@ -26,7 +26,8 @@ pub struct SeededStudio {
 /// A person that was seeded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SeededPerson {
-    /// `owner`, `manager`, `freelancer`, `guest`, or `dual`: an owner here and there.
+    /// `owner`, `manager`, `freelancer`, `guest`, `leaver`: a manager to be lowered and removed, or
+    /// `dual`: an owner here and there.
     pub part: String,
     /// The role.
     pub role: String,
@@ -189,6 +190,7 @@ async fn add_people(
         ("manager", "manager"),
         ("freelancer", "freelancer"),
         ("guest", "guest"),
+        ("leaver", "manager"),
         ("dual", "owner"),
     ];
     let mut people = Vec::new();

@@ -13,7 +13,7 @@ use super::{
 use crate::commands::{Failure, write_private};
 
 /// The functions of the database that the app role may call with their owners' rights.
-const DEFINER_FUNCTIONS: [&str; 16] = [
+const DEFINER_FUNCTIONS: [&str; 21] = [
     "enter",
     "tenant_id",
     "actor",
@@ -26,7 +26,12 @@ const DEFINER_FUNCTIONS: [&str; 16] = [
     "open_page_session",
     "page_sessions_of_mine",
     "end_page_session",
-    "end_session",
+    "note_session",
+    "apply_event",
+    "drain_member",
+    "complete_member",
+    "people_known",
+    "open_studio",
     "claim_key",
     "keep_answer",
     "append",
@@ -63,10 +68,20 @@ pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(),
         "http": { "slow_bound_s": 30 },
         "cors": { "allowed": [ORIGIN, format!("http://127.0.0.1:{}", world.port)] },
         "ui": ui(),
-        "webhook": {
-            "path": "/webhooks/clerk", "secret": std::fs::read_to_string(folder.join("webhook")).unwrap_or_default(),
-            "valid_event": { "type": "user.updated", "data": { "id": "user_{rand}" }, "object": "event" },
+        "webhook": webhook(&std::fs::read_to_string(folder.join("webhook")).unwrap_or_default()),
+        "revocation": {
+            "role": "leaver", "max_delay_s": 0.2,
+            "event": session("session.revoked", "revoked"), "undo": session("session.created", "active"),
         },
+        "membership_change": {
+            "role": "leaver", "method": "POST", "path": "/v1/artists", "resource": "artists", "max_delay_s": 0.2,
+            "events": {
+                "lowered": membership("updated", "{sub}", "org:guest", "{now}"),
+                "removed": membership("deleted", "{sub}", "org:guest", "{now}"),
+            },
+            "undo": membership("created", "{sub}", "org:studio_manager", "{now}"),
+        },
+        "members": { "item": "/v1/members/{id}", "method": "PATCH", "field": "role", "admin_role": "owner" },
         "db": database(world)?,
     });
     let text =
@@ -105,10 +120,11 @@ fn artists() -> Value {
         "search_param": "q", "sort_param": "sort", "cursor_param": "cursor", "page_size_param": "limit", "max_page": 100,
         "readonly_fields": { "created_at": "2001-01-01T00:00:00Z", "version": 9 },
         "hidden_fields": { "manager": ["legal_name", "tax_id", "address", "bank"],
+            "leaver": ["legal_name", "tax_id", "address", "bank"],
             "freelancer": ["email", "phone", "legal_name", "tax_id", "address", "bank", "tenant_id"] },
         "policy": {
             "owner": ["list", "get", "create", "update", "delete"], "manager": ["list", "get", "create", "update", "delete"],
-            "freelancer": ["list"], "guest": [],
+            "leaver": ["list", "get", "create", "update", "delete"], "freelancer": ["list"], "guest": [],
         },
     })
 }
@@ -130,8 +146,44 @@ fn bookings() -> Value {
             "body": { "state": "confirmed", "starts_at": "2032-01-01T10:00:00Z", "ends_at": "2032-01-01T11:00:00Z" } },
         "policy": {
             "owner": ["list", "get", "create", "update", "delete"], "manager": ["list", "get", "create", "update", "delete"],
-            "freelancer": ["list"], "freelancer:own": ["list", "get"], "guest": [],
+            "leaver": ["list", "get", "create", "update", "delete"], "freelancer": ["list"], "freelancer:own": ["list", "get"], "guest": [],
         },
+    })
+}
+
+fn webhook(secret: &str) -> Value {
+    json!({
+        "path": "/webhooks/clerk", "secret": secret,
+        "valid_event": { "object": "event", "type": "user.updated", "timestamp": 1_767_225_600_000_i64,
+            "data": { "object": "user", "id": "user_{rand}", "updated_at": 1_767_225_600_000_i64 } },
+        // Whom Clerk brings and nobody invited is pending, and shown.
+        "effect": {
+            "event": membership("created", "user_{rand}", "org:freelancer", "{now}"),
+            "count_path": "/v1/members", "count_field": "total", "role": "owner",
+        },
+        "out_of_order": {
+            "role": "leaver", "method": "GET", "path": "/v1/artists", "expect": [401, 403],
+            "events": [
+                membership("deleted", "{sub}", "org:studio_manager", "{now}"),
+                membership("created", "{sub}", "org:studio_manager", "{earlier}"),
+            ],
+            "undo": [membership("created", "{sub}", "org:studio_manager", "{later}")],
+        },
+    })
+}
+
+fn membership(what: &str, subject: &str, role: &str, at: &str) -> Value {
+    json!({
+        "object": "event", "type": format!("organizationMembership.{what}"), "timestamp": at,
+        "data": { "object": "organization_membership", "id": "orgmem_kit", "organization": { "id": "{org}" },
+            "public_user_data": { "user_id": subject }, "role": role, "updated_at": at },
+    })
+}
+
+fn session(kind: &str, status: &str) -> Value {
+    json!({
+        "object": "event", "type": kind, "timestamp": "{now}",
+        "data": { "object": "session", "id": "{sid}", "user_id": "{sub}", "status": status, "updated_at": "{now}" },
     })
 }
 

@@ -20,6 +20,7 @@ pub(crate) use actions;
 
 pub mod artists;
 pub mod bookings;
+pub mod members;
 pub mod page;
 mod register;
 pub mod sessions;

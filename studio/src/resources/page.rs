@@ -149,6 +149,21 @@ pub async fn list<A: Action<R>, R: Listed, V: Serialize + JsonSchema>(
     filters: &[&(dyn ToSql + Sync)],
     view: impl Fn(R) -> V,
 ) -> Result<Answer<List<V>>, Fault> {
+    let (list, entry) = read::<A, R, V>(&mut tx, desk, paging, filters, view).await?;
+    Draft::ok(list)?.finish(tx, entry).await
+}
+
+/// Reads such a page, for lists that say more; gives the entry of having shown it too.
+///
+/// # Errors
+/// As [`list`].
+pub async fn read<A: Action<R>, R: Listed, V>(
+    tx: &mut TenantTx,
+    desk: &Desk,
+    paging: Paging<R>,
+    filters: &[&(dyn ToSql + Sync)],
+    view: impl Fn(R) -> V,
+) -> Result<(List<V>, Entry), Fault> {
     let Paging {
         limit,
         cursor,
@@ -182,9 +197,7 @@ pub async fn list<A: Action<R>, R: Listed, V: Serialize + JsonSchema>(
     };
     let entry = Entry::new(A::NAME, R::NOUN).ids(rows.iter().map(R::id));
     let items = rows.into_iter().map(view).collect();
-    Draft::ok(List { items, next_cursor })?
-        .finish(tx, entry)
-        .await
+    Ok((List { items, next_cursor }, entry))
 }
 
 /// The value of the sorted column and the id after which a page begins. The value itself, not the

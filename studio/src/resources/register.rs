@@ -6,6 +6,7 @@ use super::Registered;
 pub(super) const REGISTER: &[(&str, Registered)] = &[
     ("artists", super::artists::RESOURCE),
     ("bookings", super::bookings::RESOURCE),
+    ("members", super::members::RESOURCE),
     ("sessions", super::sessions::RESOURCE),
     ("studio", super::studio::RESOURCE),
 ];

@@ -15,7 +15,8 @@ async fn the_classes_are_the_live_schema_both_ways() {
         .value(
             "SELECT array_agg(a.attrelid::regclass || '.' || a.attname || ' ' || t.typname ORDER BY 1)
              FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
-             WHERE c.relnamespace = 'studio'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped",
+             WHERE (c.relnamespace = 'studio'::regnamespace OR c.oid = 'tenancy.members'::regclass)
+               AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped",
             &[],
         )
         .await

@@ -12,7 +12,10 @@ use watertight_identity::double::TokenRequest;
 use watertight_tenancy::{Read, Stored};
 use watertight_terms::Entry;
 
-use crate::world::World;
+use crate::{
+    webhooks::{deliver, membership},
+    world::World,
+};
 
 const EVERY: Read = Read::new(
     "SELECT tenant_id, id, version, created_at, updated_at, reference, artist_id, title, state,
@@ -172,36 +175,51 @@ async fn with_clerks_keys_in_hand_no_row_of_an_existing_studio_becomes_readable(
             "{subject}"
         );
     }
-    // A membership that Clerk made and nobody here invited is pending: no data.
+    // With the webhook's secret too: a membership that nobody here invited is pending, no data; the
+    // guest and the freelancer stay what the studio admitted, also when Clerk's own record says
+    // owner; and an invitation that nobody here made lets nobody in.
+    let at_ms = watertight_terms::Clock::system().now().as_millisecond();
+    for (at, subject) in [
+        "user_planted",
+        "user_b_owner",
+        "user_a_guest",
+        "user_a_freelancer",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let event = membership("created", &a, subject, "org:studio_owner", at_ms);
+        let id = format!("msg_{at}");
+        assert_eq!(
+            deliver(&world, "svix", &id, &event, &world.webhook_secret).await,
+            204
+        );
+        let event = json!({ "object": "event", "type": "organizationInvitation.accepted", "timestamp": at_ms,
+            "data": { "id": format!("orginv_{at}"), "organization_id": a, "user_id": subject,
+                "role": "org:studio_owner", "updated_at": at_ms } });
+        let id = format!("msg_accepted_{at}");
+        let event = event.to_string();
+        assert_eq!(
+            deliver(&world, "svix", &id, &event, &world.webhook_secret).await,
+            204
+        );
+    }
     let admin = world.as_admin().await;
-    admin
-        .script(&format!(
-            "INSERT INTO tenancy.members (tenant_id, id, subject, provider_role, ceiling, state, lock_key)
-             SELECT tenant_id, gen_random_uuid(), 'user_planted', 'owner', 'guest', 'pending', 5 FROM tenancy.studios
-             WHERE organization = '{a}'"
-        ))
+    let owners: i64 = admin
+        .value(
+            "SELECT count(*) FROM tenancy.members WHERE tenant_id = $1 AND provider_role = 'owner'",
+            &[&world.studios[0].tenant],
+        )
         .await
         .unwrap();
-    assert_eq!(
-        world
-            .send("GET", "/v1/bookings", &sign("user_planted", &a), None)
+    assert_eq!(owners, 6, "that Clerk says so did arrive");
+    for subject in ["user_planted", "user_b_owner", "user_a_guest"] {
+        let told = world
+            .send("GET", "/v1/bookings", &sign(subject, &a), None)
             .await
-            .0,
-        403
-    );
-    // A raised role: the guest and the freelancer stay what the studio admitted, also when Clerk's
-    // own record says owner.
-    admin
-        .script("UPDATE tenancy.members SET provider_role = 'owner' WHERE subject IN ('user_a_guest', 'user_a_freelancer')")
-        .await
-        .unwrap();
-    assert_eq!(
-        world
-            .send("GET", "/v1/bookings", &sign("user_a_guest", &a), None)
-            .await
-            .0,
-        403
-    );
+            .0;
+        assert_eq!(told, 403, "{subject}");
+    }
     let freelancer = sign("user_a_freelancer", &a);
     let (_, list) = world.send("GET", "/v1/bookings", &freelancer, None).await;
     assert_eq!(list["items"], json!([]));

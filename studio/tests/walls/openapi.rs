@@ -1,10 +1,6 @@
 //! The API's document: derived, committed, one with what is validated and with what is answered.
 
-use std::{
-    cell::Cell,
-    collections::BTreeMap,
-    sync::{Arc, OnceLock},
-};
+use std::{cell::Cell, collections::BTreeMap, sync::OnceLock};
 
 use proptest::{
     prelude::*,
@@ -48,8 +44,10 @@ async fn everybody_is_told_what_the_api_is() {
     assert_eq!(response.text().await.unwrap(), document_text());
 }
 
-#[test]
-fn every_route_says_what_it_does_and_shows_a_body_that_it_takes() {
+#[tokio::test]
+async fn every_route_says_what_it_does_and_shows_a_body_that_it_takes() {
+    let world = World::new().await;
+    let state = state(&world);
     for route in api() {
         let name = format!("{} {}", route.method, route.path);
         assert!(
@@ -66,7 +64,7 @@ fn every_route_says_what_it_does_and_shows_a_body_that_it_takes() {
         let schema = &body["content"]["application/json"]["schema"];
         assert_eq!(body["content"]["application/json"]["example"], example);
         assert!(valid(schema, &example).is_ok(), "{name}: {example}");
-        (route.read)(&with_body(&example)).unwrap();
+        (route.read)(&with_body(&state, &example)).unwrap();
     }
 }
 
@@ -127,8 +125,10 @@ fn bounded(place: &str, schema: &Value) -> usize {
     seen
 }
 
-#[test]
-fn a_body_is_taken_exactly_when_its_schema_says_so() {
+#[tokio::test]
+async fn a_body_is_taken_exactly_when_its_schema_says_so() {
+    let world = World::new().await;
+    let state = state(&world);
     let mut counts = BTreeMap::new();
     for route in api() {
         let operation = operation(&route);
@@ -144,7 +144,7 @@ fn a_body_is_taken_exactly_when_its_schema_says_so() {
                 |(body, at, how)| {
                     for body in [body.clone(), broken(body, at, how)] {
                         let said = valid(schema, &body).is_ok();
-                        let taken = (route.read)(&with_body(&body));
+                        let taken = (route.read)(&with_body(&state, &body));
                         prop_assert_eq!(taken.is_ok(), said, "{} {} {:?}", name, body, taken.err());
                         count.note(said);
                     }
@@ -159,8 +159,10 @@ fn a_body_is_taken_exactly_when_its_schema_says_so() {
     assert!(counts.len() >= 5, "{counts:?}");
 }
 
-#[test]
-fn a_query_is_taken_exactly_when_its_schemas_say_so() {
+#[tokio::test]
+async fn a_query_is_taken_exactly_when_its_schemas_say_so() {
+    let world = World::new().await;
+    let state = state(&world);
     let count = Count::default();
     for route in api() {
         for parameter in operation(&route)["parameters"].as_array().unwrap() {
@@ -180,7 +182,7 @@ fn a_query_is_taken_exactly_when_its_schemas_say_so() {
                             .as_str()
                             .map_or_else(|| value.to_string(), str::to_owned);
                         let said = valid(schema, &as_typed(&word, schema)).is_ok();
-                        let mut input = with_body(&Value::Null);
+                        let mut input = with_body(&state, &Value::Null);
                         input.query = Some(format!("{name}={}", percent(&word)));
                         let taken = (route.read)(&input);
                         prop_assert_eq!(
@@ -312,6 +314,9 @@ fn text(schema: &Value) -> BoxedStrategy<Value> {
         ].boxed(),
         "date" => prop_oneof!["20[0-9]{2}-[01][0-9]-[0-3][0-9]", "[0-9]{4}-[0-9]{1,2}-[0-9]{2}T?"].boxed(),
         "iana-time-zone" => prop::sample::select(vec!["Europe/Berlin", "UTC", "Europe/Nowhere", "america/new_york", "", "../etc", "Etc/GMT+5"]).prop_map(str::to_owned).boxed(),
+        _ if schema["pattern"].as_str().is_some_and(|pattern| pattern.contains('@')) => {
+            prop_oneof!["[a-z]{1,5}@[a-z]{1,5}\\.[a-z]{2}", "[a\u{e9} .@\t]{0,3}@[a\u{e9}.@ \n]{0,6}"].boxed()
+        }
         _ => words().boxed(),
     };
     let Some(longest) = schema["maxLength"].as_u64() else {
@@ -391,7 +396,7 @@ fn operation(route: &Declared) -> Value {
     known()["paths"][route.path][method].clone()
 }
 
-fn with_body(body: &Value) -> Input {
+fn with_body(state: &http::Extensions, body: &Value) -> Input {
     Input {
         method: http::Method::POST,
         path: vec![("id".to_owned(), ID.to_owned())],
@@ -403,26 +408,15 @@ fn with_body(body: &Value) -> Input {
         .into_iter()
         .collect(),
         body: body.to_string().into(),
-        state: state(),
+        state: state.clone(),
     }
 }
 
 /// What handlers work with: nothing of it is asked while arguments are read.
-fn state() -> http::Extensions {
-    use watertight_terms::{Clock, Key, KeyRing, Random};
-    static STATE: OnceLock<http::Extensions> = OnceLock::new();
-    let make = || {
-        let ring = || KeyRing::single(1, Key::new([7; 32]));
-        let mut state = http::Extensions::new();
-        state.insert(studio::app::Desk {
-            vault: Arc::new(watertight_vault::Vault::new(ring(), Random::system())),
-            cursors: Arc::new(watertight::cursor::Cursors::new(ring())),
-            clock: Clock::system(),
-            random: Random::system(),
-        });
-        state
-    };
-    STATE.get_or_init(make).clone()
+fn state(world: &World) -> http::Extensions {
+    let mut state = http::Extensions::new();
+    state.insert(world.app.desk.clone());
+    state
 }
 
 fn known() -> &'static Value {

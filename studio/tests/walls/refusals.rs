@@ -74,6 +74,9 @@ async fn new_row(world: &World, studio: usize, collection: &str) -> String {
     if collection == "/v1/me/sessions" {
         return page_session(world, studio).await;
     }
+    if collection == "/v1/members" {
+        return brought(world, studio).await;
+    }
     let route = find("POST", collection);
     let body = body(world, studio, &route).await;
     let token = world.token(studio, "owner");
@@ -110,7 +113,7 @@ fn api() -> Vec<Declared> {
 #[tokio::test]
 async fn every_route_refuses_who_lacks_its_right_and_says_so_in_the_ledger() {
     let world = World::new().await;
-    assert!(api().len() >= 15);
+    assert!(api().len() >= 21);
     for route in api() {
         let What::Needs { action, resource } = route.what else {
             continue;
@@ -288,7 +291,7 @@ async fn every_route_that_posts_can_be_repeated() {
             "{path}"
         );
     }
-    assert!(posting >= 4);
+    assert!(posting >= 6);
 }
 
 /// The rule in the entry of a request of the first studio.
@@ -318,6 +321,22 @@ async fn page_session(world: &World, studio: usize) -> String {
     assert_eq!(opened.status(), 204);
     let (_, list) = world.send("GET", "/v1/me/sessions", &token, None).await;
     list["items"][0]["id"].as_str().unwrap().to_owned()
+}
+
+/// Somebody whom Clerk brought, and nobody has let in yet.
+async fn brought(world: &World, studio: usize) -> String {
+    let id = Random::system().uuid();
+    let subject = format!("user_{}", id.simple());
+    let raw = world.as_admin().await;
+    let made = raw
+        .run(
+            "INSERT INTO tenancy.members (tenant_id, id, subject, provider_role, ceiling)
+             VALUES ($1, $2, $3, 'owner', 'guest')",
+            &[&world.studios[studio].tenant, &id, &subject],
+        )
+        .await;
+    assert_eq!(made.unwrap(), 1);
+    id.to_string()
 }
 
 async fn last_entry(world: &World) -> (String, String, String) {

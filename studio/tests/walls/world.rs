@@ -296,6 +296,7 @@ pub(crate) fn verifier(double: &Double) -> Verifier {
         role_map: RoleMap::default(),
         clock_skew_s: 5,
         longest_life_s: 120,
+        impersonation: watertight_identity::Impersonation::Refused,
     };
     Verifier::new(settings, double.keys(), Clock::system()).unwrap()
 }

@@ -1,4 +1,5 @@
-//! What the stand-in serves: its keys, a count of how often they were asked for, tokens, a page.
+//! What the stand-in serves to people: its keys, a count of how often they were asked for, tokens,
+//! a page.
 
 use std::sync::{
     Arc,
@@ -44,7 +45,8 @@ struct Served {
 }
 
 impl Double {
-    /// Serves the JWK set, the count of its fetches, tokens of these people, and a page to sign in.
+    /// Serves the JWK set, the count of its fetches, tokens of these people, a page to sign in, and
+    /// the Backend API over them.
     pub fn router(&self, people: Vec<Person>) -> Router {
         self.serve(people, None)
     }
@@ -55,6 +57,7 @@ impl Double {
     }
 
     fn serve(&self, people: Vec<Person>, example: Option<String>) -> Router {
+        self.know(&people);
         let served = Served {
             double: self.clone(),
             people,
@@ -68,6 +71,7 @@ impl Double {
             .route("/sign-in", get(sign_in))
             .route("/npm/@clerk/clerk-js@5/dist/clerk.browser.js", get(script))
             .with_state(Arc::new(served))
+            .merge(self.backend())
     }
 }
 

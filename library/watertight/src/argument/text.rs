@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
-use watertight_terms::{Limits, check_line, check_prose};
+use watertight_terms::{Limits, Role, check_line, check_prose};
 
 use super::read::spoken;
 
@@ -16,6 +16,8 @@ use super::read::spoken;
 const LINE: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*[^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000][^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$";
 /// As [`check_prose`] has it: line feed and tab are the control characters that it may have.
 const PROSE: &str = "^[^\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$";
+/// Something, `@`, and something with a dot in it.
+const EMAIL: &str = "^[^\\u0000-\\u0020\\u007f-\\u009f\\u2028\\u2029@]+@[^\\u0000-\\u0020\\u007f-\\u009f\\u2028\\u2029@]+\\.[^\\u0000-\\u0020\\u007f-\\u009f\\u2028\\u2029@]+$";
 /// What JSON Schema cannot say: Unicode normalization form C.
 const FORMAT: &str = "nfc";
 
@@ -103,6 +105,30 @@ texts! {
             Err(garde::Error::new(format!("is not 1 to {LONGEST} characters of `a-z 0-9 -`")))
         },
         json_schema!({ "type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": "^[a-z0-9-]+$" });
+
+    /// An e-mail address of at most `LONGEST` characters. Whether anybody could write to it is others' to
+    /// say; that it is an address at all is said here.
+    Email(LONGEST)
+        |text| {
+            check_line(text, LONGEST).map_err(garde::Error::new)?;
+            if is_address(text) {
+                return Ok(());
+            }
+            Err(garde::Error::new("is no e-mail address"))
+        },
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": EMAIL, "format": FORMAT });
+}
+
+fn is_address(text: &str) -> bool {
+    let Some((before, after)) = text.split_once('@') else {
+        return false;
+    };
+    let is_inside = |at: usize| at > 0 && at + 1 < after.len();
+    let mut dots = after.match_indices('.');
+    !before.is_empty()
+        && !text.contains(' ')
+        && !after.contains('@')
+        && dots.any(|(at, _)| is_inside(at))
 }
 
 /// A cursor, as a list gave it out. Whether it is one of ours is asked where the list is known.
@@ -188,6 +214,33 @@ impl JsonSchema for Id {
             schema.ensure_object().extend(members);
         }
         schema
+    }
+}
+
+/// A role, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RoleName(pub Role);
+
+/// Nothing is left to check once it is read.
+impl Validate for RoleName {
+    type Context = ();
+
+    fn validate_into(&self, (): &(), _: &mut dyn FnMut() -> Path, _: &mut Report) {}
+}
+
+impl JsonSchema for RoleName {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Role".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names = Role::ALL.map(Role::as_str);
+        json_schema!({ "type": "string", "enum": names })
     }
 }
 

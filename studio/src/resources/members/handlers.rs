@@ -1,0 +1,239 @@
+use garde::Validate;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use watertight::{
+    answer::{Accepted, Answer, Draft, Nothing},
+    argument::{CursorText, Email, Field, Firm, Id, IfMatch, Path, Query, RoleName, Valid},
+};
+use watertight_tenancy::{Read, Stored, TenantTx, ToSql};
+use watertight_terms::{Entry, Fault, Kind, Limits};
+
+use super::{
+    ADMIT, EDIT, INVITE, INVITED, Member, REMOVE, State, TOTAL,
+    actions::{Admit, Edit, Invite, Remove, View},
+    view::MemberView,
+};
+use crate::{
+    app::Desk,
+    people::{EMAIL_CHARS, place},
+    resources::page::{self, List, Paging, Sort, expect_version},
+};
+
+/// So many invitations of a studio may be open.
+const INVITATIONS: i64 = 500;
+
+/// Which members, in which order.
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    #[garde(range(min = 1, max = Limits::PAGE_ROWS))]
+    limit: Option<u32>,
+    #[garde(dive)]
+    cursor: Option<CursorText>,
+    #[serde(default)]
+    #[garde(skip)]
+    sort: Sort<Member>,
+    #[garde(skip)]
+    state: Option<State>,
+}
+
+/// A page, and how many there are on all of them.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Members")]
+pub(super) struct Members {
+    #[serde(flatten)]
+    list: List<MemberView>,
+    total: i64,
+}
+
+pub(super) async fn list(
+    mut tx: TenantTx,
+    desk: Desk,
+    Query(asked): Query<Asked>,
+) -> Result<Answer<Members>, Fault> {
+    let state = asked.state.map(State::as_str);
+    let paging = Paging {
+        limit: asked.limit,
+        cursor: asked.cursor,
+        sort: asked.sort,
+    };
+    let (list, entry) =
+        page::read::<View, Member, _>(&mut tx, &desk, paging, &[&state], MemberView::listed)
+            .await?;
+    let total = count(&mut tx, TOTAL, "total", &[&None::<Uuid>, &state]).await?;
+    Draft::ok(Members { list, total })?.finish(tx, entry).await
+}
+
+pub(super) async fn show(
+    mut tx: TenantTx,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+) -> Result<Answer<MemberView>, Fault> {
+    let granted = tx.grant::<View, Member>(id).await?;
+    let member = tx.seen(granted)?;
+    let version = member.version;
+    let (view, opened) = MemberView::opened(member, &tx, &desk.vault)?;
+    let entry = Entry::new("member.view", "member").ids([id]).opened(opened);
+    Draft::ok(view)?.etag(version).finish(tx, entry).await
+}
+
+/// Whom an owner invites, and as what at most.
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Invited {
+    #[garde(dive)]
+    email: Email<EMAIL_CHARS>,
+    #[garde(dive)]
+    role: RoleName,
+}
+
+pub(super) async fn invite(
+    mut tx: TenantTx,
+    desk: Desk,
+    Valid(invited): Valid<Invited>,
+) -> Result<Answer<Accepted<MemberView>>, Fault> {
+    let granted = tx.grant_new::<Invite, Member>()?;
+    if count(&mut tx, INVITED, "invited", &[]).await? >= INVITATIONS {
+        return Err(Fault::new(
+            Kind::Conflict,
+            "too-many-invitations",
+            "too many invitations are open; take some back first",
+        ));
+    }
+    let (id, now) = (desk.random.uuid(), desk.clock.now());
+    let sealed = desk.vault.seal(place(tx.tenant(), id), &invited.email)?;
+    let (role, email) = (invited.role.0.as_str(), sealed.as_stored());
+    let parameters: [&(dyn ToSql + Sync); 4] = [&id, &now, &role, &email];
+    let spent = tx.create(granted, INVITE, &parameters).await?;
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    let (view, opened) = reload(&mut tx, &desk, id).await?;
+    let tenant = tx.tenant();
+    let draft = Draft::accepted(view)?;
+    let answer = draft.commit(tx, entry.opened(opened)).await?;
+    desk.people.tell_clerk(tenant, None);
+    Ok(answer)
+}
+
+/// A change: what is absent stays.
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Edited {
+    #[serde(default)]
+    #[garde(dive)]
+    role: Firm<RoleName>,
+    #[serde(default)]
+    #[garde(dive)]
+    artist_id: Field<Id>,
+}
+
+pub(super) async fn edit(
+    mut tx: TenantTx,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    IfMatch(version): IfMatch,
+    Valid(edited): Valid<Edited>,
+) -> Result<Answer<MemberView>, Fault> {
+    let granted = tx.grant::<Edit, Member>(id).await?;
+    expect_version(version, granted.version())?;
+    let before = granted.row();
+    let is_invited = before.state == State::Pending && before.subject.is_none();
+    if before.state != State::Active && !is_invited {
+        return Err(wrong_state("is not in the studio; admit the member first"));
+    }
+    let role = edited.role.given().map(|RoleName(role)| role);
+    let ceiling = role.unwrap_or(before.ceiling);
+    let artist = edited.artist_id.map(|Id(id)| id).or(before.artist_id);
+    let (now, ceiling) = (desk.clock.now(), ceiling.as_str());
+    let (spent, _row) = tx.change(granted, EDIT, &[&now, &ceiling, &artist]).await?;
+    let tenant = tx.tenant();
+    let (view, opened) = reload(&mut tx, &desk, id).await?;
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    let draft = Draft::ok(view)?.etag(spent.version() + 1);
+    let answer = draft.commit(tx, entry.opened(opened)).await?;
+    desk.people.tenancy.drain_member(tenant, id).await?;
+    desk.people.tell_clerk(tenant, Some(id));
+    Ok(answer)
+}
+
+/// As what somebody is let in.
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Admitted {
+    #[garde(dive)]
+    role: RoleName,
+}
+
+pub(super) async fn admit(
+    mut tx: TenantTx,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    IfMatch(version): IfMatch,
+    Valid(admitted): Valid<Admitted>,
+) -> Result<Answer<MemberView>, Fault> {
+    let granted = tx.grant::<Admit, Member>(id).await?;
+    expect_version(version, granted.version())?;
+    if granted.row().subject.is_none() {
+        return Err(wrong_state("has not accepted the invitation yet"));
+    }
+    if granted.row().state == State::Active {
+        return Err(wrong_state("is in the studio; change the role instead"));
+    }
+    let (now, role) = (desk.clock.now(), admitted.role.0.as_str());
+    let (spent, _row) = tx.change(granted, ADMIT, &[&now, &role]).await?;
+    let tenant = tx.tenant();
+    let (view, opened) = reload(&mut tx, &desk, id).await?;
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    let draft = Draft::ok(view)?.etag(spent.version() + 1);
+    let answer = draft.commit(tx, entry.opened(opened)).await?;
+    desk.people.tell_clerk(tenant, Some(id));
+    Ok(answer)
+}
+
+pub(super) async fn remove(
+    mut tx: TenantTx,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    IfMatch(version): IfMatch,
+) -> Result<Answer<Nothing>, Fault> {
+    let granted = tx.grant::<Remove, Member>(id).await?;
+    expect_version(version, granted.version())?;
+    let now = desk.clock.now();
+    let (spent, _row) = tx.change(granted, REMOVE, &[&now]).await?;
+    let tenant = tx.tenant();
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    let answer = Draft::no_content().commit(tx, entry).await?;
+    // Nobody enters anew as that member; what is under way ends before this is answered.
+    desk.people.tenancy.drain_member(tenant, id).await?;
+    desk.people.tell_clerk(tenant, None);
+    Ok(answer)
+}
+
+async fn count(
+    tx: &mut TenantTx,
+    read: Read,
+    column: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<i64, Fault> {
+    let rows = tx.read(read, parameters).await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| Fault::bug("a count without a row"))?;
+    row.field(column)
+}
+
+async fn reload(
+    tx: &mut TenantTx,
+    desk: &Desk,
+    id: Uuid,
+) -> Result<(MemberView, Vec<&'static str>), Fault> {
+    let rows = tx.read(Member::LOAD, &[&id]).await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| Fault::bug("a written member is not there"))?;
+    MemberView::opened(Member::from_row(row)?, tx, &desk.vault)
+}
+
+fn wrong_state(what: &str) -> Fault {
+    Fault::new(Kind::Conflict, "wrong-state", format!("the member {what}"))
+}
