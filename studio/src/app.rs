@@ -104,6 +104,7 @@ impl App {
             pool_max: config.database.pool_max,
             wait_ms: config.database.wait_ms,
             constraint: resources::constraint,
+            rows: resources::rows(),
         };
         let tenancy = Tenancy::new(
             &settings,

@@ -68,15 +68,27 @@ impl Authority {
         row: R,
         nonce: &Nonce,
     ) -> Result<Granted<A, R>, Refused> {
-        match self.judge_row(standing, A::NAME, &row) {
-            Ok(rule) => Ok(Granted::mint(row, rule, nonce)),
-            Err(rule) => {
-                let view = format!("{}.view", R::NOUN);
-                // Who is refused the view itself sees nothing, and need not be asked again.
-                let seen = view != A::NAME && self.judge_row(standing, &view, &row).is_ok();
-                Err(Refused { seen, rule })
-            }
-        }
+        self.permits_row(standing, A::NAME, &row)
+            .map(|rule| Granted::mint(row, rule, nonce))
+    }
+
+    /// Whether an action, by its name, may be done to this row: for what was granted before and is asked
+    /// again. It grants nothing.
+    ///
+    /// # Errors
+    /// As [`decide`](Self::decide).
+    pub fn permits_row<R: Resource>(
+        &self,
+        standing: &Standing,
+        action: &str,
+        row: &R,
+    ) -> Result<String, Refused> {
+        self.judge_row(standing, action, row).map_err(|rule| {
+            let view = format!("{}.view", R::NOUN);
+            // Who is refused the view itself sees nothing, and need not be asked again.
+            let seen = view != action && self.judge_row(standing, &view, row).is_ok();
+            Refused { seen, rule }
+        })
     }
 
     /// Decides whether a row may be created in the own tenant, and grants it.
@@ -88,8 +100,16 @@ impl Authority {
         standing: &Standing,
         nonce: &Nonce,
     ) -> Result<GrantedNew<A, R>, Refused> {
-        self.judge_studio(standing, A::NAME)
+        self.permits_new(standing, A::NAME)
             .map(|rule| GrantedNew::mint(rule, nonce))
+    }
+
+    /// Whether an action, by its name, may be done in the own tenant, as [`permits_row`](Self::permits_row).
+    ///
+    /// # Errors
+    /// As [`decide_new`](Self::decide_new).
+    pub fn permits_new(&self, standing: &Standing, action: &str) -> Result<String, Refused> {
+        self.judge_studio(standing, action)
             .map_err(|rule| Refused { seen: true, rule })
     }
 

@@ -27,12 +27,32 @@ CREATE POLICY digest ON tenancy.answers FOR SELECT TO {app}_digest USING (true);
 GRANT SELECT, INSERT, DELETE, UPDATE (standing, request, id, sealed, kept_at) ON tenancy.answers TO {app}_gate;
 GRANT SELECT (tenant_id) ON tenancy.answers TO {app}_digest;
 
+-- How often the membership has ended, here or at the identity provider: who is let in again is not whom
+-- the answers from before were made for.
+ALTER TABLE tenancy.members ADD times_ended integer NOT NULL DEFAULT 0;
+
 SET LOCAL ROLE {app}_gate;
+CREATE FUNCTION tenancy.count_the_end() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+BEGIN
+  NEW.times_ended := OLD.times_ended + 1;
+  RETURN NEW;
+END $$;
+GRANT EXECUTE ON FUNCTION tenancy.count_the_end() TO {app}_owner;
+
+-- For whom an answer is made: one membership, one role, one artist. A service has no membership.
+CREATE FUNCTION tenancy.standing_now() RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+  SELECT concat_ws('|', coalesce((SELECT m.times_ended FROM tenancy.members m
+    WHERE m.tenant_id = tenancy.tenant_id() AND m.id::text = tenancy.actor()), 0), tenancy.role(), tenancy.artist_id())
+$$;
+
 -- Takes a key for this transaction, or says what came of it before:
 --   in flight   another transaction has it
 --   new         it is this transaction's until its end
 --   other       it was used for another request
---   changed     the member's role or artist is another than when it was answered
+--   changed     the member's role or artist is another than when it was answered, or the membership has
+--               ended since
 --   done        with what was answered, and under which id it was sealed
 CREATE FUNCTION tenancy.claim_key(new_key bytea, new_request bytea, OUT outcome text, OUT id uuid, OUT sealed bytea)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -54,7 +74,7 @@ BEGIN
   outcome := CASE
     WHEN NOT FOUND THEN 'new'
     WHEN kept.request <> new_request THEN 'other'
-    WHEN kept.standing <> concat_ws('|', tenancy.role(), tenancy.artist_id()) THEN 'changed'
+    WHEN kept.standing <> tenancy.standing_now() THEN 'changed'
     ELSE 'done' END;
   IF outcome = 'done' THEN
     id := kept.id;
@@ -74,8 +94,7 @@ BEGIN
       AND (o.actor, o.key) <> (tenancy.actor(), new_key)
     ORDER BY o.kept_at LIMIT 10 FOR UPDATE SKIP LOCKED);
   INSERT INTO tenancy.answers AS a (tenant_id, actor, standing, key, request, id, sealed)
-    VALUES (tenancy.tenant_id(), tenancy.actor(), concat_ws('|', tenancy.role(), tenancy.artist_id()),
-      new_key, new_request, new_id, new_sealed)
+    VALUES (tenancy.tenant_id(), tenancy.actor(), tenancy.standing_now(), new_key, new_request, new_id, new_sealed)
     ON CONFLICT (tenant_id, actor, key) DO UPDATE SET standing = excluded.standing, request = excluded.request,
       id = excluded.id, sealed = excluded.sealed, kept_at = excluded.kept_at
     WHERE a.kept_at <= clock_timestamp() - interval '24 hours';
@@ -84,4 +103,7 @@ END $$;
 GRANT EXECUTE ON FUNCTION tenancy.claim_key(bytea, bytea), tenancy.keep_answer(bytea, bytea, uuid, bytea) TO {app}_app;
 
 SET LOCAL ROLE {app}_owner;
+CREATE TRIGGER count_the_end BEFORE UPDATE ON tenancy.members FOR EACH ROW
+  WHEN ((NEW.state = 'removed' OR NEW.provider_removed) AND NOT (OLD.state = 'removed' OR OLD.provider_removed))
+  EXECUTE FUNCTION tenancy.count_the_end();
 REVOKE CREATE ON SCHEMA tenancy FROM {app}_gate;

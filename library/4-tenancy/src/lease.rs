@@ -39,14 +39,6 @@ impl Lease {
             .ok_or_else(|| Fault::bug("a lease without a connection"))
     }
 
-    /// The lease itself, of which this one is only the shell from now on.
-    pub(crate) fn hand_over(&mut self) -> Self {
-        Self {
-            object: self.object.take(),
-            under_way: std::mem::take(&mut self.under_way),
-        }
-    }
-
     /// Every answer has arrived, good or bad.
     pub(crate) fn arrived(&mut self) {
         self.under_way = false;

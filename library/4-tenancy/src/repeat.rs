@@ -1,18 +1,16 @@
 //! Requests that are sent twice, and have their effect once.
 //!
 //! A request with an idempotency key claims it in its own transaction. Either the key is new: then the
-//! transaction keeps its answer when it ends. Or the answer is there: then the handler is run once
-//! more, but only up to the point where it was granted its right. There the transaction goes back to
-//! whoever claimed, who ends it with an entry of its own. So a repetition passes the very check that
-//! the first request passed, whatever the handler is.
+//! transaction keeps its answer when it ends, with every right that it was granted on the way. Or the
+//! answer is there: then each of those rights is asked for again before it is given out.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use postgres_types::ToSql;
 use uuid::Uuid;
-use watertight_terms::{Entry, Fault, Kind, TenantId};
+use watertight_terms::{Fault, Kind, TenantId};
 
-use crate::{Receipt, TenantTx, desk::Account, transaction::Ending};
+use crate::{Right, TenantTx, desk::Account, right::On};
 
 /// Seals an answer for a studio, under an id of its own.
 pub type Seal = Arc<dyn Fn(TenantId, Uuid, &str) -> Result<Vec<u8>, Fault> + Send + Sync>;
@@ -39,50 +37,19 @@ impl std::fmt::Debug for Repeat {
 pub enum Claim {
     /// It is this transaction's: work as if there were none.
     New,
-    /// It was answered: run the handler for its right alone, and ask `recall` for the transaction.
+    /// It was answered: ask again for each right that is kept with the answer, and give it.
     Done {
         /// The id under which the answer was sealed.
         id: Uuid,
         /// The answer.
         sealed: Vec<u8>,
-        /// Where the transaction comes back to.
-        recall: Recall,
     },
 }
 
-/// Where a transaction goes once its right was looked at.
-#[derive(Clone, Default)]
-pub struct Recall(Arc<Mutex<Option<Ending>>>);
-
-impl Recall {
-    /// Ends the transaction that came back, with the entry of the repetition; `None` when the handler
-    /// was granted nothing.
-    ///
-    /// # Errors
-    /// When the entry cannot be written: no data may leave then.
-    pub async fn finish(self, entry: Entry) -> Result<Option<Receipt>, Fault> {
-        let ending = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match ending {
-            None => Ok(None),
-            Some(ending) => ending.end(&entry, None).await.map(Some),
-        }
-    }
-}
-
-impl std::fmt::Debug for Recall {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Recall")
-    }
-}
-
-/// What a transaction's key makes of it.
-pub(crate) enum Keyed {
-    /// There is none.
-    Not,
-    /// The answer is kept at the end.
-    New(Repeat),
-    /// The transaction ends where its right is granted.
-    Again(Recall),
+/// A transaction whose answer is kept, and what it was granted so far.
+pub(crate) struct Keyed {
+    repeat: Repeat,
+    rights: Mutex<Vec<Right>>,
 }
 
 /// An answer that is kept.
@@ -98,27 +65,25 @@ pub(crate) const KEEP: &str = "SELECT tenancy.keep_answer($1, $2, $3, $4)";
 
 impl Keyed {
     /// What is kept at the end, sealed; its id is the request's.
-    pub(crate) fn keeps(
+    fn keeps(
         &self,
         account: &Account,
-        answer: impl FnOnce() -> Result<String, Fault>,
-    ) -> Result<Option<Kept>, Fault> {
-        match self {
-            Self::Not => Ok(None),
-            Self::New(repeat) => {
-                let id = account.request().id;
-                let sealed = (repeat.seal)(account.tenant(), id, &answer()?)?;
-                Ok(Some(Kept {
-                    key: repeat.key.to_vec(),
-                    request: repeat.request.to_vec(),
-                    id,
-                    sealed,
-                }))
-            }
-            Self::Again(_) => Err(Fault::bug(
-                "a repeated request came to its end without having been granted anything",
-            )),
+        answer: impl FnOnce(&[Right]) -> Result<String, Fault>,
+    ) -> Result<Kept, Fault> {
+        let rights = self.rights.lock().unwrap_or_else(PoisonError::into_inner);
+        if rights.is_empty() {
+            return Err(Fault::bug(
+                "a request that may be repeated was granted nothing",
+            ));
         }
+        let Repeat { key, request, seal } = &self.repeat;
+        let id = account.request().id;
+        Ok(Kept {
+            key: key.to_vec(),
+            request: request.to_vec(),
+            id,
+            sealed: seal(account.tenant(), id, &answer(&rights)?)?,
+        })
     }
 }
 
@@ -133,8 +98,8 @@ impl TenantTx {
     ///
     /// # Errors
     /// A conflict while another request with it is under way; invalid when it was used for another
-    /// request; not allowed when the caller's role or artist has changed since it was answered: what
-    /// was answered then was made for who the caller was.
+    /// request; not allowed when the caller's role or artist has changed since it was answered, or the
+    /// membership has ended: what was answered then was made for who the caller was.
     pub async fn claim(&mut self, repeat: Repeat) -> Result<Claim, Fault> {
         let (key, request) = (repeat.key.as_slice(), repeat.request.as_slice());
         let rows = self.run(CLAIM, &[&key, &request]).await?;
@@ -143,18 +108,14 @@ impl TenantTx {
             .ok_or_else(|| Fault::bug("a claim without an outcome"))?;
         match row.field::<String>("outcome")?.as_str() {
             "new" => {
-                self.keyed = Keyed::New(repeat);
+                let rights = Mutex::default();
+                self.keyed = Some(Keyed { repeat, rights });
                 Ok(Claim::New)
             }
-            "done" => {
-                let recall = Recall::default();
-                self.keyed = Keyed::Again(recall.clone());
-                Ok(Claim::Done {
-                    id: row.field("id")?,
-                    sealed: row.field("sealed")?,
-                    recall,
-                })
-            }
+            "done" => Ok(Claim::Done {
+                id: row.field("id")?,
+                sealed: row.field("sealed")?,
+            }),
             "in flight" => Err(Fault::new(
                 Kind::Conflict,
                 "idempotency-in-flight",
@@ -170,22 +131,35 @@ impl TenantTx {
         }
     }
 
-    /// Where the right was all that was to be looked at, the transaction goes back now.
-    pub(crate) fn recall(&mut self) -> Result<(), Fault> {
-        let Keyed::Again(Recall(place)) = &self.keyed else {
-            return Ok(());
+    /// Notes what was granted, where it will be asked for again.
+    pub(crate) fn note(&self, action: &str, on: impl FnOnce() -> On) {
+        let Some(keyed) = &self.keyed else { return };
+        let right = Right {
+            action: action.to_owned(),
+            on: on(),
         };
-        let ending = Ending {
-            lease: self.lease.hand_over(),
-            account: self.bound.account.clone(),
-            journal: Arc::clone(&self.parts.journal),
-            sql_fault: self.parts.sql_fault,
+        let mut rights = keyed.rights.lock().unwrap_or_else(PoisonError::into_inner);
+        if !rights.contains(&right) {
+            rights.push(right);
+        }
+    }
+
+    /// What is kept when the transaction ends.
+    pub(crate) fn keeps(
+        &self,
+        answer: impl FnOnce(&[Right]) -> Result<String, Fault>,
+    ) -> Result<Option<Kept>, Fault> {
+        let Some(keyed) = &self.keyed else {
+            return Ok(None);
         };
-        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(ending);
-        Err(Fault::new(
-            Kind::Conflict,
-            "repeated",
-            "this was done before",
-        ))
+        let answer = |rights: &[Right]| {
+            for right in rights {
+                if let On::Row { entity, .. } = &right.on {
+                    self.rows(entity)?;
+                }
+            }
+            answer(rights)
+        };
+        keyed.keeps(&self.bound.account, answer).map(Some)
     }
 }

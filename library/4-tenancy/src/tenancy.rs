@@ -11,7 +11,7 @@ use watertight_identity::Caller;
 use watertight_terms::{Clock, Entry, Fault, KeyRing, Kind, Random, Request, Role, TenantId};
 
 use crate::{
-    Constraint, Journal, Receipt, TenantTx, ToSql, context,
+    Constraint, Journal, Receipt, Rows, TenantTx, ToSql, context,
     desk::{Account, Desk},
     fault::SqlFault,
     lease::{Lease, RESET},
@@ -30,6 +30,8 @@ pub struct Settings {
     pub wait_ms: u64,
     /// What a broken constraint means to the caller, by its name.
     pub constraint: fn(&str) -> Option<&'static Constraint>,
+    /// The kinds of rows that are granted: what a repeated request needed is asked for again by name.
+    pub rows: Vec<Rows>,
 }
 
 /// Settings that cannot be used.
@@ -57,6 +59,7 @@ pub struct Tenancy {
     journal: Arc<dyn Journal>,
     desk: Desk,
     sql_fault: SqlFault,
+    rows: Arc<[Rows]>,
     clock: Clock,
     random: Random,
 }
@@ -119,6 +122,7 @@ impl Tenancy {
             journal,
             desk,
             sql_fault,
+            rows: settings.rows.clone().into(),
             clock,
             random,
         })
@@ -208,6 +212,7 @@ impl Tenancy {
             journal: Arc::clone(&self.journal),
             sql_fault: self.sql_fault,
             nonce: watertight_authority::Nonce::new(self.random.bytes()),
+            rows: Arc::clone(&self.rows),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::{
     fault::SqlFault,
     lease::{Lease, RESET},
     repeat::{KEEP, Kept, Keyed},
+    right::{On, Right, Rows, told},
 };
 
 /// An open transaction in one studio, bound to one caller.
@@ -26,8 +27,8 @@ pub struct TenantTx {
     pub(crate) lease: Lease,
     pub(crate) bound: Bound,
     pub(crate) parts: Parts,
-    /// What the request's idempotency key makes of it.
-    pub(crate) keyed: Keyed,
+    /// Where the request carried an idempotency key: what is kept with its answer.
+    pub(crate) keyed: Option<Keyed>,
     /// A statement failed or touched the wrong number of rows: only rolling back is left.
     broken: bool,
 }
@@ -48,6 +49,8 @@ pub(crate) struct Parts {
     pub(crate) sql_fault: SqlFault,
     /// A grant is good in the transaction that drew this, and in no other.
     pub(crate) nonce: Nonce,
+    /// The kinds of rows, by their names.
+    pub(crate) rows: Arc<[Rows]>,
 }
 
 type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -58,7 +61,7 @@ impl TenantTx {
             lease,
             bound,
             parts,
-            keyed: Keyed::Not,
+            keyed: None,
             broken: false,
         }
     }
@@ -97,23 +100,20 @@ impl TenantTx {
         &mut self,
         id: Uuid,
     ) -> Result<Granted<A, R>, Fault> {
-        let rows = self.read(R::LOAD, &[&id]).await?;
-        let row = rows.first().ok_or_else(Fault::unseen)?;
-        let row = self.own(R::from_row(row)?)?;
+        let row = self.load::<R>(id).await?;
         let granted = self
             .parts
             .authority
             .decide::<A, R>(&self.bound.standing, row, &self.parts.nonce)
-            .map_err(|refused| {
-                let fault = if refused.seen {
-                    Fault::not_allowed()
-                } else {
-                    Fault::unseen()
-                };
-                fault.log(format!("{}: {}", A::NAME, refused.rule.unwrap_or_default()))
-            })?;
-        self.recall()?;
+            .map_err(|refused| told(A::NAME, refused))?;
+        self.note(A::NAME, || row_of::<R>(id));
         Ok(granted)
+    }
+
+    pub(crate) async fn load<R: Stored>(&mut self, id: Uuid) -> Result<R, Fault> {
+        let rows = self.read(R::LOAD, &[&id]).await?;
+        let row = rows.first().ok_or_else(Fault::unseen)?;
+        self.own(R::from_row(row)?)
     }
 
     /// The row of a grant that is good for nothing but seeing.
@@ -136,22 +136,19 @@ impl TenantTx {
             .parts
             .authority
             .decide_new::<A, R>(&self.bound.standing, &self.parts.nonce)
-            .map_err(|refused| {
-                Fault::not_allowed().log(format!(
-                    "{}: {}",
-                    A::NAME,
-                    refused.rule.unwrap_or_default()
-                ))
-            })?;
-        self.recall()?;
+            .map_err(|refused| told(A::NAME, refused))?;
+        self.note(A::NAME, || On::Studio);
         Ok(granted)
     }
 
     /// Whether the caller may do `A` with a row at hand: for fields that not everybody sees.
     pub fn allows<A: Action<R>, R: Resource>(&self, row: &R) -> bool {
-        self.parts
-            .authority
-            .allows::<A, R>(&self.bound.standing, row)
+        let authority = &self.parts.authority;
+        let allowed = authority.allows::<A, R>(&self.bound.standing, row);
+        if allowed {
+            self.note(A::NAME, || row_of::<R>(row.id()));
+        }
+        allowed
     }
 
     /// Reads the rows of a list that the caller may `A`.
@@ -177,7 +174,9 @@ impl TenantTx {
             ListFilter::OwnArtist(artist) => Some(artist),
             ListFilter::Nothing => return Err(Fault::not_allowed().log(A::NAME)),
         };
-        self.recall()?;
+        self.note(A::NAME, || On::List {
+            entity: R::ENTITY.to_owned(),
+        });
         let all = after(&[&artist], parameters);
         let rows = self.read(list, &all).await?;
         rows.iter().map(|row| self.own(R::from_row(row)?)).collect()
@@ -327,20 +326,20 @@ impl TenantTx {
     }
 
     /// Ends the transaction of a request that is answered: with its entry and, if the request carried
-    /// an idempotency key, with the answer. A request with a key cannot end without.
+    /// an idempotency key, with the answer and what the request was granted. A request with a key
+    /// cannot end without.
     ///
     /// # Errors
     /// As [`TenantTx::commit`].
     pub async fn answered(
         self,
         entry: Entry,
-        answer: impl FnOnce(&Entry) -> Result<String, Fault>,
+        answer: impl FnOnce(&Entry, &[Right]) -> Result<String, Fault>,
     ) -> Result<Receipt, Fault> {
         if self.broken {
             return Err(Fault::bug("an end after a failed statement"));
         }
-        let answer = || answer(&entry);
-        let kept = self.keyed.keeps(&self.bound.account, answer)?;
+        let kept = self.keeps(|rights| answer(&entry, rights))?;
         let ending = Ending {
             lease: self.lease,
             account: self.bound.account,
@@ -462,10 +461,17 @@ impl Ending {
     }
 }
 
-fn no_answer(_: &Entry) -> Result<String, Fault> {
+fn no_answer(_: &Entry, _: &[Right]) -> Result<String, Fault> {
     Err(Fault::bug(
         "a request with an idempotency key ended without its answer",
     ))
+}
+
+fn row_of<R: Resource>(id: Uuid) -> On {
+    On::Row {
+        entity: R::ENTITY.to_owned(),
+        id,
+    }
 }
 
 /// A statement's parameters: what the transaction puts in, then what the caller gives.

@@ -28,7 +28,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
-use watertight_tenancy::{Receipt, TenantTx};
+use watertight_tenancy::{Receipt, Right, TenantTx};
 use watertight_terms::{Entry, Fault, Outcome};
 
 use crate::{describe::Description, door::Guest};
@@ -174,7 +174,9 @@ impl<T> Draft<T> {
     /// As [`TenantTx::commit`]: nothing is kept then.
     pub async fn commit(self, tx: TenantTx, entry: Entry) -> Result<Answer<T>, Fault> {
         let entry = entry.ended(Outcome::Allowed, self.written.status.as_u16());
-        let receipt = tx.answered(entry, |entry| self.written.kept(entry)).await?;
+        let receipt = tx
+            .answered(entry, |entry, rights| self.written.kept(entry, rights))
+            .await?;
         Ok(self.written.with(receipt))
     }
 
@@ -252,7 +254,8 @@ impl<T> IntoResponse for Answer<T> {
     }
 }
 
-/// An answer as it is kept for the next request with the same key, and what its entry named.
+/// An answer as it is kept for the next request with the same key, what its entry named, and what the
+/// request was granted.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct KeptAnswer {
     status: u16,
@@ -261,6 +264,7 @@ pub(crate) struct KeptAnswer {
     body: String,
     ids: Vec<Uuid>,
     opened: Vec<String>,
+    rights: Vec<Right>,
 }
 
 impl KeptAnswer {
@@ -268,6 +272,11 @@ impl KeptAnswer {
     pub(crate) fn read(text: &str) -> Result<Self, Fault> {
         serde_json::from_str(text)
             .map_err(|error| Fault::bug(format!("reading a kept answer: {error}")))
+    }
+
+    /// What must be granted again before it is given once more.
+    pub(crate) fn rights(&self) -> &[Right] {
+        &self.rights
     }
 
     /// The entry of giving it once more: it shows what the first one showed.
@@ -346,8 +355,8 @@ impl Written {
         }
     }
 
-    /// As it is kept, with what its entry names.
-    fn kept(&self, entry: &Entry) -> Result<String, Fault> {
+    /// As it is kept, with what its entry names and what the request was granted.
+    fn kept(&self, entry: &Entry, rights: &[Right]) -> Result<String, Fault> {
         let text = |value: &Option<HeaderValue>| {
             let value = value.as_ref().and_then(|value| value.to_str().ok());
             value.map(str::to_owned)
@@ -360,6 +369,7 @@ impl Written {
             body: String::from_utf8_lossy(&self.body).into_owned(),
             ids: entry.row_ids().to_vec(),
             opened: opened.map(|field| field.clone().into_owned()).collect(),
+            rights: rights.to_vec(),
         };
         serde_json::to_string(&kept)
             .map_err(|error| Fault::bug(format!("writing a kept answer: {error}")))

@@ -176,7 +176,8 @@ fn refusals(route: &Declared, description: &Description<'_>) -> BTreeSet<u16> {
         let mut parameters = description.parameters.iter();
         parameters.any(|parameter| parameter["name"] == name)
     };
-    if route.path.contains('{') {
+    // A repetition is about the row that was made, whatever its path names.
+    if route.path.contains('{') || has("Idempotency-Key") {
         statuses.insert(404);
     }
     if has("If-Match") {

@@ -31,7 +31,7 @@ use watertight::{
     door::Routes,
     openapi::{self, About},
 };
-use watertight_tenancy::{Constraint, Migration};
+use watertight_tenancy::{Constraint, Migration, Rows};
 
 /// A resource, as its folder gives it to the product: its `RESOURCE`.
 pub struct Registered {
@@ -43,6 +43,8 @@ pub struct Registered {
     pub migrations: &'static [Migration],
     /// What their columns hold and how long.
     pub tables: &'static [Columns],
+    /// The rows of them that can be granted.
+    pub rows: &'static [Rows],
     /// What broken constraints mean to the caller.
     pub constraints: &'static [Constraint],
     /// Adds its routes.
@@ -92,6 +94,12 @@ pub fn migrations() -> Vec<Migration> {
 /// The columns of every table: what they hold and how long.
 pub fn tables() -> impl Iterator<Item = &'static Columns> {
     REGISTER.iter().flat_map(|(_, resource)| resource.tables)
+}
+
+/// Every kind of row that can be granted.
+pub fn rows() -> Vec<Rows> {
+    let all = REGISTER.iter().flat_map(|(_, resource)| resource.rows);
+    all.copied().collect()
 }
 
 /// What a broken constraint means to the caller.

@@ -192,16 +192,60 @@ async fn a_repetition_needs_the_right_that_the_request_needed() {
     assert_eq!(problem(&removed), (403, "not-a-member"));
 }
 
-/// The right to the very row, as it is now: the handler itself asks for it.
+/// Who is let in again is not whom the answers were made for, even with the same role.
 #[tokio::test]
-async fn a_repeated_action_is_granted_its_row_again() {
+async fn what_was_answered_to_a_membership_ends_with_it() {
+    let world = World::new().await;
+    let owner = world.token(0, "owner");
+    let leaver = world.studios[0].person("leaver");
+    let member = format!("/v1/members/{}", leaver.member);
+    let again = async |key: &str| post(&world, (0, "leaver"), key, &zoe()).await;
+    let (before_removal, before_clerks) = (key(), key());
+    assert_eq!(again(&before_removal).await.status, 201);
+    assert_eq!(again(&before_removal).await.status, 201);
+
+    assert_eq!(world.send("DELETE", &member, &owner, None).await.0, 204);
+    let refused = again(&before_removal).await;
+    assert_eq!(problem(&refused), (403, "not-a-member"));
+    let role = Some(json!({ "role": "manager" }));
+    let path = format!("{member}/admit");
+    let admitted = world.send("POST", &path, &owner, role).await;
+    assert_eq!(admitted.0, 200);
+    // A token's time has seconds; what came before the removal counts no more.
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    assert_eq!(again(&before_clerks).await.status, 201);
+    let refused = again(&before_removal).await;
+    assert_eq!(problem(&refused), (403, "not-allowed"));
+    assert!(!refused.body.to_string().contains("DE 42"));
+
+    // Removed at Clerk and brought again, without a word of an owner between.
+    for removed in ["true", "false"] {
+        let sql =
+            format!("UPDATE tenancy.members SET provider_removed = {removed} WHERE subject = $1");
+        set(&world, &sql, &leaver.subject).await;
+        let expected = if removed == "true" {
+            "not-a-member"
+        } else {
+            "not-allowed"
+        };
+        assert_eq!(problem(&again(&before_clerks).await), (403, expected));
+    }
+    assert_eq!(again(&key()).await.status, 201);
+}
+
+/// Every right that the request was granted, on the very rows, as they are now.
+#[tokio::test]
+async fn a_repetition_is_granted_all_that_the_request_was_granted() {
     let world = World::new().await;
     let booking = world
         .pencil(0, 0, "2031-04-01T08:00:00Z", "2031-04-01T09:00:00Z")
         .await;
     let path = format!("/v1/bookings/{booking}/confirm");
-    let (key, token) = (key(), world.token(0, "owner"));
-    let headers = [("idempotency-key", key.as_str()), ("if-match", "\"v1\"")];
+    let (confirming, token) = (key(), world.token(0, "owner"));
+    let headers = [
+        ("idempotency-key", confirming.as_str()),
+        ("if-match", "\"v1\""),
+    ];
     let first = world.ask("POST", &path, &token, &headers, None).await;
     assert_eq!((first.status, first.header("etag")), (200, Some("\"v2\"")));
     // It is another version now, and confirmed: the repetition says what the first one said.
@@ -214,17 +258,130 @@ async fn a_repeated_action_is_granted_its_row_again() {
     let foreign = world.ask("POST", &path, &foreign, &headers, None).await;
     assert_eq!(problem(&foreign), (404, "not-found"));
     // Gone from the eyes of whoever asks, it is gone from the answer too.
-    let hide = "UPDATE studio.bookings SET tenant_id = (SELECT tenant_id FROM tenancy.studios WHERE tenant_id <> bookings.tenant_id LIMIT 1),
-                artist_id = (SELECT id FROM studio.artists a WHERE a.tenant_id <> bookings.tenant_id LIMIT 1) WHERE id = $1::text::uuid";
-    world
-        .as_admin()
-        .await
-        .script("ALTER TABLE studio.occupancy DISABLE TRIGGER ALL; ALTER TABLE studio.bookings DISABLE TRIGGER ALL")
-        .await
-        .unwrap();
-    set(&world, hide, &booking).await;
+    hide(&world, "bookings", &booking).await;
     let hidden = world.ask("POST", &path, &token, &headers, None).await;
     assert_eq!(problem(&hidden), (404, "not-found"));
+
+    // Making an artist is one right, and being shown the personal fields of that artist is two more:
+    // whoever still has the first, and of the others only what is not there to have, is told nothing.
+    let making = key();
+    let made = post(&world, (0, "owner"), &making, &zoe()).await;
+    assert_eq!(made.status, 201);
+    hide(&world, "artists", made.body["id"].as_str().unwrap()).await;
+    let hidden = post(&world, (0, "owner"), &making, &zoe()).await;
+    assert_eq!(problem(&hidden), (404, "not-found"));
+    assert_eq!(post(&world, (0, "owner"), &key(), &zoe()).await.status, 201);
+}
+
+/// Moves a row to the other studio, past every wall.
+async fn hide(world: &World, table: &str, id: &str) {
+    let admin = world.as_admin().await;
+    let other = world.studios[1].tenant;
+    admin
+        .script("SET session_replication_role = replica")
+        .await
+        .unwrap();
+    let sql = format!("UPDATE studio.{table} SET tenant_id = $1 WHERE id = $2::text::uuid");
+    assert_eq!(admin.run(&sql, &[&other, &id]).await.unwrap(), 1);
+}
+
+/// What a service of a studio is told of a key; two studios' services have one name.
+const CLAIM: &str =
+    "SELECT outcome FROM tenancy.claim_key(sha256(convert_to($1, 'UTF8')), sha256('x'))";
+const KEEP: &str = "SELECT tenancy.keep_answer(sha256(convert_to($1, 'UTF8')), sha256('x'), gen_random_uuid(), 'sealed')";
+
+async fn as_service(world: &World, studio: usize, sql: &str, key: &str) -> String {
+    let raw = world.as_app().await;
+    raw.script("BEGIN").await.unwrap();
+    let context = world.service_context(studio, "expiry");
+    raw.run("SELECT tenancy.enter($1)", &[&context])
+        .await
+        .unwrap();
+    let said = if sql == CLAIM {
+        raw.value(sql, &[&key]).await.unwrap()
+    } else {
+        raw.run(sql, &[&key]).await.unwrap().to_string()
+    };
+    raw.script("COMMIT").await.unwrap();
+    said
+}
+
+/// With the table's policy gone, the functions still keep the studios apart.
+#[tokio::test]
+async fn the_functions_alone_keep_the_studios_answers_apart() {
+    let world = World::new().await;
+    let admin = world.as_admin().await;
+    admin
+        .script("ALTER POLICY gate ON tenancy.answers USING (true) WITH CHECK (true)")
+        .await
+        .unwrap();
+    let (key, old) = (key(), key());
+    for kept in [&key, &old] {
+        as_service(&world, 0, KEEP, kept).await;
+        assert_eq!(as_service(&world, 0, CLAIM, kept).await, "done");
+    }
+    // The same key of a service of the same name, in the other studio.
+    assert_eq!(as_service(&world, 1, CLAIM, &key).await, "new");
+    as_service(&world, 1, KEEP, &key).await;
+    assert_eq!(as_service(&world, 1, CLAIM, &key).await, "done");
+    assert_eq!(kept(&world).await, 3);
+    // What is over in one studio is not the other's to forget.
+    let age = "UPDATE tenancy.answers SET kept_at = clock_timestamp() - interval '25 hours'";
+    admin.script(age).await.unwrap();
+    as_service(&world, 1, KEEP, &self::key()).await;
+    let left = "SELECT count(*) FROM tenancy.answers WHERE tenant_id = $1";
+    for (studio, expected) in [(0, 2_i64), (1, 1)] {
+        let tenant = world.studios[studio].tenant;
+        let left: i64 = admin.value(left, &[&tenant]).await.unwrap();
+        assert_eq!(left, expected, "{studio}");
+    }
+}
+
+/// And without the functions' conditions, the policy does: what the gate itself may see and write.
+#[tokio::test]
+async fn the_policy_alone_keeps_the_studios_answers_apart() {
+    let world = World::new().await;
+    let key = key();
+    for studio in [0, 1] {
+        as_service(&world, studio, KEEP, &key).await;
+    }
+    let tenants = [0, 1].map(|studio| world.studios[studio].tenant);
+    let gate = world.as_admin().await;
+    let bind = async |studio: usize| {
+        gate.script("BEGIN").await.unwrap();
+        let context = world.service_context(studio, "expiry");
+        gate.run("SELECT tenancy.enter($1)", &[&context])
+            .await
+            .unwrap();
+        gate.script("SET LOCAL ROLE studio_gate").await.unwrap();
+    };
+    for (studio, other) in [(0, 1), (1, 0)] {
+        bind(studio).await;
+        let seen = "SELECT string_agg(tenant_id::text, ' ') FROM tenancy.answers";
+        let seen: String = gate.value(seen, &[]).await.unwrap();
+        assert_eq!(seen, tenants[studio].to_string());
+        let forget = "DELETE FROM tenancy.answers WHERE tenant_id = $1";
+        let gone = gate.run(forget, &[&tenants[other]]).await;
+        assert_eq!(gone.unwrap(), 0);
+        let written = gate
+            .run(
+                "INSERT INTO tenancy.answers (tenant_id, actor, standing, key, request, id, sealed)
+                 VALUES ($1, 'expiry', '', sha256('y'), sha256('y'), gen_random_uuid(), 'sealed')",
+                &[&tenants[other]],
+            )
+            .await;
+        assert_eq!(state(&written.unwrap_err()), "42501");
+        gate.script("ROLLBACK").await.unwrap();
+    }
+    // Without a context it sees nothing at all.
+    gate.script("BEGIN; SET LOCAL ROLE studio_gate")
+        .await
+        .unwrap();
+    let seen: i64 = gate
+        .value("SELECT count(*) FROM tenancy.answers", &[])
+        .await
+        .unwrap();
+    assert_eq!(seen, 0);
 }
 
 #[tokio::test]

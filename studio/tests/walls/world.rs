@@ -166,18 +166,25 @@ impl World {
     /// A token for `tenancy.enter`, as the server would sign it for that person.
     pub(crate) fn context(&self, studio: usize, part: &str) -> String {
         let person = self.studios[studio].person(part);
+        let claims = format!(
+            "m|{}|{}|{}|{}",
+            self.studios[studio].organization, person.subject, person.session, person.role
+        );
+        self.signed_context(&claims, Clock::system().now_s())
+    }
+
+    /// The same for a service of that studio.
+    pub(crate) fn service_context(&self, studio: usize, name: &str) -> String {
+        let tenant = self.studios[studio].tenant;
+        self.signed_context(&format!("s|{tenant}|{name}||service"), 0)
+    }
+
+    fn signed_context(&self, claims: &str, issued_s: i64) -> String {
         let keys = KeyFile::read(&self.config.keys.location).unwrap();
         let (id, key) = keys.ring("context").unwrap().current().unwrap();
-        let now = Clock::system().now_s();
+        let expires = Clock::system().now_s() + 10;
         let nonce = hex::encode(Random::system().bytes::<16>());
-        let signed = format!(
-            "v1|{id}|m|{}|{}|{}|{}|{now}|{}|{nonce}",
-            self.studios[studio].organization,
-            person.subject,
-            person.session,
-            person.role,
-            now + 10
-        );
+        let signed = format!("v1|{id}|{claims}|{issued_s}|{expires}|{nonce}");
         format!(
             "{signed}|{}",
             hex::encode(watertight_terms::hmac_sha256(key, signed.as_bytes()))

@@ -58,8 +58,8 @@ impl Door {
 }
 
 impl Visit {
-    /// Runs the handler; of a request that was answered before only up to its right, and then answers
-    /// what was answered.
+    /// Runs the handler; or answers what was answered before, once every right that was granted then is
+    /// granted again.
     pub(super) async fn keyed<H: Handler<Arguments>, Arguments>(
         &self,
         handler: &H,
@@ -72,14 +72,13 @@ impl Visit {
         let tenant = tx.tenant();
         match tx.claim(repeat.clone()).await? {
             Claim::New => run(handler, tx, &asked.input).await,
-            Claim::Done { id, sealed, recall } => {
-                let refused = run(handler, tx, &asked.input).await;
+            Claim::Done { id, sealed } => {
                 let kept = self.door.open(tenant, id, sealed)?;
-                let entry = kept.entry(self.needs.action, self.needs.resource);
-                match recall.finish(entry).await? {
-                    Some(receipt) => kept.again(receipt),
-                    None => refused,
+                for right in kept.rights() {
+                    tx.ask_again(right).await?;
                 }
+                let entry = kept.entry(self.needs.action, self.needs.resource);
+                kept.again(tx.finish(entry).await?)
             }
         }
     }

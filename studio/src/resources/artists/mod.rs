@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Resource};
-use watertight_tenancy::{Change, Insert, Read, Row, Stored};
+use watertight_tenancy::{Change, Insert, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, TenantId};
 use watertight_vault::Sealed;
 
@@ -103,6 +103,7 @@ pub const RESOURCE: Registered = Registered {
     policy: include_str!("policy.cedar"),
     migrations: &[super::migration!("0001_artists_and_bookings")],
     tables: &[COLUMNS],
+    rows: &[Rows::of::<Artist>()],
     constraints: &[],
     routes,
 };

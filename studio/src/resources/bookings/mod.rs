@@ -23,7 +23,7 @@ use serde::Serialize;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Resource};
-use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Stored};
+use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, Kind, TenantId};
 
 use super::{
@@ -81,6 +81,7 @@ pub const RESOURCE: Registered = Registered {
     policy: include_str!("policy.cedar"),
     migrations: &[],
     tables: &[COLUMNS, OCCUPANCY_COLUMNS],
+    rows: &[Rows::of::<Booking>()],
     constraints: CONSTRAINTS,
     routes,
 };

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Resource};
-use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Stored};
+use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, Kind, Role, TenantId};
 use watertight_vault::Sealed;
 
@@ -106,6 +106,7 @@ pub const RESOURCE: Registered = Registered {
     // The table is room 4-tenancy's: no transaction can be had without it.
     migrations: &[super::migration!("0010_members")],
     tables: &[COLUMNS],
+    rows: &[Rows::of::<Member>()],
     constraints: &[LAST_OWNER, OWN_ROLE],
     routes,
 };
@@ -152,6 +153,7 @@ const COLUMNS: Columns = Columns {
         ("artist_id", Class::Internal),
         ("valid_after", Class::Internal),
         ("lock_key", Class::Internal),
+        ("times_ended", Class::Internal),
         ("joined_at", Class::Internal),
         ("updated_at", Class::Internal),
     ],

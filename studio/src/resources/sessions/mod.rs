@@ -73,6 +73,7 @@ pub const RESOURCE: Registered = Registered {
     policy: include_str!("policy.cedar"),
     migrations: &[],
     tables: &[],
+    rows: &[],
     constraints: &[],
     routes,
 };

@@ -50,6 +50,7 @@ pub const RESOURCE: super::Registered = super::Registered {
     policy: include_str!("policy.cedar"),
     migrations: &[super::migration!("0002_operators")],
     tables: &[],
+    rows: &[],
     constraints: &[],
     routes,
 };
