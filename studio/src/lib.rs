@@ -10,6 +10,7 @@ pub mod commands;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod jobs;
 pub mod pages;
 pub mod path;
 pub mod people;

@@ -44,6 +44,10 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "tenancy/0007_people",
         sql: include_str!("../sql/0007_people.sql"),
     },
+    Migration {
+        name: "tenancy/0008_jobs",
+        sql: include_str!("../sql/0008_jobs.sql"),
+    },
 ];
 
 const ROLES: &str = include_str!("../sql/roles.sql");

@@ -41,6 +41,7 @@ mod desk;
 mod doctor;
 mod fault;
 mod install;
+mod jobs;
 mod lease;
 mod operator;
 mod page_session;
@@ -61,6 +62,7 @@ pub use install::{
     InstallFault, Installation, KeyTable, MIGRATIONS, Migration, Passwords, WALLED_SCHEMAS,
     login_url, password_of,
 };
+pub use jobs::Job;
 pub use operator::{Call, Operator};
 pub use page_session::{PageLife, PageSession};
 pub use people::{Effect, EffectKind, KnownMember, News, ProviderEvent};

@@ -167,7 +167,8 @@ fn fill(value: &mut Value, id_of: &mut impl FnMut(&str) -> String) {
 
 /// The statuses with which a route can refuse.
 fn refusals(route: &Declared, description: &Description<'_>) -> BTreeSet<u16> {
-    let mut statuses = BTreeSet::from([408, 413, 414, 415, 429, 431, 503]);
+    // 405 is the path's, and tools look for it here.
+    let mut statuses = BTreeSet::from([405, 408, 413, 414, 415, 429, 431, 503]);
     if matches!(route.what, What::Public { .. }) {
         return statuses;
     }
@@ -210,7 +211,7 @@ fn request_id() -> Value {
 }
 
 /// Status, what it means, and whether the problem names fields.
-const REFUSALS: [(u16, &str); 15] = [
+const REFUSALS: [(u16, &str); 16] = [
     (
         400,
         "malformed: the body, its fields, the query or a header",
@@ -223,6 +224,10 @@ const REFUSALS: [(u16, &str); 15] = [
     (
         404,
         "it is not there, or not for your eyes; nobody is told which",
+    ),
+    (
+        405,
+        "the path does not know this method; `Allow` says which it knows",
     ),
     (408, "the request took too long to arrive"),
     (409, "the state of things does not allow it"),
@@ -255,6 +260,10 @@ fn responses() -> Map<String, Value> {
         match status {
             401 => {
                 response["headers"]["WWW-Authenticate"] = json!({ "schema": { "type": "string" } })
+            }
+            405 => {
+                response["headers"]["Allow"] =
+                    json!({ "required": true, "schema": { "type": "string" } })
             }
             503 => response["headers"]["Retry-After"] = json!({ "schema": { "type": "integer" } }),
             _ => {}

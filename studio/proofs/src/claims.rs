@@ -96,7 +96,7 @@ pub const FREELANCERS_CHANGE_NOTHING: Claim = Claim {
     },
 };
 
-/// Own bookings, and oneself.
+/// Own bookings and time off, the projects of those bookings, and oneself.
 pub const FREELANCERS_SEE_THEIR_OWN: Claim = Claim {
     name: "what a freelancer sees is the freelancer's own",
     implications: |policies, request| {
@@ -138,7 +138,7 @@ pub const SERVICES_KEEP_TO_THEIR_NAME: Claim = Claim {
     name: "a service does what its name is for",
     implications: |policies, request| {
         let name = match action(request) {
-            "booking.view" | "booking.cancel" => r#"principal.name == "expiry""#,
+            "booking.view" | "booking.expire" | "booking.lapse" => r#"principal.name == "expiry""#,
             _ => "false",
         };
         only_if(!is_member(request), policies.set().clone(), name)

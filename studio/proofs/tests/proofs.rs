@@ -178,14 +178,20 @@ fn twins() -> Vec<Twin> {
             &claims::SAME_STUDIO,
             "(resource is Studio && resource == principal.studio)",
             "(resource is Studio)",
-            &["booking.create", "artist.create", "studio.view"],
+            &[
+                "booking.create",
+                "artist.create",
+                "project.create",
+                "time_off.create",
+                "studio.view",
+            ],
         ),
         // A wall for members only.
         (
             &claims::SAME_STUDIO,
             "forbid (principal, action, resource)",
             "forbid (principal is Member, action, resource)",
-            &["booking.view", "booking.cancel"],
+            &["booking.view", "booking.expire"],
         ),
         // A right of managers that owners lack.
         (
@@ -238,7 +244,12 @@ when { ["owner", "manager", "freelancer"]"#,
             &claims::FREELANCERS_SEE_THEIR_OWN,
             "&&\n    resource.artist == principal.artist",
             "",
-            &["booking.view"],
+            &[
+                "booking.view",
+                "booking.view_rate",
+                "project.view",
+                "time_off.view",
+            ],
         ),
         (
             &claims::FREELANCERS_SEE_THEIR_OWN,
@@ -267,7 +278,7 @@ when { ["owner", "manager", "freelancer"]"#,
             &claims::SERVICES_KEEP_TO_THEIR_NAME,
             r#"principal.name == "expiry""#,
             r#"principal.name != "mail""#,
-            &["booking.view", "booking.cancel"],
+            &["booking.view", "booking.expire", "booking.lapse"],
         ),
     ]
 }

@@ -8,6 +8,7 @@ mod keys;
 mod output;
 mod reconcile;
 mod serve;
+mod work;
 
 use std::path::PathBuf;
 
@@ -58,8 +59,10 @@ enum Command {
     Create(create::Create),
     /// Compare the members with those that Clerk has, and mend what differs
     Reconcile(reconcile::Reconcile),
-    /// Serve the API
-    Serve,
+    /// Serve the API, and do what is due
+    Serve(serve::Serve),
+    /// Do what is due: holds and challenges that ran out
+    Work(work::Work),
     /// Examine the database and name what is not as it must be
     Doctor,
     /// Look at the configuration
@@ -104,7 +107,8 @@ impl Cli {
             Command::Migrate => install::migrate(&global.read()?, output).await,
             Command::Create(create) => create.run(&global.read()?, output).await,
             Command::Reconcile(reconcile) => reconcile.run(global.read()?, output).await,
-            Command::Serve => serve::run(global.read()?, output).await,
+            Command::Serve(serve) => serve.run(global.read()?, output).await,
+            Command::Work(work) => work.run(global.read()?, output).await,
             Command::Doctor => doctor::run(&global.read()?, output).await,
             Command::Config(ConfigCommand::Check) => config_check::run(&global.read()?, output),
             Command::Keys(keys) => keys.run(&global.read()?, output).await,

@@ -1,5 +1,6 @@
 use std::{future::Future, net::SocketAddr};
 
+use clap::Args;
 use serde_json::json;
 use tokio::net::TcpListener;
 use watertight_edge::ServeLimits;
@@ -7,33 +8,55 @@ use watertight_identity::{Impersonation, Keys, Verifier, VerifierSettings};
 use watertight_terms::{Clock, Random};
 
 use super::{Failure, Output};
-use crate::{app::App, config::Config, path};
+use crate::{
+    app::App,
+    config::Config,
+    jobs::{Pace, work_until},
+    path,
+};
 
-/// Serves until it is told to stop.
-pub(super) async fn run(config: Config, output: &Output) -> Result<u8, Failure> {
-    let clock = Clock::system();
-    let verifier = verifier(&config, clock.clone())?;
-    let listen = config.http.listen;
-    let app = App::new(config, verifier, clock, Random::system())
-        .map_err(|error| Failure::setup(error.to_string()))?;
-    let gaps = app
-        .examine()
-        .await
-        .map_err(|error| Failure::setup(error.to_string()))?;
-    for gap in gaps {
+/// Serve the API until it is told to stop.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Leave what is due to other processes, started with `studio work`
+    #[arg(long)]
+    no_work: bool,
+}
+
+impl Serve {
+    pub(super) async fn run(self, config: Config, output: &Output) -> Result<u8, Failure> {
+        let clock = Clock::system();
+        let verifier = verifier(&config, clock.clone())?;
+        let listen = config.http.listen;
+        let app = App::new(config, verifier, clock, Random::system())
+            .map_err(|error| Failure::setup(error.to_string()))?;
+        examine(&app, output).await?;
+        let listener = TcpListener::bind(listen)
+            .await
+            .map_err(|error| Failure::setup(format!("[http] listen {listen}: {error}")))?;
+        output.result(
+            &format!("listening on http://{listen}"),
+            &json!({ "listen": listen }),
+        );
+        let work = async {
+            if !self.no_work {
+                work_until(&app, Pace::default(), stop()).await;
+            }
+        };
+        let reconciling = tokio::spawn(app.desk.people.clone().keep_reconciled());
+        tokio::join!(serve_until(listener, &app, stop()), work);
+        reconciling.abort();
+        Ok(0)
+    }
+}
+
+/// Refuses a database that is not as it must be, and names the gaps that are accepted.
+pub(super) async fn examine(app: &App, output: &Output) -> Result<(), Failure> {
+    let gaps = app.examine().await;
+    for gap in gaps.map_err(|error| Failure::setup(error.to_string()))? {
         output.progress(&format!("accepted gap: {}: {}", gap.check, gap.what));
     }
-    let listener = TcpListener::bind(listen)
-        .await
-        .map_err(|error| Failure::setup(format!("[http] listen {listen}: {error}")))?;
-    output.result(
-        &format!("listening on http://{listen}"),
-        &json!({ "listen": listen }),
-    );
-    let reconciling = tokio::spawn(app.desk.people.clone().keep_reconciled());
-    serve_until(listener, &app, stop()).await;
-    reconciling.abort();
-    Ok(0)
+    Ok(())
 }
 
 /// Serves on a listener until `stop` resolves; requests under way are let finish.
@@ -85,7 +108,7 @@ pub fn verifier(config: &Config, clock: Clock) -> Result<Verifier, Failure> {
 }
 
 /// Resolves at SIGINT or SIGTERM.
-async fn stop() {
+pub(super) async fn stop() {
     let mut terminated =
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
             Ok(signal) => signal,

@@ -21,6 +21,8 @@ pub struct SeededStudio {
     pub people: Vec<SeededPerson>,
     /// Its artists; the first is the freelancer.
     pub artists: Vec<Uuid>,
+    /// Its projects.
+    pub projects: Vec<Uuid>,
 }
 
 /// A person that was seeded.
@@ -98,6 +100,9 @@ pub async fn seed(
         let artists = add_artists(&raw, tenant, letter, random)
             .await
             .map_err(|error| error.to_string())?;
+        let projects = add_projects(&raw, tenant, letter, random)
+            .await
+            .map_err(|error| error.to_string())?;
         let people = add_people(&raw, tenant, &lower, artists.first().copied(), random)
             .await
             .map_err(|error| error.to_string())?;
@@ -108,13 +113,32 @@ pub async fn seed(
             organization: organization.to_owned(),
             people,
             artists,
+            projects,
         });
     }
     Ok(seeded)
 }
 
-/// A week of bookings for each artist, so that a demonstration has something to show: pencils, and
-/// one that is confirmed with its time taken.
+/// What happens in a studio's week: for which artist and project, in which state, from which day and
+/// hour to which, counted from this week's Monday in the studio's zone. The order is the order in which
+/// they were made, hence that of the ranks.
+const WEEK: &[(usize, usize, &str, &str, [i32; 4])] = &[
+    (0, 0, "Layout", "completed", [0, 9, 0, 18]),
+    (0, 0, "Animation", "in_progress", [1, 9, 3, 18]),
+    (0, 1, "Pitch film", "pencil", [7, 9, 11, 18]),
+    (0, 0, "Retakes", "pencil", [9, 9, 10, 18]),
+    (0, 1, "Title sequence", "pencil", [10, 9, 14, 18]),
+    (1, 0, "Compositing", "confirmed", [1, 9, 4, 18]),
+    (1, 1, "Test shots", "pencil", [7, 9, 8, 18]),
+    (1, 0, "Clean-up", "hold", [8, 9, 8, 13]),
+    (1, 1, "Colour", "cancelled", [2, 9, 2, 18]),
+    (2, 1, "Storyboard", "confirmed", [0, 10, 2, 16]),
+    (2, 0, "Editing", "pencil", [2, 14, 4, 18]),
+    (2, 1, "Sound", "released", [3, 9, 3, 18]),
+];
+
+/// A week of bookings for the artists of each studio, and a holiday, so that a demonstration has
+/// something to show: options in line behind one another, time that is taken, a hold that runs out.
 ///
 /// # Errors
 /// When the database refuses.
@@ -127,27 +151,56 @@ pub async fn add_bookings(
         .await
         .map_err(|error| error.to_string())?;
     for studio in studios {
-        for (artist, day) in studio.artists.iter().zip(1_i32..) {
-            for (title, state, from) in [
-                ("Layout", "confirmed", day),
-                ("Animation", "pencil", day + 7),
-            ] {
-                let id = random.uuid();
-                let title = format!("{title} for {}", marker(&studio.letter));
-                let reference = format!("{}-{from}{day}", studio.letter);
-                raw.run(
-                    "WITH booked AS (INSERT INTO studio.bookings (tenant_id, id, reference, artist_id, title, state, starts_at, ends_at)
-                       SELECT $1, $2, $3, $4, $5, $6, day + interval '9 hours', day + interval '17 hours'
-                       FROM (SELECT date_trunc('day', now()) + make_interval(days => $7) AS day) d RETURNING *)
-                     INSERT INTO studio.occupancy (tenant_id, id, artist_id, slice, kind, source_id, blocks)
-                       SELECT tenant_id, gen_random_uuid(), artist_id, tstzrange(starts_at, ends_at), 'booking', booked.id, true
-                       FROM booked WHERE state = 'confirmed'",
-                    &[&studio.tenant, &id, &reference, artist, &title, &state, &from],
-                )
-                .await
-                .map_err(|error| error.to_string())?;
-            }
-        }
+        add_week(&raw, studio, random)
+            .await
+            .map_err(|error| error.to_string())?;
+        raw.run(
+            &format!(
+                "INSERT INTO studio.time_off (tenant_id, id, artist_id, starts_at, ends_at, from_day, to_day, notes)
+                 SELECT $1, $2, $3, day AT TIME ZONE zone, (day + interval '3 days') AT TIME ZONE zone, day::date, day::date + 2,
+                   'holiday' FROM (SELECT zone, {MONDAY} + interval '7 days' AS day FROM tenancy.studios WHERE tenant_id = $1) d"
+            ),
+            &[&studio.tenant, &random.uuid(), &studio.artists.last()],
+        )
+        .await
+        .map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// This week's Monday, a local time of the studio `zone`.
+const MONDAY: &str = "date_trunc('week', now() AT TIME ZONE zone)";
+
+async fn add_week(raw: &RawConnection, studio: &SeededStudio, random: &Random) -> RawResult<()> {
+    for (place, (artist, project, title, state, [from, opens, to, closes])) in (1_i32..).zip(WEEK) {
+        let title = format!("{title} for {}", marker(&studio.letter));
+        let reference = format!("{}-{place:03}", studio.letter);
+        raw.run(
+            &format!(
+                "INSERT INTO studio.bookings (tenant_id, id, created_at, reference, artist_id, project_id, title, state, starts_at,
+                   ends_at, slice_starts, slice_ends, expires_at, rate_unit, rate_minor, rate_currency, deed)
+                 SELECT $1, $2, now() - make_interval(mins => 100 - $3::integer), $4, $5, $6, $7, $8::text, s, e, ARRAY[s], ARRAY[e],
+                   CASE WHEN $8 = 'hold' THEN now() + interval '30 minutes' END, 'day', 45000, 'EUR', 'create'
+                 FROM (SELECT (day + make_interval(days => $9, hours => $10)) AT TIME ZONE zone AS s,
+                     (day + make_interval(days => $11, hours => $12)) AT TIME ZONE zone AS e
+                   FROM (SELECT zone, {MONDAY} AS day FROM tenancy.studios WHERE tenant_id = $1) d) w"
+            ),
+            &[
+                &studio.tenant,
+                &random.uuid(),
+                &place,
+                &reference,
+                &studio.artists.get(*artist),
+                &studio.projects.get(*project),
+                &title,
+                state,
+                from,
+                opens,
+                to,
+                closes,
+            ],
+        )
+        .await?;
     }
     Ok(())
 }
@@ -176,6 +229,30 @@ async fn add_artists(
         artists.push(id);
     }
     Ok(artists)
+}
+
+async fn add_projects(
+    raw: &RawConnection,
+    tenant: Uuid,
+    letter: &str,
+    random: &Random,
+) -> RawResult<Vec<Uuid>> {
+    let mut projects = Vec::new();
+    for (code, name, status) in [
+        ("FEATURE", "The Long Way Down", "active"),
+        ("SPOT", "Thirty Seconds", "planned"),
+    ] {
+        let id = random.uuid();
+        let name = format!("{name} of {}", marker(letter));
+        raw.run(
+            "INSERT INTO studio.projects (tenant_id, id, code, name, client, status, budget_minor, budget_currency)
+             VALUES ($1, $2, $3, $4, 'a client', $5, 12000000, 'EUR')",
+            &[&tenant, &id, &code, &name, &status],
+        )
+        .await?;
+        projects.push(id);
+    }
+    Ok(projects)
 }
 
 async fn add_people(

@@ -13,7 +13,7 @@ use super::{
 use crate::commands::{Failure, write_private};
 
 /// The functions of the database that the app role may call with their owners' rights.
-const DEFINER_FUNCTIONS: [&str; 21] = [
+const DEFINER_FUNCTIONS: [&str; 23] = [
     "enter",
     "tenant_id",
     "actor",
@@ -35,6 +35,8 @@ const DEFINER_FUNCTIONS: [&str; 21] = [
     "claim_key",
     "keep_answer",
     "append",
+    "claim",
+    "done",
 ];
 
 pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(), Failure> {
@@ -63,7 +65,7 @@ pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(),
         "tenant_fields": ["tenant_id", "studio_id"],
         "list_keys": ["items"],
         "cursor_field": "next_cursor",
-        "resources": [artists(), bookings()],
+        "resources": [artists(), projects(), bookings(), time_off()],
         "max_body": world.config.limits.body_bytes,
         "http": { "slow_bound_s": 30 },
         "cors": { "allowed": [ORIGIN, format!("http://127.0.0.1:{}", world.port)] },
@@ -129,18 +131,55 @@ fn artists() -> Value {
     })
 }
 
+fn projects() -> Value {
+    json!({
+        "name": "projects", "collection": "/v1/projects", "item": "/v1/projects/{id}",
+        "methods": { "list": "GET", "get": "GET", "create": "POST", "update": "PATCH", "delete": "DELETE" },
+        "create_body": { "name": "{marker} project {rand}", "code": "C{rand}" },
+        "update_body": { "name": "HIJACKED" },
+        "string_fields": ["name", "client", "notes"], "unique_fields": ["code"],
+        "search_param": "q", "sort_param": "sort", "cursor_param": "cursor", "page_size_param": "limit", "max_page": 100,
+        "readonly_fields": { "created_at": "2001-01-01T00:00:00Z", "version": 9 },
+        "hidden_fields": { "freelancer": ["client", "status", "budget", "notes", "tenant_id"] },
+        "policy": {
+            "owner": ["list", "get", "create", "update", "delete"], "manager": ["list", "get", "create", "update", "delete"],
+            "freelancer": ["list"], "guest": [],
+        },
+    })
+}
+
+fn time_off() -> Value {
+    json!({
+        "name": "time-off", "collection": "/v1/time-off", "item": "/v1/time-off/{id}",
+        "methods": { "list": "GET", "get": "GET", "create": "POST", "update": "PATCH", "delete": "DELETE" },
+        "create_body": { "notes": "{marker} away {rand}", "artist_id": "{ref:artists}",
+            "starts_at": "2033-01-01T10:00:00Z", "ends_at": "2033-01-01T11:00:00Z" },
+        "update_body": { "notes": "HIJACKED" },
+        "string_fields": ["notes"], "date_fields": ["starts_at"], "range": ["starts_at", "ends_at"],
+        "refs": { "artist_id": "artists" }, "filters": { "artist_id": "artists" },
+        "sort_param": "sort", "cursor_param": "cursor", "page_size_param": "limit", "max_page": 100,
+        "readonly_fields": { "created_at": "2001-01-01T00:00:00Z", "version": 9 },
+        "hidden_fields": { "freelancer": ["tenant_id"] },
+        "policy": {
+            "owner": ["list", "get", "create", "update", "delete"], "manager": ["list", "get", "create", "update", "delete"],
+            "freelancer": ["list"], "freelancer:own": ["list", "get"], "guest": [],
+        },
+    })
+}
+
 fn bookings() -> Value {
     json!({
         "name": "bookings", "collection": "/v1/bookings", "item": "/v1/bookings/{id}",
         "methods": { "list": "GET", "get": "GET", "create": "POST", "update": "PATCH", "delete": "DELETE" },
         "create_body": { "title": "{marker} booking {rand}", "notes": "n", "reference": "R{rand}", "artist_id": "{ref:artists}",
-            "starts_at": "2031-01-01T10:00:00Z", "ends_at": "2031-01-01T11:00:00Z" },
+            "project_id": "{ref:projects}", "starts_at": "2031-01-01T10:00:00Z", "ends_at": "2031-01-01T11:00:00Z" },
         "update_body": { "title": "HIJACKED" },
         "string_fields": ["title", "notes"], "date_fields": ["starts_at"], "range": ["starts_at", "ends_at"],
-        "refs": { "artist_id": "artists" }, "unique_fields": ["reference"], "filters": { "artist_id": "artists" },
+        "refs": { "artist_id": "artists", "project_id": "projects" }, "unique_fields": ["reference"],
+        "filters": { "artist_id": "artists", "project_id": "projects" },
         "search_param": "q", "sort_param": "sort", "cursor_param": "cursor", "page_size_param": "limit", "max_page": 100,
-        "readonly_fields": { "created_at": "2001-01-01T00:00:00Z", "version": 9 },
-        "hidden_fields": { "freelancer": ["tenant_id"] },
+        "readonly_fields": { "created_at": "2001-01-01T00:00:00Z", "version": 9, "rank": 1, "expires_at": "2040-01-01T00:00:00Z" },
+        "hidden_fields": { "freelancer": ["tenant_id", "rate", "ended_by"] },
         "own_field": "artist_id", "own_user_key": "artist_id", "own_other": "manager",
         "exclusive": { "refs": { "artist_id": "artists" },
             "body": { "state": "confirmed", "starts_at": "2032-01-01T10:00:00Z", "ends_at": "2032-01-01T11:00:00Z" } },
@@ -195,7 +234,7 @@ fn ui() -> Value {
         "params": ["q"],
         "form": {
             "path": "/ui/bookings/new", "page": "/ui/bookings", "csrf_field": "csrf_token", "creates": "bookings",
-            "fields": { "artist_id": "{ref:artists}", "title": "{rand}", "reference": "{rand}",
+            "fields": { "artist_id": "{ref:artists}", "project_id": "{ref:projects}", "title": "{rand}", "reference": "{rand}",
                 "starts_at": "2031-01-01T10:00", "ends_at": "2031-01-01T11:00" },
         },
         "render": [
@@ -210,12 +249,12 @@ fn database(world: &World) -> Result<Value, Failure> {
     Ok(json!({
         "url": world.config.database.url.expose_secret(),
         "admin_url": world.admin.expose_secret(),
-        "schemas": ["studio", "tenancy", "ledger"],
+        "schemas": ["studio", "tenancy", "ledger", "jobs"],
         "tenant_columns": ["tenant_id"],
         "tenant_settings": ["app.current_tenant"],
         // The command runs in this file's folder.
         "context_command": format!("cd ../.. && '{}' demo context --tenant {{tenant}} --role {{role}}", program.display()),
-        "global_tables": ["tenancy.keys", "tenancy.sessions", "tenancy.page_sessions", "tenancy.deliveries", "ledger.keys"],
+        "global_tables": ["tenancy.keys", "tenancy.sessions", "tenancy.page_sessions", "tenancy.deliveries", "ledger.keys", "jobs.due"],
         "tenants_table": "tenancy.studios",
         "audit_table": "ledger.entries",
         "global_unique": ["tenancy.studios_organization_key"],

@@ -22,6 +22,7 @@ use crate::{
             self, Asked, Booking, New,
             actions::{Create, View},
         },
+        projects,
     },
 };
 
@@ -48,6 +49,7 @@ async fn list(
     let title = format!("Bookings of {}", tx.studio().0);
     let may_create = tx.grant_new::<Create, Booking>().is_ok();
     let artists = artists::choices(&mut tx).await?;
+    let projects = projects::choices(&mut tx).await?;
     let words = asked.0.words().unwrap_or_default().to_owned();
     bookings::list(tx, desk, asked).await?.page(|list| {
         let body = html! {
@@ -55,8 +57,8 @@ async fn list(
                 input type="search" name="q" value=(words) maxlength="100" aria-label="Words in title or reference";
                 button { "Search" }
             }
-            (table(list, &artists, &zone))
-            @if may_create { (form(&secret, &artists, &zone)) }
+            (table(list, &artists, &projects, &zone))
+            @if may_create { (form(&secret, &artists, &projects, &zone)) }
         };
         frame(&title, Some(&secret), &body).into_string()
     })
@@ -65,12 +67,23 @@ async fn list(
 /// An artist's id and name.
 type Choice = (Uuid, String);
 
-fn table(list: &Value, artists: &[Choice], zone: &TimeZone) -> Markup {
-    let name = |booking: &Value| {
-        let id = booking["artist_id"].as_str().and_then(|id| id.parse().ok());
-        let artist = artists.iter().find(|(artist, _)| Some(*artist) == id);
-        artist.map_or_else(String::new, |(_, name)| name.clone())
-    };
+/// The name of what a booking's field refers to.
+fn name<'a>(booking: &Value, field: &str, choices: &'a [Choice]) -> &'a str {
+    let id = booking[field].as_str().and_then(|id| id.parse().ok());
+    let choice = choices.iter().find(|(choice, _)| Some(*choice) == id);
+    choice.map_or("", |(_, name)| name)
+}
+
+/// The state, and an option's rank.
+fn standing(booking: &Value) -> String {
+    let state = text(booking, "state").replace('_', " ");
+    match booking["rank"].as_i64() {
+        Some(rank) => format!("{state} {rank}"),
+        None => state,
+    }
+}
+
+fn table(list: &Value, artists: &[Choice], projects: &[Choice], zone: &TimeZone) -> Markup {
     let bookings = list["items"]
         .as_array()
         .map(Vec::as_slice)
@@ -79,14 +92,15 @@ fn table(list: &Value, artists: &[Choice], zone: &TimeZone) -> Markup {
         @if bookings.is_empty() { p class="quiet" { "There is nothing to see here." } }
         @else {
             div class="table" { table {
-                thead { tr { th { "Reference" } th { "Title" } th { "Artist" } th { "State" } th { "From" } th { "To" } th { "Notes" } } }
+                thead { tr { th { "Reference" } th { "Title" } th { "Artist" } th { "Project" } th { "State" } th { "From" } th { "To" } th { "Notes" } } }
                 tbody {
                     @for booking in bookings {
                         tr {
                             td { a href={ "/ui/bookings/" (text(booking, "id")) } { (text(booking, "reference")) } }
                             td { (text(booking, "title")) }
-                            td { (name(booking)) }
-                            td { (text(booking, "state")) }
+                            td { (name(booking, "artist_id", artists)) }
+                            td { (name(booking, "project_id", projects)) }
+                            td { (standing(booking)) }
                             td { (when(&booking["starts_at"], zone)) }
                             td { (when(&booking["ends_at"], zone)) }
                             td { (text(booking, "notes")) }
@@ -101,7 +115,7 @@ fn table(list: &Value, artists: &[Choice], zone: &TimeZone) -> Markup {
     }
 }
 
-fn form(secret: &PageSecret, artists: &[Choice], zone: &TimeZone) -> Markup {
+fn form(secret: &PageSecret, artists: &[Choice], projects: &[Choice], zone: &TimeZone) -> Markup {
     let zone = zone.iana_name().unwrap_or_default();
     html! {
         h2 { "New booking" }
@@ -109,6 +123,9 @@ fn form(secret: &PageSecret, artists: &[Choice], zone: &TimeZone) -> Markup {
             (token_field(secret))
             label { "Artist" select name="artist_id" required {
                 @for (id, name) in artists { option value=(id) { (name) } }
+            } }
+            label { "Project" select name="project_id" required {
+                @for (id, name) in projects { option value=(id) { (name) } }
             } }
             label { "Title" input name="title" maxlength="200"; }
             label { "From (" (zone) ")" input type="datetime-local" name="starts_at" required; }
@@ -159,6 +176,8 @@ struct Given {
     #[garde(skip)]
     artist_id: Uuid,
     #[garde(skip)]
+    project_id: Uuid,
+    #[garde(skip)]
     title: Option<String>,
     #[garde(skip)]
     reference: Option<String>,
@@ -172,6 +191,7 @@ async fn create(tx: TenantTx, desk: Desk, Form(given): Form<Given>) -> Result<An
     let zone = zone(&tx)?;
     let mut body = serde_json::json!({
         "artist_id": given.artist_id,
+        "project_id": given.project_id,
         "starts_at": instant("starts_at", &given.starts_at, &zone)?,
         "ends_at": instant("ends_at", &given.ends_at, &zone)?,
     });

@@ -21,10 +21,13 @@ pub(crate) use actions;
 pub mod artists;
 pub mod bookings;
 pub mod members;
+pub mod money;
 pub mod page;
+pub mod projects;
 mod register;
 pub mod sessions;
 pub mod studio;
+pub mod time_off;
 
 use register::REGISTER;
 use watertight::{

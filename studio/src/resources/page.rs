@@ -135,6 +135,13 @@ impl<T> List<T> {
             next_cursor: None,
         }
     }
+
+    fn map<U>(self, view: impl FnMut(T) -> U) -> List<U> {
+        List {
+            items: self.items.into_iter().map(view).collect(),
+            next_cursor: self.next_cursor,
+        }
+    }
 }
 
 /// Answers a page of the rows that the caller may `A`. `filters` are the list's own parameters; a
@@ -147,7 +154,7 @@ pub async fn list<A: Action<R>, R: Listed, V: Serialize + JsonSchema>(
     desk: &Desk,
     paging: Paging<R>,
     filters: &[&(dyn ToSql + Sync)],
-    view: impl Fn(R) -> V,
+    view: impl Fn(R, &TenantTx) -> V,
 ) -> Result<Answer<List<V>>, Fault> {
     let (list, entry) = read::<A, R, V>(&mut tx, desk, paging, filters, view).await?;
     Draft::ok(list)?.finish(tx, entry).await
@@ -162,7 +169,7 @@ pub async fn read<A: Action<R>, R: Listed, V>(
     desk: &Desk,
     paging: Paging<R>,
     filters: &[&(dyn ToSql + Sync)],
-    view: impl Fn(R) -> V,
+    view: impl Fn(R, &TenantTx) -> V,
 ) -> Result<(List<V>, Entry), Fault> {
     let Paging {
         limit,
@@ -173,31 +180,83 @@ pub async fn read<A: Action<R>, R: Listed, V>(
         .get(sort.order)
         .ok_or_else(|| Fault::bug("a list without an order"))?;
     let scope = format!("{} {sort:?} {filters:?}", R::NOUN);
-    let after = match cursor {
-        None => None,
-        Some(text) => Some(position(&desk.cursors.read(tx.tenant(), &scope, &text)?)?),
-    };
-    let (after_value, after_id) = after.unzip();
-    let shown = limit.unwrap_or(Limits::PAGE_ROWS_DEFAULT);
-    // One row more than is shown, to know whether another page follows.
-    let read = i64::from(shown) + 1;
-    let place: [&(dyn ToSql + Sync); 3] = [&after_value, &after_id, &read];
+    let page = Page::new(tx, desk, scope, limit, cursor)?;
     let statement = if sort.down { order.down } else { order.up };
-    let mut rows = tx
-        .page::<A, R>(statement, &[filters, place.as_slice()].concat())
+    let rows = tx
+        .page::<A, R>(statement, &[filters, page.parameters().as_slice()].concat())
         .await?;
-    let more = rows.len() > shown as usize;
-    rows.truncate(shown as usize);
-    let next_cursor = match rows.last() {
-        Some(row) if more => {
-            let (value, id) = ((order.value)(row), row.id().to_string());
-            Some(desk.cursors.make(tx.tenant(), &scope, &[&value, &id])?)
-        }
-        _ => None,
-    };
-    let entry = Entry::new(A::NAME, R::NOUN).ids(rows.iter().map(R::id));
-    let items = rows.into_iter().map(view).collect();
-    Ok((List { items, next_cursor }, entry))
+    let list = page.cut(tx, desk, rows, |row| ((order.value)(row), row.id()))?;
+    let entry = Entry::new(A::NAME, R::NOUN).ids(list.items.iter().map(R::id));
+    Ok((list.map(|row| view(row, tx)), entry))
+}
+
+/// Where a page begins and how long it is. Lists of rows use it through [`list`]; for others it cuts
+/// what they read.
+#[derive(Debug)]
+pub struct Page {
+    scope: String,
+    after_value: Option<String>,
+    after_id: Option<Uuid>,
+    /// One row more than is shown, to know whether another page follows.
+    read: i64,
+}
+
+impl Page {
+    /// The page that is asked for. A cursor is good for the same `scope` and studio.
+    ///
+    /// # Errors
+    /// When the cursor is not one of ours for this list.
+    pub fn new(
+        tx: &TenantTx,
+        desk: &Desk,
+        scope: String,
+        limit: Option<u32>,
+        cursor: Option<CursorText>,
+    ) -> Result<Self, Fault> {
+        let after = match cursor {
+            None => None,
+            Some(text) => Some(position(&desk.cursors.read(tx.tenant(), &scope, &text)?)?),
+        };
+        let (after_value, after_id) = after.unzip();
+        Ok(Self {
+            scope,
+            after_value,
+            after_id,
+            read: i64::from(limit.unwrap_or(Limits::PAGE_ROWS_DEFAULT)) + 1,
+        })
+    }
+
+    /// Value and id after which it begins, and how many rows to read.
+    pub fn parameters(&self) -> [&(dyn ToSql + Sync); 3] {
+        [&self.after_value, &self.after_id, &self.read]
+    }
+
+    /// The page of what was read, with the cursor of the next one.
+    ///
+    /// # Errors
+    /// When the cursor cannot be made: a defect of ours.
+    pub fn cut<T>(
+        self,
+        tx: &TenantTx,
+        desk: &Desk,
+        mut rows: Vec<T>,
+        place: impl Fn(&T) -> (String, Uuid),
+    ) -> Result<List<T>, Fault> {
+        let more = rows.len() as i64 >= self.read;
+        rows.truncate(usize::try_from(self.read - 1).unwrap_or_default());
+        let next_cursor = match rows.last() {
+            Some(row) if more => {
+                let (value, id) = place(row);
+                let place = [value.as_str(), &id.to_string()];
+                Some(desk.cursors.make(tx.tenant(), &self.scope, &place)?)
+            }
+            _ => None,
+        };
+        Ok(List {
+            items: rows,
+            next_cursor,
+        })
+    }
 }
 
 /// The value of the sorted column and the id after which a page begins. The value itself, not the

@@ -7,6 +7,8 @@ pub(super) const REGISTER: &[(&str, Registered)] = &[
     ("artists", super::artists::RESOURCE),
     ("bookings", super::bookings::RESOURCE),
     ("members", super::members::RESOURCE),
+    ("projects", super::projects::RESOURCE),
     ("sessions", super::sessions::RESOURCE),
     ("studio", super::studio::RESOURCE),
+    ("time_off", super::time_off::RESOURCE),
 ];

@@ -392,8 +392,9 @@ async fn writing_into_another_studio_is_refused_in_every_form() {
     // A reference to a foreign artist is one to an absent artist, to the letter.
     let book = |artist: Uuid| {
         format!(
-            "INSERT INTO studio.bookings (tenant_id, id, reference, artist_id, state, starts_at, ends_at)
-             VALUES (tenancy.tenant_id(), gen_random_uuid(), 'R', '{artist}', 'pencil', '2030-01-01', '2030-01-02')"
+            "INSERT INTO studio.bookings (tenant_id, id, reference, artist_id, project_id, state, starts_at, ends_at, slice_starts, slice_ends, deed)
+             VALUES (tenancy.tenant_id(), gen_random_uuid(), 'R', '{artist}', '{}', 'pencil', '2030-01-01', '2030-01-02', '{{2030-01-01}}', '{{2030-01-02}}', 'create')",
+            world.studios[0].projects[0]
         )
     };
     assert_eq!(refused(&raw, &book(foreign)).await, "23503");

@@ -493,6 +493,16 @@ async fn a_kept_answer_is_sealed_and_nobodys_to_read() {
     for clear in ["zoe", "Zo", "example", "DE 42", key.as_str()] {
         assert!(!row.contains(clear), "{clear}");
     }
+    // What is kept is not kept over.
+    let twice = world.as_app().await;
+    twice.script("BEGIN").await.unwrap();
+    let context = world.context(0, "owner");
+    twice
+        .run("SELECT tenancy.enter($1)", &[&context])
+        .await
+        .unwrap();
+    let over = twice.run(KEEP, &[&key]).await;
+    assert_eq!(state(&over.unwrap_err()), "ZT019");
     // The app role has the functions and nothing else, and they look at the caller's own.
     let raw = world.as_app().await;
     let refused = raw.run("SELECT 1 FROM tenancy.answers", &[]).await;

@@ -283,3 +283,106 @@ async fn an_administrator_who_is_no_superuser_can_install_and_the_gap_is_named()
         .await
         .unwrap();
 }
+
+/// A database from before slices, versions and projects: its bookings get all three.
+#[tokio::test]
+async fn bookings_from_before_get_their_slices_a_first_version_and_a_project() {
+    use watertight_tenancy::{Passwords, login_url};
+    use watertight_terms::Random;
+    let unique = Random::system().uuid().simple().to_string();
+    let prefix = format!("p{}", &unique[..8]);
+    let server = crate::world::server();
+    let superuser = RawConnection::connect(&server).await.unwrap();
+    superuser
+        .script(&format!("CREATE DATABASE {prefix}"))
+        .await
+        .unwrap();
+    let database = crate::world::database_url(&server, &prefix);
+    let password = |role: &str| SecretString::from(format!("{role}-{unique}"));
+    let passwords = Passwords {
+        app: password("app"),
+        migrate: password("migrate"),
+        operator: password("operator"),
+    };
+    let all = [
+        watertight_tenancy::MIGRATIONS,
+        watertight_ledger::MIGRATIONS,
+        &studio::resources::migrations(),
+    ]
+    .concat();
+    let before = all
+        .iter()
+        .filter(|m| !["studio/0003_bookings", "studio/0004_projects"].contains(&m.name));
+    let before = Installation::new(&prefix, before.copied().collect()).unwrap();
+    before.roles(&database, &passwords).await.unwrap();
+    let migrate = login_url(&database, &format!("{prefix}_migrate"), &passwords.migrate).unwrap();
+    before.migrate(&migrate, &[]).await.unwrap();
+    let raw = RawConnection::connect(&database).await.unwrap();
+    raw.script(
+        "INSERT INTO tenancy.studios (tenant_id, name, zone, organization, lock_key)
+           SELECT gen_random_uuid(), 'studio ' || n, 'UTC', 'org_' || n, n FROM generate_series(1, 3) n;
+         INSERT INTO studio.artists (tenant_id, id, name) SELECT tenant_id, gen_random_uuid(), 'x' FROM tenancy.studios WHERE lock_key < 3;
+         INSERT INTO studio.bookings (tenant_id, id, reference, artist_id, state, starts_at, ends_at)
+           SELECT tenant_id, gen_random_uuid(), state, id, state, '2031-01-01', '2031-01-02'
+           FROM studio.artists, unnest(ARRAY['pencil', 'confirmed', 'cancelled']) state;
+         INSERT INTO studio.occupancy (tenant_id, id, artist_id, slice, kind, source_id, blocks)
+           SELECT tenant_id, gen_random_uuid(), artist_id, tstzrange(starts_at, ends_at), 'booking', id, true FROM studio.bookings WHERE state = 'confirmed'",
+    )
+    .await
+    .unwrap();
+    let now = Installation::new(&prefix, all).unwrap();
+    assert_eq!(now.migrate(&migrate, &[]).await.unwrap().len(), 2);
+    for (what, expected, sql) in [
+        (
+            "slices",
+            6,
+            "SELECT count(*) FROM studio.bookings WHERE slice_starts = ARRAY[starts_at] AND slice_ends = ARRAY[ends_at]",
+        ),
+        (
+            "own projects",
+            6,
+            "SELECT count(*) FROM studio.bookings b JOIN studio.projects p ON p.tenant_id = b.tenant_id AND p.id = b.project_id",
+        ),
+        (
+            "projects where there were bookings",
+            2,
+            "SELECT count(*) FROM studio.projects",
+        ),
+        (
+            "versions as they are now",
+            6,
+            "SELECT count(*) FROM studio.bookings b JOIN studio.booking_versions v ON v.source_id = b.id AND v.version = b.version",
+        ),
+        (
+            "time that is taken",
+            2,
+            "SELECT count(*) FROM studio.occupancy WHERE blocks AND state = 'confirmed'",
+        ),
+        (
+            "options",
+            2,
+            "SELECT count(*) FROM studio.occupancy WHERE NOT blocks AND state = 'pencil'",
+        ),
+        (
+            "all that has time",
+            4,
+            "SELECT count(*) FROM studio.occupancy",
+        ),
+        (
+            "what the backfill may still do",
+            0,
+            "SELECT count(*) FROM information_schema.role_table_grants WHERE grantee LIKE '%_backfill'",
+        ),
+    ] {
+        assert_eq!(
+            raw.value::<i64>(sql, &[]).await.unwrap(),
+            expected,
+            "{what}"
+        );
+    }
+    drop(raw);
+    superuser
+        .script(&format!("DROP DATABASE {prefix} WITH (FORCE)"))
+        .await
+        .unwrap();
+}

@@ -17,34 +17,33 @@ use crate::{
     world::World,
 };
 
-const EVERY: Read = Read::new(
-    "SELECT tenant_id, id, version, created_at, updated_at, reference, artist_id, title, state,
-       starts_at, ends_at, notes, archived_at
-     FROM studio.bookings WHERE tenant_id = $1",
-);
+const EVERY: Read =
+    Read::new("SELECT b.*, NULL::integer AS rank FROM studio.bookings b WHERE tenant_id = $1");
 const FILTERED: Read = Read::new(
-    "SELECT tenant_id, id, version, created_at, updated_at, reference, artist_id, title, state,
-       starts_at, ends_at, notes, archived_at
-     FROM studio.bookings WHERE tenant_id = $1 AND ($2::uuid IS NULL OR artist_id = $2)",
+    "SELECT b.*, NULL::integer AS rank FROM studio.bookings b
+     WHERE tenant_id = $1 AND ($2::uuid IS NULL OR artist_id = $2)",
 );
 
 /// 1,000 bookings over both studios, all artists and states.
-async fn generate(world: &World) {
+pub(crate) async fn generate(world: &World) {
     world
         .as_admin()
         .await
         .script(
-            "INSERT INTO studio.bookings (tenant_id, id, reference, artist_id, state, starts_at, ends_at)
-             SELECT a.tenant_id, gen_random_uuid(), 'G-' || n, a.id, (ARRAY['pencil', 'confirmed', 'cancelled'])[1 + n % 3],
-               timestamptz '2031-01-01' + n * interval '1 hour', timestamptz '2031-01-02' + n * interval '1 hour'
-             FROM generate_series(1, 1000) n
+            "INSERT INTO studio.bookings (tenant_id, id, reference, artist_id, project_id, state, starts_at, ends_at,
+               slice_starts, slice_ends, expires_at, deed)
+             SELECT a.tenant_id, gen_random_uuid(), 'G-' || n, a.id,
+               (SELECT p.id FROM studio.projects p WHERE p.tenant_id = a.tenant_id LIMIT 1),
+               (ARRAY['hold', 'pencil', 'confirmed', 'in_progress', 'completed', 'released', 'cancelled'])[1 + n % 7],
+               s, s + interval '1 hour', ARRAY[s], ARRAY[s + interval '1 hour'], now() + interval '1 day', 'create'
+             FROM generate_series(1, 1000) n CROSS JOIN LATERAL (SELECT timestamptz '2031-01-01' + n * interval '1 hour' AS s) t
              JOIN LATERAL (SELECT tenant_id, id FROM studio.artists ORDER BY md5(id::text || n) LIMIT 1) a ON true",
         )
         .await
         .unwrap();
 }
 
-async fn ids_by_raw_sql(world: &World, studio: usize, part: &str) -> BTreeSet<Uuid> {
+pub(crate) async fn ids_by_raw_sql(world: &World, studio: usize, part: &str) -> BTreeSet<Uuid> {
     let raw = world.as_app().await;
     raw.script("BEGIN").await.unwrap();
     raw.run("SELECT tenancy.enter($1)", &[&world.context(studio, part)])

@@ -10,6 +10,8 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod availability;
+mod bookings;
 mod classes;
 mod context;
 mod doctor;
@@ -19,13 +21,18 @@ mod installing;
 mod invariants;
 mod leaving;
 mod members;
+mod model;
 mod openapi;
 mod pages;
 mod pool;
+mod projects;
+mod ranks;
 mod reconciling;
 mod refusals;
 mod requests;
 mod schema;
+mod states;
 mod time;
 mod webhooks;
+mod worker;
 mod world;

@@ -314,6 +314,7 @@ fn text(schema: &Value) -> BoxedStrategy<Value> {
         ].boxed(),
         "date" => prop_oneof!["20[0-9]{2}-[01][0-9]-[0-3][0-9]", "[0-9]{4}-[0-9]{1,2}-[0-9]{2}T?"].boxed(),
         "iana-time-zone" => prop::sample::select(vec!["Europe/Berlin", "UTC", "Europe/Nowhere", "america/new_york", "", "../etc", "Etc/GMT+5"]).prop_map(str::to_owned).boxed(),
+        _ if schema["pattern"] == "^[A-Z]{3}$" => "[A-Z]{3}|[A-Za-z]{2,4}".boxed(),
         _ if schema["pattern"].as_str().is_some_and(|pattern| pattern.contains('@')) => {
             prop_oneof!["[a-z]{1,5}@[a-z]{1,5}\\.[a-z]{2}", "[a\u{e9} .@\t]{0,3}@[a\u{e9}.@ \n]{0,6}"].boxed()
         }
@@ -442,16 +443,16 @@ fn conformity(method: &str, path: &str, answered: &Answered) -> Result<(), Strin
     let templates = known()["paths"].as_object().unwrap();
     let template = templates.keys().find(|template| is_of(template, path));
     let operation = template.map(|template| &known()["paths"][template][method.to_lowercase()]);
-    let Some(operation) = operation.filter(|operation| !operation.is_null()) else {
-        return match (answered.status, media.as_deref()) {
-            (404 | 405, Some("application/problem+json")) => valid(
-                &json!({ "$ref": "#/components/schemas/Problem" }),
-                &answered.body,
-            ),
-            other => Err(format!("{other:?} of what the document does not know")),
-        };
+    let is_known = |operation: &&Value| !operation.is_null();
+    let mut response = match (operation.filter(is_known), template, answered.status) {
+        (Some(operation), _, status) => &operation["responses"][status.to_string()],
+        (None, Some(_), status @ 405) | (None, None, status @ (404 | 405)) => {
+            &known()["components"]["responses"][status.to_string()]
+        }
+        (None, _, status) => {
+            return Err(format!("{status} of what the document does not know"));
+        }
     };
-    let mut response = &operation["responses"][answered.status.to_string()];
     if let Some(reference) = response["$ref"].as_str() {
         response = known().pointer(reference.trim_start_matches('#')).unwrap();
     }
@@ -487,6 +488,39 @@ fn is_of(template: &str, path: &str) -> bool {
             .iter()
             .zip(given)
             .all(|(word, given)| word.starts_with('{') || *word == given)
+}
+
+/// Every path says which methods it knows, to whoever asks with another one.
+#[tokio::test]
+async fn an_unknown_method_is_told_the_known_ones() {
+    let world = World::new().await;
+    let token = world.token(0, "owner");
+    for (path, methods) in known()["paths"].as_object().unwrap() {
+        let path = path.replace("{id}", ID);
+        let answered = world.ask("PUT", &path, &token, &[], None).await;
+        assert_eq!(answered.status, 405, "{path}");
+        let allowed = answered.header("allow").unwrap();
+        let mut allowed: Vec<_> = allowed.split(',').map(str::to_lowercase).collect();
+        allowed.retain(|method| method != "head");
+        allowed.sort();
+        let mut said: Vec<_> = methods.as_object().unwrap().keys().cloned().collect();
+        said.sort();
+        assert_eq!(allowed, said, "{path}");
+    }
+}
+
+/// There is one form, so nobody can ask for another: no 406.
+#[tokio::test]
+async fn whatever_is_acceptable_json_is_answered() {
+    let world = World::new().await;
+    let token = world.token(0, "owner");
+    for accept in ["text/html", "application/json;q=0", "image/*", "nonsense"] {
+        let headers = [("accept", accept)];
+        let answered = world.ask("GET", "/v1/artists", &token, &headers, None);
+        let answered = answered.await;
+        assert_eq!(answered.status, 200, "{accept}");
+        assert_eq!(answered.header("content-type"), Some("application/json"));
+    }
 }
 
 #[tokio::test]

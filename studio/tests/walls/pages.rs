@@ -270,7 +270,7 @@ async fn pages_show_the_own_studio_and_the_api_takes_no_cookie() {
 async fn what_people_wrote_is_shown_as_text() {
     let world = World::new().await;
     let title = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>";
-    let body = json!({ "artist_id": world.studios[0].artists[1], "title": title,
+    let body = json!({ "artist_id": world.studios[0].artists[1], "project_id": world.studios[0].projects[0], "title": title,
         "starts_at": "2031-04-01T08:00:00Z", "ends_at": "2031-04-01T09:00:00Z" });
     let (status, booking) = world
         .send("POST", "/v1/bookings", &world.token(0, "owner"), Some(body))
@@ -299,6 +299,7 @@ async fn a_form_changes_something_only_when_it_is_the_sessions_own() {
     let form = |reference: &'static str, token: Option<&str>| {
         let mut form = vec![
             ("artist_id", artist.clone()),
+            ("project_id", world.studios[0].projects[0].to_string()),
             ("reference", reference.to_owned()),
             ("starts_at", "2031-05-01T10:00".to_owned()),
             ("ends_at", "2031-05-01T11:00".to_owned()),
@@ -362,7 +363,7 @@ async fn a_form_changes_something_only_when_it_is_the_sessions_own() {
 
     // What the form got wrong is said, and nothing is written.
     let mut night = form("NIGHT", Some(&token));
-    night[2].1 = "2031-03-30T02:30".to_owned();
+    night[3].1 = "2031-03-30T02:30".to_owned();
     let fields: Vec<(&str, &str)> = night.iter().map(|(n, v)| (*n, v.as_str())).collect();
     let shown = page.post("/ui/bookings/new", OURS, &fields).await;
     assert_eq!(shown.status, 422);

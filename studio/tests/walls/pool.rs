@@ -201,7 +201,7 @@ async fn one_member_cannot_have_more_requests_under_way_than_allowed() {
         ))
         .await
         .unwrap();
-    let body = json!({ "artist_id": artist, "starts_at": "2031-01-01T08:00:00Z", "ends_at": "2031-01-01T09:00:00Z" });
+    let body = json!({ "artist_id": artist, "project_id": world.studios[0].projects[0], "starts_at": "2031-01-01T08:00:00Z", "ends_at": "2031-01-01T09:00:00Z" });
     for _ in 0..2 {
         let sent = world
             .send(

@@ -157,7 +157,7 @@ async fn foreign_and_absent_are_one_answer_to_the_letter() {
             .await;
         assert_eq!(malformed.0, 404);
     }
-    let book = |artist: &str| json!({ "artist_id": artist, "starts_at": "2031-01-01T08:00:00Z", "ends_at": "2031-01-01T09:00:00Z" });
+    let book = |artist: &str| json!({ "artist_id": artist, "project_id": world.studios[0].projects[0], "starts_at": "2031-01-01T08:00:00Z", "ends_at": "2031-01-01T09:00:00Z" });
     let foreign_artist = world.studios[1].artists[0].to_string();
     let one = world
         .send("POST", "/v1/bookings", &token, Some(book(&foreign_artist)))

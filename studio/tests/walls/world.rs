@@ -256,7 +256,8 @@ impl World {
         ends_at: &str,
     ) -> String {
         let body = serde_json::json!({
-            "artist_id": self.studios[studio].artists[artist], "starts_at": starts_at, "ends_at": ends_at,
+            "artist_id": self.studios[studio].artists[artist], "project_id": self.studios[studio].projects[0],
+            "state": "pencil", "starts_at": starts_at, "ends_at": ends_at,
             "title": format!("{} pencil", studio::demo::seed::marker(&self.studios[studio].letter)),
         });
         let (status, booking) = self

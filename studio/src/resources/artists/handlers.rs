@@ -74,7 +74,6 @@ pub(super) async fn list(
     desk: Desk,
     Query(asked): Query<Asked>,
 ) -> Result<Answer<List<ArtistView>>, Fault> {
-    let zone = tx.studio().1.to_owned();
     let (q, kind) = (asked.q.as_deref(), asked.kind.map(Kind::as_str));
     let paging = Paging {
         limit: asked.limit,
@@ -82,8 +81,8 @@ pub(super) async fn list(
         sort: asked.sort,
     };
     let filters: [&(dyn ToSql + Sync); 3] = [&q, &kind, &asked.archived];
-    page::list::<View, Artist, _>(tx, &desk, paging, &filters, |artist| {
-        ArtistView::listed(artist, &zone)
+    page::list::<View, Artist, _>(tx, &desk, paging, &filters, |artist, tx| {
+        ArtistView::listed(artist, tx.studio().1)
     })
     .await
 }

@@ -1,21 +1,23 @@
 use garde::Validate;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
 use uuid::Uuid;
 use watertight::{
     answer::{Answer, Created, Draft, Nothing},
-    argument::{CursorText, Firm, Id, IfMatch, Instant, Line, Path, Prose, Query, Valid},
+    argument::{CursorText, Field, Firm, Id, IfMatch, Instant, Line, Path, Prose, Query, Valid},
 };
-use watertight_authority::{Action, Granted};
-use watertight_tenancy::{Stored, TenantTx, ToSql};
+use watertight_tenancy::{TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Kind, Limits};
 
 use super::{
-    ARCHIVE, Booking, BookingView, CREATE, EDIT, MOVE_TO_STATE, State, Transition,
-    actions::{Archive, Cancel, Confirm, Create, Edit, View},
-    next,
-    time::{Window, expect_free, give_back, lock, lock_free, lock_move, take},
+    Booking, State, Transition,
+    actions::{Archive, Create, Edit, View},
+    acts::expect_next,
+    content::{self, Content, Rate, write},
+    settings::{self, Settings},
+    time::{Before, LOCK_ARTIST, PROJECT, expect_room, known, lock_move},
+    view::{BookingView, reload},
+    when::{DayPart, Given, Slices},
 };
 use crate::{
     app::Desk,
@@ -33,17 +35,16 @@ pub(crate) struct Asked {
     #[serde(default)]
     #[garde(skip)]
     sort: Sort<Booking>,
-    /// Words in title or reference.
     #[garde(dive)]
     q: Option<Line<100>>,
     #[garde(skip)]
     artist_id: Option<Id>,
     #[garde(skip)]
+    project_id: Option<Id>,
+    #[garde(skip)]
     state: Option<State>,
-    /// What ends after it.
     #[garde(skip)]
     from: Option<Instant>,
-    /// What begins before it.
     #[garde(skip)]
     to: Option<Instant>,
 }
@@ -60,20 +61,22 @@ pub(crate) async fn list(
     desk: Desk,
     Query(asked): Query<Asked>,
 ) -> Result<Answer<List<BookingView>>, Fault> {
-    let artist = asked.artist_id.map(|id| id.0);
-    let state = asked.state.map(State::as_str);
+    let (artist, project) = (
+        asked.artist_id.map(|Id(id)| id),
+        asked.project_id.map(|Id(id)| id),
+    );
     let (from, to) = (
         asked.from.map(Instant::timestamp),
         asked.to.map(Instant::timestamp),
     );
-    let q = asked.q.as_deref();
+    let (state, q) = (asked.state.map(State::as_str), asked.q.as_deref());
     let paging = Paging {
         limit: asked.limit,
         cursor: asked.cursor,
         sort: asked.sort,
     };
-    let filters: [&(dyn ToSql + Sync); 5] = [&artist, &state, &from, &to, &q];
-    page::list::<View, Booking, _>(tx, &desk, paging, &filters, BookingView::from).await
+    let filters: [&(dyn ToSql + Sync); 6] = [&artist, &project, &state, &from, &to, &q];
+    page::list::<View, Booking, _>(tx, &desk, paging, &filters, BookingView::of).await
 }
 
 pub(crate) async fn show(
@@ -82,12 +85,13 @@ pub(crate) async fn show(
 ) -> Result<Answer<BookingView>, Fault> {
     let granted = tx.grant::<View, Booking>(id).await?;
     let booking = tx.seen(granted)?;
-    let version = booking.version;
+    let view = match booking.content.state {
+        State::Pencil => reload(&mut tx, id).await?,
+        _ => BookingView::of(booking, &tx),
+    };
+    let version = view.version;
     let entry = Entry::new("booking.view", "booking").ids([id]);
-    Draft::ok(BookingView::from(booking))?
-        .etag(version)
-        .finish(tx, entry)
-        .await
+    Draft::ok(view)?.etag(version).finish(tx, entry).await
 }
 
 /// A new booking.
@@ -97,9 +101,17 @@ pub(crate) struct New {
     #[garde(skip)]
     artist_id: Id,
     #[garde(skip)]
-    starts_at: Instant,
+    project_id: Id,
     #[garde(skip)]
-    ends_at: Instant,
+    starts_at: Option<Instant>,
+    #[garde(skip)]
+    ends_at: Option<Instant>,
+    #[garde(skip)]
+    from: Option<DayPart>,
+    #[garde(skip)]
+    to: Option<DayPart>,
+    #[garde(dive)]
+    slices: Option<Slices>,
     #[serde(default)]
     #[garde(dive)]
     title: Prose<{ Limits::NAME_CHARS }>,
@@ -108,6 +120,8 @@ pub(crate) struct New {
     state: NewState,
     #[garde(dive)]
     reference: Option<Line<32>>,
+    #[garde(dive)]
+    rate: Option<Rate>,
     #[serde(default)]
     #[garde(dive)]
     notes: Prose<{ Limits::NOTES_CHARS }>,
@@ -116,8 +130,10 @@ pub(crate) struct New {
 /// The states in which a booking may begin.
 #[derive(Debug, Default, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 enum NewState {
     #[default]
+    Hold,
     Pencil,
     Confirmed,
 }
@@ -128,46 +144,63 @@ pub(crate) async fn create(
     Valid(new): Valid<New>,
 ) -> Result<Answer<Created<BookingView>>, Fault> {
     let granted = tx.grant_new::<Create, Booking>()?;
+    let artist: [&(dyn ToSql + Sync); 1] = [&new.artist_id.0];
+    let project: [&(dyn ToSql + Sync); 1] = [&new.project_id.0];
+    let answers = tx
+        .reads(&[
+            (settings::READ, &settings::NONE),
+            (LOCK_ARTIST, &artist),
+            (PROJECT, &project),
+        ])
+        .await?;
+    let [decided, locked, project] = answers.as_slice() else {
+        return Err(Fault::bug("three reads without three answers"));
+    };
+    known(locked, "artist")?;
+    known(project, "project")?;
+    let settings = Settings::from_rows(&tx, decided)?;
+    // After the lock: the age by which options are ranked follows the order in which they came.
     let (id, now) = (desk.random.uuid(), desk.clock.now());
-    let state = match new.state {
-        NewState::Pencil => State::Pencil,
-        NewState::Confirmed => State::Confirmed,
+    let given = Given {
+        starts_at: new.starts_at,
+        ends_at: new.ends_at,
+        from: new.from,
+        to: new.to,
+        slices: new.slices,
     };
-    let window = Window {
+    let (state, expires_at) = match new.state {
+        NewState::Hold => (State::Hold, Some(settings.hold_ends(now)?)),
+        NewState::Pencil => (State::Pencil, None),
+        NewState::Confirmed => (State::Confirmed, None),
+    };
+    let content = Content {
         artist: new.artist_id.0,
-        starts_at: new.starts_at.timestamp(),
-        ends_at: new.ends_at.timestamp(),
+        project: new.project_id.0,
+        title: new.title.into_inner(),
+        state,
+        spell: given.spell(&settings)?,
+        expires_at,
+        challenge: None,
+        rate: new.rate,
+        notes: new.notes.into_inner(),
+        reason: None,
+        payable: None,
+        ended_at: None,
+        ended_by: None,
+        archived_at: None,
+        deed: "create".to_owned(),
     };
-    window.check()?;
     if state.blocks() {
-        lock_free(&mut tx, window, id).await?;
-    } else {
-        lock(&mut tx, window.artist).await?;
+        let (artist, before) = (content.artist, Before::AnyOption);
+        expect_room(&mut tx, artist, &content.spell, id, before).await?;
     }
     let reference = new.reference.map(Line::into_inner);
     let reference = reference.unwrap_or_else(|| made_reference(id));
-    let state_name = state.as_str();
-    let parameters: [&(dyn ToSql + Sync); 9] = [
-        &id,
-        &now,
-        &reference,
-        &window.artist,
-        &&*new.title,
-        &state_name,
-        &window.starts_at,
-        &window.ends_at,
-        &&*new.notes,
-    ];
-    let spent = tx.create(granted, CREATE, &parameters).await?;
-    if state.blocks() {
-        take(&mut tx, &spent, desk.random.uuid(), window, id).await?;
-    }
+    let spent = content::create(&mut tx, granted, id, now, &reference, &content).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let view = reload(&mut tx, id).await?;
-    Draft::created(view, &format!("/v1/bookings/{id}"))?
-        .etag(1)
-        .commit(tx, entry)
-        .await
+    let draft = Draft::created(view, &format!("/v1/bookings/{id}"))?;
+    draft.etag(1).commit(tx, entry).await
 }
 
 /// A change: what is absent stays.
@@ -179,16 +212,64 @@ pub(super) struct Edited {
     artist_id: Firm<Id>,
     #[serde(default)]
     #[garde(dive)]
+    project_id: Firm<Id>,
+    #[serde(default)]
+    #[garde(dive)]
     starts_at: Firm<Instant>,
     #[serde(default)]
     #[garde(dive)]
     ends_at: Firm<Instant>,
     #[serde(default)]
     #[garde(dive)]
+    from: Firm<DayPart>,
+    #[serde(default)]
+    #[garde(dive)]
+    to: Firm<DayPart>,
+    #[serde(default)]
+    #[garde(dive)]
+    slices: Firm<Slices>,
+    #[serde(default)]
+    #[garde(dive)]
     title: Firm<Prose<{ Limits::NAME_CHARS }>>,
     #[serde(default)]
     #[garde(dive)]
+    rate: Field<Rate>,
+    #[serde(default)]
+    #[garde(dive)]
     notes: Firm<Prose<{ Limits::NOTES_CHARS }>>,
+}
+
+impl Edited {
+    /// The time that is given, if any is.
+    fn time(&mut self) -> Given {
+        Given {
+            starts_at: std::mem::take(&mut self.starts_at).given(),
+            ends_at: std::mem::take(&mut self.ends_at).given(),
+            from: std::mem::take(&mut self.from).given(),
+            to: std::mem::take(&mut self.to).given(),
+            slices: std::mem::take(&mut self.slices).given(),
+        }
+    }
+
+    /// Puts what is said into the content, but for artist and time.
+    fn describe(self, content: &mut Content) -> Result<(), Fault> {
+        let rate_is_agreed = content.state.blocks();
+        if rate_is_agreed && self.rate != Field::Absent {
+            let spoken = "the rate is fixed since the booking was confirmed";
+            return Err(Fault::new(Kind::Conflict, "conflict", spoken));
+        }
+        content.rate = self.rate.or(content.rate.take());
+        if let Some(Id(project)) = self.project_id.given() {
+            content.project = project;
+        }
+        if let Some(title) = self.title.given() {
+            content.title = title.into_inner();
+        }
+        if let Some(notes) = self.notes.given() {
+            content.notes = notes.into_inner();
+        }
+        Ok(())
+    }
 }
 
 pub(super) async fn edit(
@@ -196,120 +277,45 @@ pub(super) async fn edit(
     desk: Desk,
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
-    Valid(edited): Valid<Edited>,
+    Valid(mut edited): Valid<Edited>,
 ) -> Result<Answer<BookingView>, Fault> {
     let granted = tx.grant::<Edit, Booking>(id).await?;
     expect_version(version, granted.version())?;
     let before = granted.row();
-    expect_unarchived(before)?;
-    if before.state == State::Cancelled {
-        return Err(wrong_state(before.state, "changed"));
+    expect_next(before, Transition::Change)?;
+    let (since, was) = (before.created_at, &before.content);
+    let mut content = was.clone();
+    let settings = Settings::of(&mut tx).await?;
+    let given = edited.time();
+    if !given.is_empty() {
+        content.spell = given.over(&was.spell).spell(&settings)?;
     }
-    let blocks = before.state.blocks();
-    let was = Window {
-        artist: before.artist,
-        starts_at: before.starts_at,
-        ends_at: before.ends_at,
-    };
-    let starts_at = edited.starts_at.given().map(Instant::timestamp);
-    let ends_at = edited.ends_at.given().map(Instant::timestamp);
-    let window = Window {
-        artist: edited.artist_id.given().map_or(was.artist, |id| id.0),
-        starts_at: starts_at.unwrap_or(was.starts_at),
-        ends_at: ends_at.unwrap_or(was.ends_at),
-    };
-    let title = edited.title.given().map(Prose::into_inner);
-    let title = title.unwrap_or_else(|| before.title.clone());
-    let notes = edited.notes.given().map(Prose::into_inner);
-    let notes = notes.unwrap_or_else(|| before.notes.clone());
-    let moves = window != was;
-    if moves {
-        window.check()?;
-        lock_move(&mut tx, was.artist, window.artist).await?;
-        if blocks {
-            expect_free(&mut tx, window, id).await?;
+    if let Some(Id(artist)) = std::mem::take(&mut edited.artist_id).given() {
+        content.artist = artist;
+    }
+    edited.describe(&mut content)?;
+    if content.project != was.project {
+        known(&tx.read(PROJECT, &[&content.project]).await?, "project")?;
+    }
+    if content.artist != was.artist || content.spell != was.spell {
+        lock_move(&mut tx, was.artist, content.artist).await?;
+        if content.state.blocks() {
+            let before = Before::OptionsOlderThan(since);
+            expect_room(&mut tx, content.artist, &content.spell, id, before).await?;
         }
     }
     let now = desk.clock.now();
-    let parameters: [&(dyn ToSql + Sync); 6] = [
-        &now,
-        &window.artist,
-        &title,
-        &window.starts_at,
-        &window.ends_at,
-        &notes,
-    ];
-    let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
-    if moves && blocks {
-        give_back(&mut tx, &spent).await?;
-        take(&mut tx, &spent, desk.random.uuid(), window, id).await?;
+    if content.state == State::Hold {
+        // Whoever works on a hold still wants it.
+        content.expires_at = content.expires_at.max(Some(settings.hold_ends(now)?));
     }
+    content.reason = None;
+    content.deed = Transition::Change.as_str().to_owned();
+    let spent = write(&mut tx, granted, now, &content).await?;
     let view = reload(&mut tx, id).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    Draft::ok(view)?
-        .etag(spent.version() + 1)
-        .commit(tx, entry)
-        .await
-}
-
-/// Nothing to say with a confirmation.
-#[derive(Debug, Deserialize, Validate, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Confirmed {}
-
-pub(super) async fn confirm(
-    mut tx: TenantTx,
-    desk: Desk,
-    Path(id): Path<Uuid>,
-    IfMatch(version): IfMatch,
-    _body: Option<Valid<Confirmed>>,
-) -> Result<Answer<BookingView>, Fault> {
-    let granted = tx.grant::<Confirm, Booking>(id).await?;
-    expect_version(version, granted.version())?;
-    let booking = granted.row();
-    let window = Window {
-        artist: booking.artist,
-        starts_at: booking.starts_at,
-        ends_at: booking.ends_at,
-    };
-    lock_free(&mut tx, window, id).await?;
-    let to = moved(&granted, Transition::Confirm)?;
-    let (spent, view) = move_to(&mut tx, &desk, granted, to, None, None, Some(window)).await?;
-    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    Draft::ok(view)?
-        .etag(spent.version() + 1)
-        .commit(tx, entry)
-        .await
-}
-
-/// Why, and whether it is paid all the same.
-#[derive(Debug, Default, Deserialize, Validate, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Cancelled {
-    #[garde(dive)]
-    reason: Option<Prose<500>>,
-    #[garde(skip)]
-    payable: Option<bool>,
-}
-
-pub(super) async fn cancel(
-    mut tx: TenantTx,
-    desk: Desk,
-    Path(id): Path<Uuid>,
-    IfMatch(version): IfMatch,
-    body: Option<Valid<Cancelled>>,
-) -> Result<Answer<BookingView>, Fault> {
-    let Cancelled { reason, payable } = body.map(|Valid(body)| body).unwrap_or_default();
-    let granted = tx.grant::<Cancel, Booking>(id).await?;
-    expect_version(version, granted.version())?;
-    let to = moved(&granted, Transition::Cancel)?;
-    let reason = reason.map(Prose::into_inner);
-    let (spent, view) = move_to(&mut tx, &desk, granted, to, reason, payable, None).await?;
-    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    Draft::ok(view)?
-        .etag(spent.version() + 1)
-        .commit(tx, entry)
-        .await
+    let draft = Draft::ok(view)?.etag(spent.version() + 1);
+    draft.commit(tx, entry).await
 }
 
 pub(super) async fn archive(
@@ -320,86 +326,15 @@ pub(super) async fn archive(
 ) -> Result<Answer<Nothing>, Fault> {
     let granted = tx.grant::<Archive, Booking>(id).await?;
     expect_version(version, granted.version())?;
+    let mut content = granted.row().content.clone();
+    let artist = content.artist;
+    lock_move(&mut tx, artist, artist).await?;
     let now = desk.clock.now();
-    let (spent, _row) = tx.change(granted, ARCHIVE, &[&now]).await?;
-    give_back(&mut tx, &spent).await?;
+    content.archived_at.get_or_insert(now);
+    content.deed = "archive".to_owned();
+    let spent = write(&mut tx, granted, now, &content).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     Draft::no_content().commit(tx, entry).await
-}
-
-/// The state after a transition, or a conflict that says in which state the booking is.
-fn moved<A: Action<Booking>>(
-    granted: &Granted<A, Booking>,
-    transition: Transition,
-) -> Result<State, Fault> {
-    let state = granted.row().state;
-    expect_unarchived(granted.row())?;
-    next(state, transition).ok_or_else(|| {
-        wrong_state(
-            state,
-            match transition {
-                Transition::Confirm => "confirmed",
-                Transition::Cancel => "cancelled",
-            },
-        )
-    })
-}
-
-fn expect_unarchived(booking: &Booking) -> Result<(), Fault> {
-    match booking.archived_at {
-        None => Ok(()),
-        Some(_) => Err(Fault::new(
-            Kind::Conflict,
-            "conflict",
-            "the booking is archived",
-        )),
-    }
-}
-
-fn wrong_state(state: State, deed: &str) -> Fault {
-    let said = format!("a {} booking cannot be {deed}", state.as_str());
-    Fault::new(Kind::Conflict, "conflict", said).details(json!({ "state": state }))
-}
-
-/// Moves a booking to a state and its artist's time with it: taken where `window` is given, given
-/// back otherwise.
-async fn move_to<A: Action<Booking>>(
-    tx: &mut TenantTx,
-    desk: &Desk,
-    granted: Granted<A, Booking>,
-    to: State,
-    reason: Option<String>,
-    payable: Option<bool>,
-    window: Option<Window>,
-) -> Result<(watertight_authority::Spent<A, Booking>, BookingView), Fault> {
-    let id = granted.id();
-    let (now, state) = (desk.clock.now(), to.as_str());
-    // The version was looked at before the lock was had: whoever came first changed it.
-    let changed = tx
-        .change(granted, MOVE_TO_STATE, &[&now, &state, &reason, &payable])
-        .await;
-    let (spent, _row) = changed.map_err(|fault| match fault.kind() {
-        Kind::Stale => Fault::new(
-            Kind::Conflict,
-            "conflict",
-            "it was changed at the same moment; load it again",
-        ),
-        _ => fault,
-    })?;
-    match window {
-        Some(window) => take(tx, &spent, desk.random.uuid(), window, id).await?,
-        None => give_back(tx, &spent).await?,
-    }
-    let view = reload(tx, id).await?;
-    Ok((spent, view))
-}
-
-async fn reload(tx: &mut TenantTx, id: Uuid) -> Result<BookingView, Fault> {
-    let rows = tx.read(Booking::LOAD, &[&id]).await?;
-    let row = rows
-        .first()
-        .ok_or_else(|| Fault::bug("a written booking is not there"))?;
-    Ok(Booking::from_row(row)?.into())
 }
 
 /// A reference for people: `B-` and eight characters of the random id.

@@ -1,37 +1,47 @@
 //! Bookings: whose time is taken, from when to when, how firmly.
 //!
 //! ```text
-//! GET    /v1/bookings                by artist, state, window
+//! GET    /v1/bookings                      by artist, project, state, window
 //! GET    /v1/bookings/{id}
-//! POST   /v1/bookings                a pencil, or confirmed at once
-//! PATCH  /v1/bookings/{id}           moves and renames
-//! POST   /v1/bookings/{id}/confirm   takes the time, or says who has it
-//! POST   /v1/bookings/{id}/cancel    gives the time back
-//! DELETE /v1/bookings/{id}           archives, and gives the time back
+//! GET    /v1/bookings/{id}/history         every version, with who and why
+//! POST   /v1/bookings                      a hold, a pencil, or confirmed at once
+//! POST   /v1/bookings/check-availability   of one artist or many
+//! PATCH  /v1/bookings/{id}                 moves and renames
+//! POST   /v1/bookings/{id}/ACTION          pencil confirm start complete release cancel challenge extend undo
+//! DELETE /v1/bookings/{id}                 archives, and gives the time back
 //! ```
 //!
-//! A confirmed booking excludes others of its artist through `studio.occupancy`. Whoever changes an
-//! artist's time first locks the artist's row; the exclusion constraint is the wall behind it.
+//! What leads from state to state is one table, [`TABLE`]. Pencils overlap, and each has a rank, which
+//! is derived whenever it is asked for. Confirmed bookings exclude one another through
+//! `studio.occupancy`: whoever changes an artist's time first locks the artist's row; the exclusion
+//! constraint is the wall behind it. `docs/bookings.md` draws it all.
 
+mod acts;
+mod availability;
+mod content;
+pub(crate) mod due;
 mod handlers;
+mod history;
+pub(crate) mod settings;
 mod states;
-mod time;
+pub(crate) mod time;
+mod view;
+pub(crate) mod when;
 
 use jiff::Timestamp;
-use schemars::JsonSchema;
-use serde::Serialize;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Resource};
-use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored};
+use watertight_tenancy::{Constraint, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, Kind, TenantId};
 
 use super::{
     Class, Columns, Registered,
     page::{Listed, Order},
 };
+use content::{Content, content_columns};
 pub(crate) use handlers::{Asked, New, create, list, show};
-pub use states::{ACTIONS, STATES, State, Transition, next};
+pub use states::{STATES, State, TABLE, TRANSITIONS, Transition, next};
 
 /// A booking, as stored.
 #[derive(Debug)]
@@ -42,13 +52,8 @@ pub struct Booking {
     created_at: Timestamp,
     updated_at: Timestamp,
     reference: String,
-    artist: Uuid,
-    title: String,
-    state: State,
-    starts_at: Timestamp,
-    ends_at: Timestamp,
-    notes: String,
-    archived_at: Option<Timestamp>,
+    content: Content,
+    rank: Option<i32>,
 }
 
 impl Resource for Booking {
@@ -68,9 +73,10 @@ impl Resource for Booking {
     }
 
     fn facts(&self) -> Vec<(&'static str, Fact)> {
+        let state = self.content.state.as_str().to_owned();
         vec![
-            ("artist", Fact::Is("Artist", self.artist)),
-            ("state", Fact::Text(self.state.as_str().to_owned())),
+            ("artist", Fact::Is("Artist", self.content.artist)),
+            ("state", Fact::Text(state)),
         ]
     }
 }
@@ -79,8 +85,13 @@ impl Resource for Booking {
 pub const RESOURCE: Registered = Registered {
     schema: include_str!("schema.cedarschema"),
     policy: include_str!("policy.cedar"),
-    migrations: &[],
-    tables: &[COLUMNS, OCCUPANCY_COLUMNS],
+    migrations: &[super::migration!("0003_bookings")],
+    tables: &[
+        COLUMNS,
+        VERSION_COLUMNS,
+        OCCUPANCY_COLUMNS,
+        SETTINGS_COLUMNS,
+    ],
     rows: &[Rows::of::<Booking>()],
     constraints: CONSTRAINTS,
     routes,
@@ -89,31 +100,69 @@ pub const RESOURCE: Registered = Registered {
 /// What may be done with a booking.
 pub mod actions {
     crate::resources::actions! { super::Booking:
-        View "booking.view", Create "booking.create", Edit "booking.change", Confirm "booking.confirm",
-        Cancel "booking.cancel", Archive "booking.archive"
+        View "booking.view", Create "booking.create", Edit "booking.change", Pencil "booking.pencil",
+        Confirm "booking.confirm", Start "booking.start", Complete "booking.complete",
+        Release "booking.release", Cancel "booking.cancel", Challenge "booking.challenge",
+        Extend "booking.extend", Undo "booking.undo", Archive "booking.archive",
+        Review "booking.review", ViewRate "booking.view_rate",
+        Expire "booking.expire", Lapse "booking.lapse"
     }
+}
+
+/// The columns that a booking and its versions have, and those given.
+macro_rules! with_booking_columns {
+    ($(($column:literal, $class:ident)),*) => {
+        &[
+            ("tenant_id", Class::Internal),
+            ("id", Class::Internal),
+            ("version", Class::Internal),
+            ("created_at", Class::Internal),
+            ("updated_at", Class::Internal),
+            ("reference", Class::Internal),
+            ("artist_id", Class::Internal),
+            ("project_id", Class::Internal),
+            ("title", Class::Internal),
+            ("state", Class::Internal),
+            ("starts_at", Class::Internal),
+            ("ends_at", Class::Internal),
+            ("slice_starts", Class::Internal),
+            ("slice_ends", Class::Internal),
+            ("from_day", Class::Internal),
+            ("from_part", Class::Internal),
+            ("to_day", Class::Internal),
+            ("to_part", Class::Internal),
+            ("expires_at", Class::Internal),
+            ("challenged_by", Class::Internal),
+            ("answer_by", Class::Internal),
+            ("rate_unit", Class::Internal),
+            ("rate_minor", Class::Internal),
+            ("rate_currency", Class::Internal),
+            ("notes", Class::Internal),
+            ("reason", Class::Internal),
+            ("payable", Class::Internal),
+            ("ended_at", Class::Internal),
+            ("ended_by", Class::Internal),
+            ("archived_at", Class::Internal),
+            ("deed", Class::Internal),
+            $(($column, Class::$class)),*
+        ]
+    };
 }
 
 const COLUMNS: Columns = Columns {
     table: "studio.bookings",
-    columns: &[
-        ("tenant_id", Class::Internal),
-        ("id", Class::Internal),
-        ("version", Class::Internal),
-        ("created_at", Class::Internal),
-        ("updated_at", Class::Internal),
-        ("reference", Class::Internal),
-        ("artist_id", Class::Internal),
-        ("title", Class::Internal),
-        ("state", Class::Internal),
-        ("starts_at", Class::Internal),
-        ("ends_at", Class::Internal),
-        ("notes", Class::Internal),
-        ("reason", Class::Internal),
-        ("payable", Class::Internal),
-        ("archived_at", Class::Internal),
-    ],
+    columns: with_booking_columns!(),
     retention: "archived rows: 10 years (accounting), then removed by custody",
+};
+
+const VERSION_COLUMNS: Columns = Columns {
+    table: "studio.booking_versions",
+    columns: with_booking_columns!(
+        ("source_id", Internal),
+        ("actor", Internal),
+        ("actor_role", Internal)
+    ),
+    retention: "as long as its booking",
 };
 
 const OCCUPANCY_COLUMNS: Columns = Columns {
@@ -121,14 +170,35 @@ const OCCUPANCY_COLUMNS: Columns = Columns {
     columns: &[
         ("tenant_id", Class::Internal),
         ("id", Class::Internal),
-        ("version", Class::Internal),
         ("artist_id", Class::Internal),
         ("slice", Class::Internal),
         ("kind", Class::Internal),
         ("source_id", Class::Internal),
         ("blocks", Class::Internal),
+        ("state", Class::Internal),
+        ("since", Class::Internal),
+        ("starts_at", Class::Internal),
+        ("ends_at", Class::Internal),
     ],
-    retention: "as long as its source",
+    retention: "as long as its source; made of it, and can be made again",
+};
+
+const SETTINGS_COLUMNS: Columns = Columns {
+    table: "studio.settings",
+    columns: &[
+        ("tenant_id", Class::Internal),
+        ("version", Class::Internal),
+        ("created_at", Class::Internal),
+        ("updated_at", Class::Internal),
+        ("hold_minutes", Class::Internal),
+        ("challenge_hours", Class::Internal),
+        ("am_from", Class::Internal),
+        ("am_to", Class::Internal),
+        ("pm_from", Class::Internal),
+        ("pm_to", Class::Internal),
+        ("working_hours", Class::Internal),
+    ],
+    retention: "as long as the studio",
 };
 
 const CONSTRAINTS: &[Constraint] = &[
@@ -150,25 +220,40 @@ const CONSTRAINTS: &[Constraint] = &[
         slug: "invalid",
         spoken: "the artist is none that you may book",
     },
+    Constraint {
+        name: "bookings_project",
+        kind: Kind::Invalid,
+        slug: "invalid",
+        spoken: "the project is none that you may book for",
+    },
 ];
 
-/// The columns that a row is made from.
-macro_rules! columns {
+/// The columns that a booking is made from, but for its rank.
+macro_rules! booking_columns {
     () => {
-        "tenant_id, id, version, created_at, updated_at, reference, artist_id, title, state,
-           starts_at, ends_at, notes, archived_at"
+        concat!(
+            "tenant_id, id, version, created_at, updated_at, reference, ",
+            content_columns!()
+        )
     };
 }
 
+/// A booking with its rank, for an answer.
+const SHOWN: Read = Read::new(concat!(
+    "SELECT ",
+    booking_columns!(),
+    ", (SELECT rank FROM studio.ranks_of($1, ARRAY[id])) AS rank FROM studio.bookings WHERE tenant_id = $1 AND id = $2"
+));
+
 impl Stored for Booking {
+    /// Without its rank: no action needs it, and in a long line it costs the most.
     const LOAD: Read = Read::new(concat!(
         "SELECT ",
-        columns!(),
-        " FROM studio.bookings WHERE tenant_id = $1 AND id = $2"
+        booking_columns!(),
+        ", NULL::integer AS rank FROM studio.bookings WHERE tenant_id = $1 AND id = $2"
     ));
 
     fn from_row(row: &Row) -> Result<Self, Fault> {
-        let state: String = row.field("state")?;
         Ok(Self {
             tenant: TenantId(row.field("tenant_id")?),
             id: row.field("id")?,
@@ -176,31 +261,31 @@ impl Stored for Booking {
             created_at: row.field("created_at")?,
             updated_at: row.field("updated_at")?,
             reference: row.field("reference")?,
-            artist: row.field("artist_id")?,
-            title: row.field("title")?,
-            state: State::parse(&state)
-                .ok_or_else(|| Fault::bug(format!("a booking in state `{state}`")))?,
-            starts_at: row.field("starts_at")?,
-            ends_at: row.field("ends_at")?,
-            notes: row.field("notes")?,
-            archived_at: row.field("archived_at")?,
+            content: Content::from_row(row)?,
+            rank: row.field("rank")?,
         })
     }
 }
 
 /// A page of the list in one order. `$2` the artist whose bookings alone the caller may see, `$3` an
-/// artist, `$4` a state, `$5` and `$6` a window, `$7` words in title or reference, `$8` and `$9` value
-/// and id after which the page begins, `$10` its length.
+/// artist, `$4` a project, `$5` a state, `$6` and `$7` a window, `$8` words in title or reference, `$9`
+/// and `$10` value and id after which the page begins, `$11` its length. Ranks are derived for what is
+/// on the page, and nothing else.
 macro_rules! list {
     ($column:literal, $after:literal, $direction:literal) => {
         Read::new(concat!(
-            "SELECT ", columns!(), " FROM studio.bookings WHERE tenant_id = $1 AND ($2::uuid IS NULL OR artist_id = $2)
-               AND ($3::uuid IS NULL OR artist_id = $3) AND ($4::text IS NULL OR state = $4)
-               AND ($5::timestamptz IS NULL OR ends_at > $5) AND ($6::timestamptz IS NULL OR starts_at < $6)
-               AND ($7::text IS NULL OR position(lower($7) in lower(title)) > 0 OR position(lower($7) in lower(reference)) > 0)
+            "SELECT * FROM (WITH page AS MATERIALIZED (SELECT ", booking_columns!(), " FROM studio.bookings WHERE tenant_id = $1
+               AND ($2::uuid IS NULL OR artist_id = $2)
+               AND ($3::uuid IS NULL OR artist_id = $3) AND ($4::uuid IS NULL OR project_id = $4)
+               AND ($5::text IS NULL OR state = $5)
+               AND ($6::timestamptz IS NULL OR ends_at > $6) AND ($7::timestamptz IS NULL OR starts_at < $7)
+               AND ($8::text IS NULL OR position(lower($8) in lower(title)) > 0 OR position(lower($8) in lower(reference)) > 0)
                AND archived_at IS NULL
-               AND ($9::uuid IS NULL OR (", $column, ", id) ", $after, " ($8::text::timestamptz, $9))
-             ORDER BY ", $column, " ", $direction, ", id ", $direction, " LIMIT $10"
+               AND ($10::uuid IS NULL OR (", $column, ", id) ", $after, " ($9::text::timestamptz, $10))
+             ORDER BY ", $column, " ", $direction, ", id ", $direction, " LIMIT $11)
+             SELECT page.*, ranked.rank FROM page
+             LEFT JOIN studio.ranks_of($1, ARRAY(SELECT id FROM page WHERE state = 'pencil')) ranked ON ranked.booking = page.id) listed
+             ORDER BY ", $column, " ", $direction, ", id ", $direction
         ))
     };
 }
@@ -211,7 +296,7 @@ impl Listed for Booking {
             name: "starts_at",
             up: list!("starts_at", ">", "ASC"),
             down: list!("starts_at", "<", "DESC"),
-            value: |booking| booking.starts_at.to_string(),
+            value: |booking| booking.content.spell.starts_at.to_string(),
         },
         Order {
             name: "created_at",
@@ -222,90 +307,43 @@ impl Listed for Booking {
     ];
 }
 
-const CREATE: Insert = Insert::new(
-    "INSERT INTO studio.bookings (tenant_id, id, created_at, updated_at, reference, artist_id, title, state,
-       starts_at, ends_at, notes)
-     VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8, $9, $10)",
-);
-
-const EDIT: Change = Change::new(
-    "UPDATE studio.bookings SET version = version + 1, updated_at = $4, artist_id = $5, title = $6,
-       starts_at = $7, ends_at = $8, notes = $9
-     WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
-);
-
-const MOVE_TO_STATE: Change = Change::new(
-    "UPDATE studio.bookings SET version = version + 1, updated_at = $4, state = $5,
-       reason = coalesce($6, reason), payable = coalesce($7, payable)
-     WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
-);
-
-const ARCHIVE: Change = Change::new(
-    "UPDATE studio.bookings SET version = version + 1, updated_at = $4, archived_at = coalesce(archived_at, $4)
-     WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
-);
-
-/// A booking as answered.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Booking")]
-pub(crate) struct BookingView {
-    id: Uuid,
-    version: i32,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    reference: String,
-    artist_id: Uuid,
-    title: String,
-    state: State,
-    starts_at: Timestamp,
-    ends_at: Timestamp,
-    notes: String,
-    archived_at: Option<Timestamp>,
-}
-
-impl From<Booking> for BookingView {
-    fn from(booking: Booking) -> Self {
-        Self {
-            id: booking.id,
-            version: booking.version,
-            created_at: booking.created_at,
-            updated_at: booking.updated_at,
-            reference: booking.reference,
-            artist_id: booking.artist,
-            title: booking.title,
-            state: booking.state,
-            starts_at: booking.starts_at,
-            ends_at: booking.ends_at,
-            notes: booking.notes,
-            archived_at: booking.archived_at,
-        }
-    }
-}
-
 fn routes(routes: Routes) -> Routes {
-    use actions::{Archive, Cancel, Confirm, Create, Edit, View};
-    routes
+    use actions::{Archive, Create, Edit, Review, View};
+    let routes = routes
         .route(
             "/v1/bookings",
             get(handlers::list)
-                .says("bookings by artist, state and window")
+                .says("bookings by their time or creation, of an artist, a project, a state, a window")
                 .needs::<View, Booking>()
                 .and(
                     post(handlers::create)
-                        .says("makes a booking: a pencil, or confirmed at once")
-                        .sample(SAMPLE)
+                        .says("books: a hold, a pencil, or confirmed at once")
+                        .sample(
+                            r#"{"artist_id": "{/v1/artists}", "project_id": "{/v1/projects}",
+                                "starts_at": "2031-03-03T09:00:00Z", "ends_at": "2031-03-03T17:00:00Z"}"#,
+                        )
                         .needs::<Create, Booking>(),
                 ),
         )
         .route(
+            "/v1/bookings/check-availability",
+            post(availability::check)
+                .says("who is free, contended or busy in a window, and when they are free next")
+                .sample(
+                    r#"{"artist_ids": ["{/v1/artists}"],
+                        "window": {"starts_at": "2031-03-03T09:00:00Z", "ends_at": "2031-03-03T17:00:00Z"}}"#,
+                )
+                .needs::<View, Booking>(),
+        )
+        .route(
             "/v1/bookings/{id}",
             get(handlers::show)
-                .says("a booking")
+                .says("a booking, with its rank where it is a pencil")
                 .needs::<View, Booking>()
                 .and(
                     patch(handlers::edit)
-                        .says("moves or renames a booking; what is absent stays")
-                        .sample(r#"{"notes": "changed"}"#)
+                        .says("moves it, or changes what is said of it")
+                        .sample(r#"{"title": "Grading"}"#)
                         .needs::<Edit, Booking>(),
                 )
                 .and(
@@ -315,20 +353,76 @@ fn routes(routes: Routes) -> Routes {
                 ),
         )
         .route(
+            "/v1/bookings/{id}/history",
+            get(history::list)
+                .says("every version, the newest first, with who made it so and why")
+                .needs::<Review, Booking>(),
+        );
+    actions_of(routes)
+}
+
+/// The transitions that somebody takes, and the way back.
+fn actions_of(routes: Routes) -> Routes {
+    use actions::{Cancel, Challenge, Complete, Confirm, Extend, Pencil, Release, Start, Undo};
+    routes
+        .route(
+            "/v1/bookings/{id}/undo",
+            post(history::undo)
+                .says("puts the version before the last change back")
+                .after(&["pencil"])
+                .needs::<Undo, Booking>(),
+        )
+        .route(
+            "/v1/bookings/{id}/pencil",
+            post(acts::pencil)
+                .says("a hold becomes an option and keeps its place by age")
+                .needs::<Pencil, Booking>(),
+        )
+        .route(
             "/v1/bookings/{id}/confirm",
-            post(handlers::confirm)
-                .says("takes the time, or says who has it")
+            post(acts::confirm)
+                .says("takes the time")
+                .after(&["pencil"])
                 .needs::<Confirm, Booking>(),
         )
         .route(
+            "/v1/bookings/{id}/start",
+            post(acts::start)
+                .says("it begins")
+                .after(&["confirm"])
+                .needs::<Start, Booking>(),
+        )
+        .route(
+            "/v1/bookings/{id}/complete",
+            post(acts::complete)
+                .says("it is done")
+                .after(&["confirm", "start"])
+                .needs::<Complete, Booking>(),
+        )
+        .route(
+            "/v1/bookings/{id}/release",
+            post(acts::release)
+                .says("gives an option up")
+                .needs::<Release, Booking>(),
+        )
+        .route(
             "/v1/bookings/{id}/cancel",
-            post(handlers::cancel)
-                .says("gives the time back")
-                .sample(r#"{"reason": "moved to May", "payable": false}"#)
+            post(acts::cancel)
+                .says("calls it off")
+                .after(&["confirm"])
                 .needs::<Cancel, Booking>(),
         )
+        .route(
+            "/v1/bookings/{id}/challenge",
+            post(acts::challenge)
+                .says("asks the first option before this one to confirm or release")
+                .after(&["pencil"])
+                .needs::<Challenge, Booking>(),
+        )
+        .route(
+            "/v1/bookings/{id}/extend",
+            post(acts::extend)
+                .says("lets a hold live longer")
+                .needs::<Extend, Booking>(),
+        )
 }
-
-const SAMPLE: &str = r#"{
-    "artist_id": "{/v1/artists}", "title": "Titles", "starts_at": "2031-05-01T08:00:00Z", "ends_at": "2031-05-01T09:00:00Z"
-}"#;

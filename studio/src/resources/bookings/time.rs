@@ -1,192 +1,165 @@
-//! An artist's time: locked, looked at, taken, given back, in this order.
+//! An artist's time: locked, then looked at, then taken, in this order. What is taken stands in
+//! `studio.occupancy`, where the triggers of bookings and time off put it.
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
-use watertight_tenancy::{Consequence, Read, Row, SpentProof, TenantTx, ToSql};
+use watertight_tenancy::{Read, Row, TenantTx, ToSql};
 use watertight_terms::{Fault, FieldFault, Kind};
+
+use super::when::Spell;
 
 pub(super) const DOUBLE: &str = "the artist is booked in that time";
 
 /// The lock before every change of an artist's time. The row's own lock, so that it also says
 /// whether the artist is there; FOR NO KEY UPDATE, so that foreign keys do not wait for it.
-const LOCK_ARTIST: Read = Read::new(
+pub(super) const LOCK_ARTIST: Read = Read::new(
     "SELECT id FROM studio.artists WHERE tenant_id = $1 AND id = $2 AND archived_at IS NULL FOR NO KEY UPDATE",
 );
 
+/// The same of an artist who may have been archived.
 const LOCK_ANY_ARTIST: Read =
     Read::new("SELECT id FROM studio.artists WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE");
 
-const CONFLICTS: Read = Read::new(
-    "SELECT b.id, b.state, b.starts_at, b.ends_at FROM studio.occupancy o
-     JOIN studio.bookings b ON b.tenant_id = o.tenant_id AND b.id = o.source_id
-     WHERE o.tenant_id = $1 AND o.artist_id = $2 AND o.blocks AND o.source_id <> $3
-       AND lower(o.slice) < $5 AND upper(o.slice) > $4
-     ORDER BY b.starts_at, b.id LIMIT 20",
+/// Whether a project is there to be booked for.
+pub(super) const PROJECT: Read = Read::new(
+    "SELECT id FROM studio.projects WHERE tenant_id = $1 AND id = $2 AND archived_at IS NULL",
 );
 
-const TAKE: Consequence = Consequence::new(
-    "INSERT INTO studio.occupancy (tenant_id, id, artist_id, slice, kind, source_id, blocks)
-     VALUES ($1, $2, $3, tstzrange($4, $5, '[)'), 'booking', $6, true)",
+/// What stands against taking time: whatever blocks, and options older than `$4`. `$2` the artist, `$3`
+/// the booking itself, `$5` and `$6` its slices, `$7` and `$8` the first and last of them.
+const AGAINST: Read = Read::new(
+    "SELECT o.source_id, o.kind, o.state, o.blocks, o.starts_at, o.ends_at FROM studio.occupancy o
+     WHERE o.tenant_id = $1 AND o.artist_id = $2 AND o.source_id <> $3
+       AND o.starts_at < $8 AND o.starts_at > $7::timestamptz - interval '732 days' AND o.ends_at > $7
+       AND (o.blocks OR o.state = 'pencil' AND (o.since, o.source_id) < ($4::timestamptz, $3))
+       AND EXISTS (SELECT FROM unnest($5::timestamptz[], $6::timestamptz[]) own (s, e) WHERE o.starts_at < own.e AND o.ends_at > own.s)
+     ORDER BY o.blocks DESC, o.starts_at, o.source_id LIMIT 20",
 );
 
-const GIVE_BACK: Consequence = Consequence::new(
-    "UPDATE studio.occupancy SET blocks = false, version = version + 1
-     WHERE tenant_id = $1 AND source_id = $2 AND blocks",
-);
-
-/// A window of an artist's time, half-open.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Window {
-    pub(super) artist: Uuid,
-    pub(super) starts_at: Timestamp,
-    pub(super) ends_at: Timestamp,
+/// Locks an artist's time until the transaction ends, archived or not.
+pub(crate) async fn lock(tx: &mut TenantTx, artist: Uuid) -> Result<(), Fault> {
+    tx.read(LOCK_ANY_ARTIST, &[&artist]).await.map(drop)
 }
 
-/// A window is at most two years long.
-const LONGEST_S: i64 = 2 * 366 * 24 * 3600;
-
-impl Window {
-    /// Refuses a window that is empty, reversed or longer than two years.
-    pub(super) fn check(&self) -> Result<(), Fault> {
-        let length_s = self.ends_at.as_second() - self.starts_at.as_second();
-        let wrong = |detail: &str| {
-            Err(Fault::new(
-                Kind::Invalid,
-                "invalid",
-                "the window is not possible; see `errors`",
-            )
-            .fields(vec![FieldFault {
-                pointer: "/ends_at".to_owned(),
-                code: "window",
-                detail: detail.to_owned(),
-            }]))
-        };
-        if self.ends_at <= self.starts_at {
-            return wrong("`ends_at` must be after `starts_at`");
-        }
-        if length_s > LONGEST_S {
-            return wrong("a booking lasts at most two years");
-        }
-        Ok(())
-    }
-}
-
-/// Locks an artist's time until the transaction ends.
-///
-/// # Errors
-/// Invalid, when there is no such artist: absent and foreign ones are one answer.
-pub(super) async fn lock(tx: &mut TenantTx, artist: Uuid) -> Result<(), Fault> {
-    known(&tx.read(LOCK_ARTIST, &[&artist]).await?)
-}
-
-/// Locks the time of the artist whom a booking leaves, archived or not, and of the one to whom it
+/// Locks the time of the artist whom something leaves, archived or not, and of the one to whom it
 /// goes, in the order of their ids: two moves in opposite directions would otherwise wait for each
 /// other.
 ///
 /// # Errors
-/// Invalid, when there is no artist to go to.
-pub(super) async fn lock_move(tx: &mut TenantTx, from: Uuid, to: Uuid) -> Result<(), Fault> {
+/// Invalid, when there is no artist to go to: absent and foreign ones are one answer.
+pub(crate) async fn lock_move(tx: &mut TenantTx, from: Uuid, to: Uuid) -> Result<(), Fault> {
     let (first, second) = (from.min(to), from.max(to));
-    tx.read(LOCK_ANY_ARTIST, &[&first]).await?;
-    if first != second {
-        tx.read(LOCK_ANY_ARTIST, &[&second]).await?;
+    lock(tx, first).await?;
+    if first == second {
+        return Ok(());
     }
-    if from == to {
-        Ok(())
-    } else {
-        lock(tx, to).await
+    lock(tx, second).await?;
+    known(&tx.read(LOCK_ARTIST, &[&to]).await?, "artist")
+}
+
+/// Locks the time of an artist for something new.
+///
+/// # Errors
+/// Invalid, when there is no such artist: absent and foreign ones are one answer.
+pub(crate) async fn lock_new(tx: &mut TenantTx, artist: Uuid) -> Result<(), Fault> {
+    known(&tx.read(LOCK_ARTIST, &[&artist]).await?, "artist")
+}
+
+/// Refuses when a reference's row was not found.
+pub(super) fn known(rows: &[Row], noun: &'static str) -> Result<(), Fault> {
+    if !rows.is_empty() {
+        return Ok(());
+    }
+    let spoken = "a field is not as it must be; see `errors`";
+    Err(
+        Fault::new(Kind::Invalid, "invalid", spoken).fields(vec![FieldFault {
+            pointer: format!("/{noun}_id"),
+            code: "unknown-reference",
+            detail: format!("names no {noun} that you may book"),
+        }]),
+    )
+}
+
+/// Which options are before something that takes time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Before {
+    /// Every one: it is new.
+    AnyOption,
+    /// The older ones.
+    OptionsOlderThan(Timestamp),
+    /// None: an absence asks nobody.
+    NoOption,
+}
+
+impl Before {
+    fn since(self) -> Timestamp {
+        match self {
+            Self::AnyOption => Timestamp::MAX,
+            Self::OptionsOlderThan(since) => since,
+            Self::NoOption => Timestamp::UNIX_EPOCH,
+        }
     }
 }
 
-/// Locks the window's artist and refuses when others than `booking` have the window; says who. One
-/// round trip: the look is taken after the lock was had.
-pub(super) async fn lock_free(
+/// Refuses when something stands against `own` taking that time of the artist, whose lock is had
+/// already. Says what it is, and offers the challenge where that would help.
+///
+/// # Errors
+/// Conflict: `double-booking` where the time is taken, `earlier-option` where others were first.
+pub(crate) async fn expect_room(
     tx: &mut TenantTx,
-    window: Window,
-    booking: Uuid,
+    artist: Uuid,
+    spell: &Spell,
+    own: Uuid,
+    before: Before,
 ) -> Result<(), Fault> {
-    let artist: [&(dyn ToSql + Sync); 1] = [&window.artist];
-    let asked: [&(dyn ToSql + Sync); 4] =
-        [&window.artist, &booking, &window.starts_at, &window.ends_at];
-    let answers = tx
-        .reads(&[(LOCK_ARTIST, &artist), (CONFLICTS, &asked)])
-        .await?;
-    let [locked, conflicting] = answers.as_slice() else {
-        return Err(Fault::bug("two reads without two answers"));
+    let since = before.since();
+    let asked: [&(dyn ToSql + Sync); 7] = [
+        &artist,
+        &own,
+        &since,
+        &spell.starts,
+        &spell.ends,
+        &spell.starts_at,
+        &spell.ends_at,
+    ];
+    let against = tx.read(AGAINST, &asked).await?;
+    let Some(first) = against.first() else {
+        return Ok(());
     };
-    known(locked)?;
-    free(conflicting)
-}
-
-/// Refuses when others than `booking` have the window, whose artist is locked already; says who.
-pub(super) async fn expect_free(
-    tx: &mut TenantTx,
-    window: Window,
-    booking: Uuid,
-) -> Result<(), Fault> {
-    let asked: [&(dyn ToSql + Sync); 4] =
-        [&window.artist, &booking, &window.starts_at, &window.ends_at];
-    free(&tx.read(CONFLICTS, &asked).await?)
-}
-
-fn known(locked: &[Row]) -> Result<(), Fault> {
-    if !locked.is_empty() {
-        return Ok(());
+    let conflicts = against
+        .iter()
+        .map(conflict)
+        .collect::<Result<Vec<_>, _>>()?;
+    if first.field("blocks")? {
+        let details = json!({ "conflicts": conflicts });
+        return Err(Fault::new(Kind::Conflict, "double-booking", DOUBLE).details(details));
     }
-    Err(Fault::new(
-        Kind::Invalid,
-        "invalid",
-        "a field is not as it must be; see `errors`",
-    )
-    .fields(vec![FieldFault {
-        pointer: "/artist_id".to_owned(),
-        code: "unknown-reference",
-        detail: "names no artist that you may book".to_owned(),
-    }]))
+    let (spoken, details) = match before {
+        Before::OptionsOlderThan(_) => (
+            "options were there first; challenge the first of them, or wait until they are released",
+            json!({ "conflicts": conflicts, "challenge": format!("/v1/bookings/{own}/challenge") }),
+        ),
+        Before::AnyOption | Before::NoOption => (
+            "there are options in that time; make this a pencil and challenge the first of them",
+            json!({ "conflicts": conflicts }),
+        ),
+    };
+    Err(Fault::new(Kind::Conflict, "earlier-option", spoken).details(details))
 }
 
-fn free(conflicting: &[Row]) -> Result<(), Fault> {
-    if conflicting.is_empty() {
-        return Ok(());
+fn conflict(row: &Row) -> Result<Value, Fault> {
+    let mut conflict = json!({
+        "state": row.field::<String>("state")?,
+        "starts_at": row.field::<Timestamp>("starts_at")?,
+        "ends_at": row.field::<Timestamp>("ends_at")?,
+    });
+    if row.field::<String>("kind")? == "booking"
+        && let Some(members) = conflict.as_object_mut()
+    {
+        let id: Uuid = row.field("source_id")?;
+        members.insert("booking_id".to_owned(), json!(id));
     }
-    let mut conflicts = Vec::new();
-    for row in conflicting {
-        conflicts.push(json!({
-            "booking_id": row.field::<Uuid>("id")?,
-            "state": row.field::<String>("state")?,
-            "starts_at": row.field::<Timestamp>("starts_at")?,
-            "ends_at": row.field::<Timestamp>("ends_at")?,
-        }));
-    }
-    Err(Fault::new(Kind::Conflict, "double-booking", DOUBLE)
-        .details(json!({ "conflicts": conflicts })))
-}
-
-/// Takes the window for a booking.
-pub(super) async fn take(
-    tx: &mut TenantTx,
-    after: &impl SpentProof,
-    row: Uuid,
-    window: Window,
-    booking: Uuid,
-) -> Result<(), Fault> {
-    tx.also(
-        after,
-        TAKE,
-        &[
-            &row,
-            &window.artist,
-            &window.starts_at,
-            &window.ends_at,
-            &booking,
-        ],
-    )
-    .await
-    .map(drop)
-}
-
-/// Gives back whatever the changed booking has.
-pub(super) async fn give_back(tx: &mut TenantTx, after: &impl SpentProof) -> Result<(), Fault> {
-    tx.also(after, GIVE_BACK, &[]).await.map(drop)
+    Ok(conflict)
 }

@@ -59,8 +59,10 @@ pub(super) async fn list(
         sort: asked.sort,
     };
     let (list, entry) =
-        page::read::<View, Member, _>(&mut tx, &desk, paging, &[&state], MemberView::listed)
-            .await?;
+        page::read::<View, Member, _>(&mut tx, &desk, paging, &[&state], |member, _| {
+            MemberView::listed(member)
+        })
+        .await?;
     let total = count(&mut tx, TOTAL, "total", &[&None::<Uuid>, &state]).await?;
     Draft::ok(Members { list, total })?.finish(tx, entry).await
 }
