@@ -415,6 +415,8 @@ async fn of_many_at_once_on_two_servers_one_has_the_effect() {
         match status {
             201 => drop(bodies.insert(body)),
             409 => assert!(body.contains("idempotency-in-flight"), "{body}"),
+            // A busy machine has no connection for some in time.
+            503 => {}
             other => panic!("{other} {body}"),
         }
     }
