@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use watertight::{
     argument::{Argument, Input},
     cursor::Cursors,
+    describe::Description,
 };
 use watertight_authority::Authority;
 use watertight_identity::{Verifier, backend::Backend, webhook::Signer};
@@ -51,6 +52,9 @@ pub struct Desk {
 }
 
 impl Argument for Desk {
+    /// It is ours, not the caller's.
+    fn describe(_: &mut Description<'_>) {}
+
     fn take(input: &Input) -> Result<Self, Fault> {
         input
             .state
@@ -100,6 +104,7 @@ impl App {
             pool_max: config.database.pool_max,
             wait_ms: config.database.wait_ms,
             constraint: resources::constraint,
+            rows: resources::rows(),
         };
         let tenancy = Tenancy::new(
             &settings,

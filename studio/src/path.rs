@@ -1,10 +1,10 @@
 //! The request path, outermost first. What a layer may answer stands beside it.
 
-use axum::{Router, middleware};
+use axum::{Router, middleware, response::IntoResponse};
 use http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use watertight::{
-    door::{Bounds, Door, Pages},
+    door::{Bounds, Door, Pages, Route, open},
     problem,
 };
 use watertight_edge::{Edge, RequestLimits};
@@ -27,8 +27,7 @@ use crate::{app::App, config::Config, pages, resources, webhooks};
 /// begin(caller) -> TenantTx    4-tenancy    403 503
 /// grant::<Cancel, Booking>(id) 4 asks 3     403 404
 /// bookings::cancel(tx, …)      resources    400 409 412 422
-/// commit(entry)                6-ledger     503
-/// Answer::ok(view, receipt)    the only way to a 2xx
+/// Draft::ok(view).commit(tx, entry)  6-ledger  503   the only way to a 2xx
 /// ```
 pub fn router(app: &App) -> Router {
     let edge = Edge::new(
@@ -50,12 +49,19 @@ pub fn router(app: &App) -> Router {
         requests_at_once: limits.requests_at_once,
         requests_at_once_per_member: limits.requests_at_once_per_member,
     };
-    let door =
-        Door::new(app.verifier.clone(), app.tenancy.clone(), bounds, state).with_pages(Pages {
-            origins: app.config.page_origins(),
-            refuse: pages::refuse,
-        });
+    let door = Door::new(
+        app.verifier.clone(),
+        app.tenancy.clone(),
+        app.desk.vault.clone(),
+        bounds,
+        state,
+    )
+    .with_pages(Pages {
+        origins: app.config.page_origins(),
+        refuse: pages::refuse,
+    });
     let routes = webhooks::routes(resources::routes(), app.receiver.clone());
+    let routes = routes.route("/openapi.json", document());
     pages::routes(routes, &provider(&app.config))
         .into_router(door)
         .layer(middleware::from_fn_with_state(
@@ -72,6 +78,16 @@ pub fn router(app: &App) -> Router {
             edge,
             watertight_edge::name_request,
         ))
+}
+
+/// The API's document, made once.
+fn document() -> Route {
+    let text = bytes::Bytes::from(resources::document_text());
+    let answer = move || {
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        std::future::ready((json, text.clone()).into_response())
+    };
+    open(Method::GET, answer).public("it says what is committed in docs, and nothing of any studio")
 }
 
 /// Where people sign in.

@@ -6,7 +6,8 @@
 //! cargo x test     the tests alone, with nextest's filters
 //! cargo x tidy     the house rules alone
 //! cargo x accept   writes every derived file
-//! cargo x long     fuzzing, faults, soak
+//! cargo x new      a new resource, whole
+//! cargo x long     what takes minutes to hours
 //! ```
 //!
 //! A verb ends with 0 when all is well, 1 when it found something, 2 when it could not begin.
@@ -20,6 +21,7 @@ mod check;
 mod demo;
 mod licences;
 mod long;
+mod new;
 mod register;
 mod setup;
 mod shop;
@@ -47,6 +49,8 @@ enum Verb {
     Tidy,
     /// Writes the derived files anew; you read the difference
     Accept,
+    /// Makes something new: `cargo x new resource NAME`
+    New(new::Arguments),
     /// Runs the tests that take minutes to hours
     Long(long::Arguments),
 }
@@ -59,7 +63,8 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => tests::run(&shop, &arguments),
         Verb::Tidy => tidy::run(&shop),
         Verb::Accept => accept::run(&shop),
-        Verb::Long(arguments) => long::run(&arguments),
+        Verb::New(arguments) => new::run(&shop, &arguments),
+        Verb::Long(arguments) => long::run(&shop, &arguments),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

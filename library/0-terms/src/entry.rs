@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
@@ -18,7 +20,7 @@ pub struct Entry {
     resource: &'static str,
     ids: Vec<Uuid>,
     ids_count: u64,
-    opened: Vec<&'static str>,
+    opened: Vec<Cow<'static, str>>,
     changes: Vec<Change>,
     rule: Option<String>,
     outcome: Outcome,
@@ -52,8 +54,11 @@ impl Entry {
     }
 
     /// The personal fields that were opened for the caller.
-    pub fn opened(mut self, fields: impl IntoIterator<Item = &'static str>) -> Self {
-        self.opened.extend(fields);
+    pub fn opened(
+        mut self,
+        fields: impl IntoIterator<Item = impl Into<Cow<'static, str>>>,
+    ) -> Self {
+        self.opened.extend(fields.into_iter().map(Into::into));
         self
     }
 
@@ -74,6 +79,16 @@ impl Entry {
         self.outcome = outcome;
         self.status = status;
         self
+    }
+
+    /// The rows, all of them.
+    pub fn row_ids(&self) -> &[Uuid] {
+        &self.ids
+    }
+
+    /// The personal fields that were opened.
+    pub fn opened_fields(&self) -> &[Cow<'static, str>] {
+        &self.opened
     }
 
     /// What was done, `noun.verb`.

@@ -68,15 +68,27 @@ impl Authority {
         row: R,
         nonce: &Nonce,
     ) -> Result<Granted<A, R>, Refused> {
-        match self.judge_row(standing, A::NAME, &row) {
-            Ok(rule) => Ok(Granted::mint(row, rule, nonce)),
-            Err(rule) => {
-                let view = format!("{}.view", R::NOUN);
-                // Who is refused the view itself sees nothing, and need not be asked again.
-                let seen = view != A::NAME && self.judge_row(standing, &view, &row).is_ok();
-                Err(Refused { seen, rule })
-            }
-        }
+        self.permits_row(standing, A::NAME, &row)
+            .map(|rule| Granted::mint(row, rule, nonce))
+    }
+
+    /// Whether an action, by its name, may be done to this row: for what was granted before and is asked
+    /// again. It grants nothing.
+    ///
+    /// # Errors
+    /// As [`decide`](Self::decide).
+    pub fn permits_row<R: Resource>(
+        &self,
+        standing: &Standing,
+        action: &str,
+        row: &R,
+    ) -> Result<String, Refused> {
+        self.judge_row(standing, action, row).map_err(|rule| {
+            let view = format!("{}.view", R::NOUN);
+            // Who is refused the view itself sees nothing, and need not be asked again.
+            let seen = view != action && self.judge_row(standing, &view, row).is_ok();
+            Refused { seen, rule }
+        })
     }
 
     /// Decides whether a row may be created in the own tenant, and grants it.
@@ -88,8 +100,16 @@ impl Authority {
         standing: &Standing,
         nonce: &Nonce,
     ) -> Result<GrantedNew<A, R>, Refused> {
-        self.judge_studio(standing, A::NAME)
+        self.permits_new(standing, A::NAME)
             .map(|rule| GrantedNew::mint(rule, nonce))
+    }
+
+    /// Whether an action, by its name, may be done in the own tenant, as [`permits_row`](Self::permits_row).
+    ///
+    /// # Errors
+    /// As [`decide_new`](Self::decide_new).
+    pub fn permits_new(&self, standing: &Standing, action: &str) -> Result<String, Refused> {
+        self.judge_studio(standing, action)
             .map_err(|rule| Refused { seen: true, rule })
     }
 
@@ -130,19 +150,39 @@ impl Authority {
         self.actions.keys().cloned().collect()
     }
 
+    /// Whether policies allow an action on a row, both by their names in the schema: for tables of who
+    /// may do what. It grants nothing.
+    ///
+    /// # Errors
+    /// Why it is not allowed: the rule, or that there was no decision.
+    pub fn permits(
+        &self,
+        standing: &Standing,
+        action: &str,
+        row: NamedRow,
+    ) -> Result<String, Option<String>> {
+        let mut facts = row.facts;
+        // A studio does not lie in a studio; every other row says in which it does.
+        if row.entity != STUDIO {
+            facts.push(("studio", Fact::Is(STUDIO, row.tenant.0)));
+        }
+        let resource = self.entity(row.entity, row.id, facts).map_err(undecided)?;
+        self.judge(standing, action, resource)
+    }
+
     fn judge_row<R: Resource>(
         &self,
         standing: &Standing,
         action: &str,
         row: &R,
     ) -> Result<String, Option<String>> {
-        let mut facts = row.facts();
-        // A studio does not lie in a studio; every other row says in which it does.
-        if R::ENTITY != STUDIO {
-            facts.push(("studio", Fact::Is(STUDIO, row.tenant().0)));
-        }
-        let resource = self.entity(R::ENTITY, row.id(), facts).map_err(undecided)?;
-        self.judge(standing, action, resource)
+        let named = NamedRow {
+            entity: R::ENTITY,
+            id: row.id(),
+            tenant: row.tenant(),
+            facts: row.facts(),
+        };
+        self.permits(standing, action, named)
     }
 
     fn judge_studio(&self, standing: &Standing, action: &str) -> Result<String, Option<String>> {
@@ -310,6 +350,19 @@ impl Authority {
         policies.for_each(|policy| collect_texts(&policy, &mut found));
         found
     }
+}
+
+/// A row as policies know it: what [`Resource`](crate::Resource) says of one, as a value.
+#[derive(Debug, Clone)]
+pub struct NamedRow {
+    /// The entity type in the schema.
+    pub entity: &'static str,
+    /// Which row.
+    pub id: Uuid,
+    /// Whose row.
+    pub tenant: TenantId,
+    /// The attributes that policies may read, but for `studio`, which is added.
+    pub facts: Vec<(&'static str, Fact)>,
 }
 
 fn collect_texts(value: &Value, found: &mut BTreeSet<String>) {

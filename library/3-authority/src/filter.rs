@@ -25,7 +25,11 @@ pub enum ListFilter {
 
 impl Authority {
     /// Asks the policies with everything known but the row, and reads what is left of them.
-    pub(crate) fn list_filter(
+    /// The filter of a list, its action and entity type by their names in the schema.
+    ///
+    /// # Errors
+    /// As [`Authority::filter`].
+    pub fn list_filter(
         &self,
         standing: &Standing,
         action: &str,

@@ -90,7 +90,7 @@ mod policies;
 mod resource;
 mod standing;
 
-pub use authority::Authority;
+pub use authority::{Authority, NamedRow};
 pub use filter::ListFilter;
 pub use grant::{Granted, GrantedNew, Misspent, Nonce, Refused, Spent, SpentNew};
 pub use policies::PolicyFault;

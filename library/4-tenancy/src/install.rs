@@ -29,6 +29,10 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../sql/0002_protect.sql"),
     },
     Migration {
+        name: "tenancy/0004_idempotency",
+        sql: include_str!("../sql/0004_idempotency.sql"),
+    },
+    Migration {
         name: "tenancy/0005_page_sessions",
         sql: include_str!("../sql/0005_page_sessions.sql"),
     },

@@ -46,6 +46,8 @@ mod lease;
 mod operator;
 mod page_session;
 mod people;
+mod repeat;
+mod right;
 mod row;
 mod statement;
 #[cfg(feature = "support")]
@@ -64,6 +66,8 @@ pub use jobs::Job;
 pub use operator::{Call, Operator};
 pub use page_session::{PageLife, PageSession};
 pub use people::{Effect, EffectKind, KnownMember, News, ProviderEvent};
+pub use repeat::{Claim, Repeat, Seal};
+pub use right::{Right, Rows};
 pub use row::{Row, Stored};
 pub use statement::{Change, Consequence, Insert, Read};
 pub use tenancy::{Refused, Settings, SettingsFault, Tenancy};

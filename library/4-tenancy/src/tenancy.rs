@@ -13,7 +13,7 @@ use watertight_terms::{
 };
 
 use crate::{
-    Constraint, Journal, Receipt, TenantTx, ToSql, context,
+    Constraint, Journal, Receipt, Rows, TenantTx, ToSql, context,
     desk::{Account, Desk},
     fault::SqlFault,
     lease::{Lease, RESET},
@@ -32,6 +32,8 @@ pub struct Settings {
     pub wait_ms: u64,
     /// What a broken constraint means to the caller, by its name.
     pub constraint: fn(&str) -> Option<&'static Constraint>,
+    /// The kinds of rows that are granted: what a repeated request needed is asked for again by name.
+    pub rows: Vec<Rows>,
 }
 
 /// Settings that cannot be used.
@@ -59,6 +61,7 @@ pub struct Tenancy {
     journal: Arc<dyn Journal>,
     desk: Desk,
     sql_fault: SqlFault,
+    rows: Arc<[Rows]>,
     clock: Clock,
     random: Random,
 }
@@ -121,6 +124,7 @@ impl Tenancy {
             journal,
             desk,
             sql_fault,
+            rows: settings.rows.clone().into(),
             clock,
             random,
         })
@@ -214,6 +218,7 @@ impl Tenancy {
             journal: Arc::clone(&self.journal),
             sql_fault: self.sql_fault,
             nonce: watertight_authority::Nonce::new(self.random.bytes()),
+            rows: Arc::clone(&self.rows),
         }
     }
 

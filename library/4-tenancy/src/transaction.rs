@@ -14,6 +14,8 @@ use crate::{
     desk::Account,
     fault::SqlFault,
     lease::{Lease, RESET},
+    repeat::{KEEP, Kept, Keyed},
+    right::{On, Right, Rows, told},
 };
 
 /// An open transaction in one studio, bound to one caller.
@@ -23,9 +25,11 @@ use crate::{
 /// leaves nothing: its connection is discarded and the server rolls back.
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct TenantTx {
-    lease: Lease,
-    bound: Bound,
-    parts: Parts,
+    pub(crate) lease: Lease,
+    pub(crate) bound: Bound,
+    pub(crate) parts: Parts,
+    /// Where the request carried an idempotency key: what is kept with its answer.
+    pub(crate) keyed: Option<Keyed>,
     /// A statement failed or touched the wrong number of rows: only rolling back is left.
     broken: bool,
 }
@@ -48,6 +52,8 @@ pub(crate) struct Parts {
     pub(crate) sql_fault: SqlFault,
     /// A grant is good in the transaction that drew this, and in no other.
     pub(crate) nonce: Nonce,
+    /// The kinds of rows, by their names.
+    pub(crate) rows: Arc<[Rows]>,
 }
 
 type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -58,6 +64,7 @@ impl TenantTx {
             lease,
             bound,
             parts,
+            keyed: None,
             broken: false,
         }
     }
@@ -109,20 +116,20 @@ impl TenantTx {
         &mut self,
         id: Uuid,
     ) -> Result<Granted<A, R>, Fault> {
-        let rows = self.read(R::LOAD, &[&id]).await?;
-        let row = rows.first().ok_or_else(Fault::unseen)?;
-        let row = self.own(R::from_row(row)?)?;
-        self.parts
+        let row = self.load::<R>(id).await?;
+        let granted = self
+            .parts
             .authority
             .decide::<A, R>(&self.bound.standing, row, &self.parts.nonce)
-            .map_err(|refused| {
-                let fault = if refused.seen {
-                    Fault::not_allowed()
-                } else {
-                    Fault::unseen()
-                };
-                fault.log(format!("{}: {}", A::NAME, refused.rule.unwrap_or_default()))
-            })
+            .map_err(|refused| told(A::NAME, refused))?;
+        self.note(A::NAME, || row_of::<R>(id));
+        Ok(granted)
+    }
+
+    pub(crate) async fn load<R: Stored>(&mut self, id: Uuid) -> Result<R, Fault> {
+        let rows = self.read(R::LOAD, &[&id]).await?;
+        let row = rows.first().ok_or_else(Fault::unseen)?;
+        self.own(R::from_row(row)?)
     }
 
     /// The row of a grant that is good for nothing but seeing.
@@ -140,24 +147,24 @@ impl TenantTx {
     ///
     /// # Errors
     /// Not allowed.
-    pub fn grant_new<A: Action<R>, R: Resource>(&self) -> Result<GrantedNew<A, R>, Fault> {
-        self.parts
+    pub fn grant_new<A: Action<R>, R: Resource>(&mut self) -> Result<GrantedNew<A, R>, Fault> {
+        let granted = self
+            .parts
             .authority
             .decide_new::<A, R>(&self.bound.standing, &self.parts.nonce)
-            .map_err(|refused| {
-                Fault::not_allowed().log(format!(
-                    "{}: {}",
-                    A::NAME,
-                    refused.rule.unwrap_or_default()
-                ))
-            })
+            .map_err(|refused| told(A::NAME, refused))?;
+        self.note(A::NAME, || On::Studio);
+        Ok(granted)
     }
 
     /// Whether the caller may do `A` with a row at hand: for fields that not everybody sees.
     pub fn allows<A: Action<R>, R: Resource>(&self, row: &R) -> bool {
-        self.parts
-            .authority
-            .allows::<A, R>(&self.bound.standing, row)
+        let authority = &self.parts.authority;
+        let allowed = authority.allows::<A, R>(&self.bound.standing, row);
+        if allowed {
+            self.note(A::NAME, || row_of::<R>(row.id()));
+        }
+        allowed
     }
 
     /// Reads the rows of a list that the caller may `A`.
@@ -183,6 +190,9 @@ impl TenantTx {
             ListFilter::OwnArtist(artist) => Some(artist),
             ListFilter::Nothing => return Err(Fault::not_allowed().log(A::NAME)),
         };
+        self.note(A::NAME, || On::List {
+            entity: R::ENTITY.to_owned(),
+        });
         let all = after(&[&artist], parameters);
         let rows = self.read(list, &all).await?;
         rows.iter().map(|row| self.own(R::from_row(row)?)).collect()
@@ -340,7 +350,7 @@ impl TenantTx {
     /// When a statement failed before, or the entry or the commit fails: nothing is kept then.
     /// After a lost connection it is unknown whether it was kept; an idempotency key tells.
     pub async fn commit(self, entry: Entry) -> Result<Receipt, Fault> {
-        self.end(&entry).await
+        self.answered(entry, no_answer).await
     }
 
     /// Ends a transaction that only read: its entry is durable before this resolves, and before the
@@ -349,37 +359,31 @@ impl TenantTx {
     /// # Errors
     /// When a statement failed before, or the entry cannot be written: no data may leave then.
     pub async fn finish(self, entry: Entry) -> Result<Receipt, Fault> {
-        self.end(&entry).await
+        self.answered(entry, no_answer).await
     }
 
-    async fn end(mut self, entry: &Entry) -> Result<Receipt, Fault> {
+    /// Ends the transaction of a request that is answered: with its entry and, if the request carried
+    /// an idempotency key, with the answer and what the request was granted. A request with a key
+    /// cannot end without.
+    ///
+    /// # Errors
+    /// As [`TenantTx::commit`].
+    pub async fn answered(
+        self,
+        entry: Entry,
+        answer: impl FnOnce(&Entry, &[Right]) -> Result<String, Fault>,
+    ) -> Result<Receipt, Fault> {
         if self.broken {
             return Err(Fault::bug("an end after a failed statement"));
         }
-        let line = self.parts.journal.line(&self.bound.account, entry)?;
-        let (texts, macs) = (vec![line.text], vec![line.mac]);
-        let parameters: [&(dyn ToSql + Sync); 2] = [&texts, &macs];
-        let fault = |error: tokio_postgres::Error| self.parts.sql_fault.fault(&error);
-        let client = self.lease.depart()?;
-        let append = client.prepare_cached(self.parts.journal.append());
-        let append = append.await.map_err(fault)?;
-        let commit = client.prepare_cached("COMMIT").await.map_err(fault)?;
-        let reset = client.prepare_cached(RESET).await.map_err(fault)?;
-        let (appended, committed, cleaned) = tokio::join!(
-            biased;
-            client.execute(&append, &parameters),
-            client.execute(&commit, &[]),
-            client.execute(&reset, &[])
-        );
-        // COMMIT of a failed transaction rolls back and says Ok: only both together are success.
-        appended.map_err(fault)?;
-        committed.map_err(fault)?;
-        // One that cannot be cleaned is not given back; the transaction is ended all the same.
-        if cleaned.is_ok() {
-            self.lease.arrived();
-            self.lease.give_back();
-        }
-        Ok(self.bound.account.settle())
+        let kept = self.keeps(|rights| answer(&entry, rights))?;
+        let ending = Ending {
+            lease: self.lease,
+            account: self.bound.account,
+            journal: self.parts.journal,
+            sql_fault: self.parts.sql_fault,
+        };
+        ending.end(&entry, kept).await
     }
 
     /// A row of another studio cannot get here; that it does not is checked all the same.
@@ -441,6 +445,69 @@ impl TenantTx {
             return Err(Fault::bug("a change touched more rows than were granted"));
         }
         Ok(row)
+    }
+}
+
+/// What is needed to end a transaction.
+pub(crate) struct Ending {
+    pub(crate) lease: Lease,
+    pub(crate) account: Account,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) sql_fault: SqlFault,
+}
+
+impl Ending {
+    /// Writes what is kept and the entry, and commits: one round trip.
+    pub(crate) async fn end(mut self, entry: &Entry, kept: Option<Kept>) -> Result<Receipt, Fault> {
+        let line = self.journal.line(&self.account, entry)?;
+        let (texts, macs) = (vec![line.text], vec![line.mac]);
+        let parameters: [&(dyn ToSql + Sync); 2] = [&texts, &macs];
+        let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
+        let client = self.lease.depart()?;
+        let keep = match &kept {
+            Some(_) => Some(client.prepare_cached(KEEP).await.map_err(fault)?),
+            None => None,
+        };
+        let append = client.prepare_cached(self.journal.append());
+        let append = append.await.map_err(fault)?;
+        let commit = client.prepare_cached("COMMIT").await.map_err(fault)?;
+        let reset = client.prepare_cached(RESET).await.map_err(fault)?;
+        let keeping = async {
+            match (&keep, &kept) {
+                (Some(keep), Some(kept)) => client.execute(keep, &kept.parameters()).await,
+                _ => Ok(0),
+            }
+        };
+        let (kept, appended, committed, cleaned) = tokio::join!(
+            biased;
+            keeping,
+            client.execute(&append, &parameters),
+            client.execute(&commit, &[]),
+            client.execute(&reset, &[])
+        );
+        // COMMIT of a failed transaction rolls back and says Ok: only all together are success.
+        kept.map_err(fault)?;
+        appended.map_err(fault)?;
+        committed.map_err(fault)?;
+        // One that cannot be cleaned is not given back; the transaction is ended all the same.
+        if cleaned.is_ok() {
+            self.lease.arrived();
+            self.lease.give_back();
+        }
+        Ok(self.account.settle())
+    }
+}
+
+fn no_answer(_: &Entry, _: &[Right]) -> Result<String, Fault> {
+    Err(Fault::bug(
+        "a request with an idempotency key ended without its answer",
+    ))
+}
+
+fn row_of<R: Resource>(id: Uuid) -> On {
+    On::Row {
+        entity: R::ENTITY.to_owned(),
+        id,
     }
 }
 

@@ -17,6 +17,8 @@ const TAG_BYTES: usize = 16;
 const TEXT_CHARS_MAX: usize = 10_000;
 /// A sealed value is at most so long; longer ones are not decrypted.
 const STORED_BYTES_MAX: usize = HEAD_BYTES + 4 * TEXT_CHARS_MAX + TAG_BYTES;
+/// A document has at most so many bytes.
+const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 
 /// Where a value lives. It opens there and nowhere else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,25 @@ impl Vault {
         if plaintext.chars().nth(TEXT_CHARS_MAX).is_some() {
             return Err(VaultFault::TooLong);
         }
+        self.seal_any(place, plaintext)
+    }
+
+    /// Seals a text that is no field of a row but made of many, such as an answer.
+    ///
+    /// # Errors
+    /// When it has over a mebibyte, or when the ring lacks its current key.
+    pub fn seal_document(
+        &self,
+        place: Place,
+        document: &str,
+    ) -> Result<Sealed<String>, VaultFault> {
+        if document.len() > DOCUMENT_BYTES_MAX {
+            return Err(VaultFault::TooLong);
+        }
+        self.seal_any(place, document)
+    }
+
+    fn seal_any(&self, place: Place, plaintext: &str) -> Result<Sealed<String>, VaultFault> {
         let (id, key) = self.ring.current().ok_or(VaultFault::NoCurrentKey)?;
         let nonce: [u8; NONCE_BYTES] = self.random.bytes();
         // The buffer gets its final size first: growing would leave a copy of the text behind.
@@ -80,7 +101,23 @@ impl Vault {
         place: Place,
         sealed: &Sealed<String>,
     ) -> Result<Opened<String>, VaultFault> {
-        let parts = Parts::of(sealed.as_stored())?;
+        self.open_any(place, Parts::of(sealed.as_stored(), STORED_BYTES_MAX)?)
+    }
+
+    /// Opens a document in the place where it lies.
+    ///
+    /// # Errors
+    /// As [`Vault::open`].
+    pub fn open_document(
+        &self,
+        place: Place,
+        sealed: &Sealed<String>,
+    ) -> Result<Opened<String>, VaultFault> {
+        let bytes_max = HEAD_BYTES + DOCUMENT_BYTES_MAX + TAG_BYTES;
+        self.open_any(place, Parts::of(sealed.as_stored(), bytes_max)?)
+    }
+
+    fn open_any(&self, place: Place, parts: Parts<'_>) -> Result<Opened<String>, VaultFault> {
         let key = self
             .ring
             .get(parts.key_id)
@@ -100,7 +137,8 @@ impl Vault {
     /// Whether a value was sealed with the current key; rotation seals the others again.
     pub fn is_current(&self, sealed: &Sealed<String>) -> bool {
         let current = self.ring.current().map(|(id, _)| id);
-        Parts::of(sealed.as_stored()).is_ok_and(|parts| Some(parts.key_id) == current)
+        Parts::of(sealed.as_stored(), STORED_BYTES_MAX)
+            .is_ok_and(|parts| Some(parts.key_id) == current)
     }
 }
 
@@ -130,8 +168,8 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn of(stored: &'a [u8]) -> Result<Self, VaultFault> {
-        if stored.len() < HEAD_BYTES + TAG_BYTES || stored.len() > STORED_BYTES_MAX {
+    fn of(stored: &'a [u8], bytes_max: usize) -> Result<Self, VaultFault> {
+        if stored.len() < HEAD_BYTES + TAG_BYTES || stored.len() > bytes_max {
             return Err(VaultFault::Malformed);
         }
         let (version, rest) = stored.split_first_chunk().ok_or(VaultFault::Malformed)?;
@@ -229,6 +267,20 @@ mod tests {
         let fault = vault().seal(place(), &text).unwrap_err();
         assert_eq!(fault, VaultFault::TooLong);
         assert_eq!(Fault::from(fault).kind(), Kind::Invalid);
+    }
+
+    #[test]
+    fn a_document_may_be_longer_and_opens_as_one() {
+        let text = "ü".repeat(DOCUMENT_BYTES_MAX / 2);
+        let sealed = vault().seal_document(place(), &text).unwrap();
+        let opened = vault().open_document(place(), &sealed).unwrap();
+        assert_eq!(opened.expose(), &text);
+        assert_eq!(
+            vault().open(place(), &sealed).unwrap_err(),
+            VaultFault::Malformed
+        );
+        let fault = vault().seal_document(place(), &format!("{text}a"));
+        assert_eq!(fault.unwrap_err(), VaultFault::TooLong);
     }
 
     #[test]

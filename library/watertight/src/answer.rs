@@ -1,96 +1,162 @@
-//! Answers: the only way to say yes, and it takes a [`Receipt`].
+//! Successes: drafted first, then given with the entry of their request.
 //!
-//! ```
-//! use serde::Serialize;
-//! use watertight::answer::Answer;
-//! use watertight_tenancy::Receipt;
-//! use watertight_terms::Fault;
+//! ```no_run
+//! use watertight::{answer::{Answer, Draft}, tenancy::TenantTx};
+//! use watertight_terms::{Entry, Fault};
 //!
-//! #[derive(Serialize)]
-//! struct BookingView {
-//!     version: i32,
-//! }
+//! #[derive(serde::Serialize, schemars::JsonSchema)]
+//! struct BookingView { id: uuid::Uuid, version: i32 }
 //!
-//! // The receipt comes from ending the transaction: whoever has one has a durable entry.
-//! fn answer(view: BookingView, receipt: Receipt) -> Result<Answer, Fault> {
+//! // A draft goes nowhere. It becomes an answer by ending the transaction: whoever has an answer has
+//! // a durable entry, and what the caller is told is kept with it, if the request carried a key. The
+//! // type says what is answered, and the API's document is made from it.
+//! async fn show(tx: TenantTx, view: BookingView, entry: Entry) -> Result<Answer<BookingView>, Fault> {
 //!     let version = view.version;
-//!     Ok(Answer::ok(view, receipt)?.etag(version))
+//!     Draft::ok(view)?.etag(version).finish(tx, entry).await
 //! }
 //! ```
 //!
 //! What is absent: an answer of an error. Those are faults, and `problem` turns them into
 //! answers.
 
+use std::marker::PhantomData;
+
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use watertight_tenancy::Receipt;
-use watertight_terms::Fault;
+use uuid::Uuid;
+use watertight_tenancy::{Receipt, Right, TenantTx};
+use watertight_terms::{Entry, Fault, Outcome};
 
-/// An answer to a request that was allowed, and whose entry is durable.
+use crate::{describe::Description, door::Guest};
+
+/// An answer to a request that was allowed, and whose entry is durable. `T` is what it says: a view,
+/// or one of [`Created`], [`Accepted`], [`Nothing`], [`Html`].
 #[must_use = "an answer that is not returned is not given"]
-#[derive(Debug)]
-pub struct Answer {
+pub struct Answer<T> {
     written: Written,
     /// Never read: that it exists is the point.
     _receipt: Receipt,
+    says: PhantomData<fn() -> T>,
 }
 
-impl Answer {
+/// What will be answered, once its entry is durable.
+#[must_use = "a draft is no answer: commit or finish its transaction"]
+pub struct Draft<T> {
+    written: Written,
+    says: PhantomData<fn() -> T>,
+}
+
+/// What was made, and where it is.
+pub struct Created<V>(PhantomData<V>);
+
+/// What was begun and ends later.
+pub struct Accepted<V>(PhantomData<V>);
+
+/// Done, and there is nothing to show.
+pub enum Nothing {}
+
+/// A page, or the way to one.
+pub enum Html {}
+
+/// What can be answered: says how, for the API's document.
+pub trait Answers {
+    /// Adds status, headers and body.
+    fn describe(description: &mut Description<'_>);
+}
+
+impl<V: Serialize + JsonSchema> Answers for V {
+    fn describe(description: &mut Description<'_>) {
+        description.answers_with::<V>(200, "what was asked for");
+    }
+}
+
+impl<V: Serialize + JsonSchema> Answers for Created<V> {
+    fn describe(description: &mut Description<'_>) {
+        description.answers_with::<V>(201, "what was made; `Location` says where it is");
+    }
+}
+
+impl<V: Serialize + JsonSchema> Answers for Accepted<V> {
+    fn describe(description: &mut Description<'_>) {
+        description.answers_with::<V>(202, "what was begun");
+    }
+}
+
+impl Answers for Nothing {
+    fn describe(description: &mut Description<'_>) {
+        description.answers_nothing(204, "it is done");
+    }
+}
+
+impl Answers for Html {
+    fn describe(description: &mut Description<'_>) {
+        description.answers_nothing(303, "it is done; what to see now is at `Location`");
+    }
+}
+
+impl<V: Serialize + JsonSchema> Draft<V> {
     /// What was asked for.
     ///
     /// # Errors
     /// When the view cannot be written as JSON: a defect of ours.
-    pub fn ok(view: impl Serialize, receipt: Receipt) -> Result<Self, Fault> {
-        Written::json(StatusCode::OK, &view).map(|written| written.with(receipt))
+    pub fn ok(view: V) -> Result<Self, Fault> {
+        Written::json(StatusCode::OK, &view).map(Self::of)
     }
+}
 
+impl<V: Serialize + JsonSchema> Draft<Created<V>> {
     /// What was made, and where it is: a path of ours.
     ///
     /// # Errors
     /// When view or location cannot be written: a defect of ours.
-    pub fn created(view: impl Serialize, location: &str, receipt: Receipt) -> Result<Self, Fault> {
+    pub fn created(view: V, location: &str) -> Result<Self, Fault> {
         let mut written = Written::json(StatusCode::CREATED, &view)?;
         written.location = Some(header_value(location)?);
-        Ok(written.with(receipt))
+        Ok(Self::of(written))
     }
+}
 
+impl<V: Serialize + JsonSchema> Draft<Accepted<V>> {
     /// What was begun and ends later.
     ///
     /// # Errors
     /// When the view cannot be written as JSON: a defect of ours.
-    pub fn accepted(view: impl Serialize, receipt: Receipt) -> Result<Self, Fault> {
-        Written::json(StatusCode::ACCEPTED, &view).map(|written| written.with(receipt))
+    pub fn accepted(view: V) -> Result<Self, Fault> {
+        Written::json(StatusCode::ACCEPTED, &view).map(Self::of)
     }
+}
 
+impl Draft<Nothing> {
     /// Done, and there is nothing to show.
-    pub fn no_content(receipt: Receipt) -> Self {
-        Written::of(StatusCode::NO_CONTENT, Bytes::new()).with(receipt)
+    pub fn no_content() -> Self {
+        Self::of(Written::of(StatusCode::NO_CONTENT, Bytes::new()))
     }
+}
 
-    /// What was asked for, as a page: `render` has the answer that a program would have got, and
-    /// nothing else.
-    ///
-    /// # Errors
-    /// When the answer cannot be read again: a defect of ours.
-    pub fn page(mut self, render: impl FnOnce(&Value) -> String) -> Result<Self, Fault> {
-        let value = serde_json::from_slice(&self.written.body)
-            .map_err(|error| Fault::bug(format!("reading an answer: {error}")))?;
-        self.written = Written::of(self.written.status, render(&value).into());
-        self.written.media = HTML;
-        Ok(self)
-    }
-
+impl Draft<Html> {
     /// Done; what there is to see now is at `location`, a path of ours (RFC 9110, section 15.4.4).
     ///
     /// # Errors
     /// When the location cannot be written: a defect of ours.
-    pub fn see_other(mut self, location: &str) -> Result<Self, Fault> {
-        self.written = Written::of(StatusCode::SEE_OTHER, Bytes::new());
-        self.written.location = Some(header_value(location)?);
-        Ok(self)
+    pub fn see_other(location: &str) -> Result<Self, Fault> {
+        Written::see_other(location).map(Self::of)
+    }
+}
+
+impl<T> Draft<T> {
+    fn of(written: Written) -> Self {
+        let says = PhantomData;
+        Self { written, says }
+    }
+
+    /// Names the object's version, for `If-Match` of the next change.
+    pub fn etag(mut self, version: i32) -> Self {
+        self.written.etag = HeaderValue::from_str(&format!("\"v{version}\"")).ok();
+        self
     }
 
     /// Hands a cookie out, or takes it away.
@@ -102,10 +168,61 @@ impl Answer {
         Ok(self)
     }
 
-    /// Names the object's version, for `If-Match` of the next change.
-    pub fn etag(mut self, version: i32) -> Self {
-        self.written.etag = HeaderValue::from_str(&format!("\"v{version}\"")).ok();
-        self
+    /// Ends a transaction that changed something, and answers. The entry gets the draft's status.
+    ///
+    /// # Errors
+    /// As [`TenantTx::commit`]: nothing is kept then.
+    pub async fn commit(self, tx: TenantTx, entry: Entry) -> Result<Answer<T>, Fault> {
+        let entry = entry.ended(Outcome::Allowed, self.written.status.as_u16());
+        let receipt = tx
+            .answered(entry, |entry, rights| self.written.kept(entry, rights))
+            .await?;
+        Ok(self.written.with(receipt))
+    }
+
+    /// Ends a transaction that only read, and answers. The entry gets the draft's status.
+    ///
+    /// # Errors
+    /// As [`TenantTx::finish`]: no data may leave then.
+    pub async fn finish(self, tx: TenantTx, entry: Entry) -> Result<Answer<T>, Fault> {
+        self.commit(tx, entry).await
+    }
+
+    /// Answers a guest, whose visit is written.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn finish_for(self, guest: Guest, entry: Entry) -> Result<Answer<T>, Fault> {
+        let receipt = guest.finish(entry).await?;
+        Ok(self.written.with(receipt))
+    }
+}
+
+impl<T> Answer<T> {
+    /// What was asked for, as a page: `render` has the answer that a program would have got, and
+    /// nothing else.
+    ///
+    /// # Errors
+    /// When the answer cannot be read again: a defect of ours.
+    pub fn page(self, render: impl FnOnce(&Value) -> String) -> Result<Answer<Html>, Fault> {
+        let value = serde_json::from_slice(&self.written.body)
+            .map_err(|error| Fault::bug(format!("reading an answer: {error}")))?;
+        let mut written = Written::of(self.written.status, render(&value).into());
+        written.media = HTML;
+        Ok(written.with(self._receipt))
+    }
+
+    /// Done, and told as a page: what there is to see now is at `location`.
+    ///
+    /// # Errors
+    /// When the location cannot be written: a defect of ours.
+    pub fn see_other(self, location: &str) -> Result<Answer<Html>, Fault> {
+        Ok(Written::see_other(location)?.with(self._receipt))
+    }
+
+    /// Whatever it says: for lists of routes.
+    pub(crate) fn erased(self) -> Answer<()> {
+        self.written.with(self._receipt)
     }
 
     /// The status.
@@ -119,9 +236,66 @@ impl Answer {
     }
 }
 
-impl IntoResponse for Answer {
+impl<T> std::fmt::Debug for Answer<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Answer({})", self.written.status)
+    }
+}
+
+impl<T> std::fmt::Debug for Draft<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Draft({})", self.written.status)
+    }
+}
+
+impl<T> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
         self.written.into_response()
+    }
+}
+
+/// An answer as it is kept for the next request with the same key, what its entry named, and what the
+/// request was granted.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct KeptAnswer {
+    status: u16,
+    location: Option<String>,
+    etag: Option<String>,
+    body: String,
+    ids: Vec<Uuid>,
+    opened: Vec<String>,
+    rights: Vec<Right>,
+}
+
+impl KeptAnswer {
+    /// Reads what was kept.
+    pub(crate) fn read(text: &str) -> Result<Self, Fault> {
+        serde_json::from_str(text)
+            .map_err(|error| Fault::bug(format!("reading a kept answer: {error}")))
+    }
+
+    /// What must be granted again before it is given once more.
+    pub(crate) fn rights(&self) -> &[Right] {
+        &self.rights
+    }
+
+    /// The entry of giving it once more: it shows what the first one showed.
+    pub(crate) fn entry(&self, action: &'static str, resource: &'static str) -> Entry {
+        Entry::new(action, resource)
+            .ids(self.ids.iter().copied())
+            .opened(self.opened.iter().cloned())
+            .rule("idempotency-key")
+            .ended(Outcome::Allowed, self.status)
+    }
+
+    /// The answer, once more.
+    pub(crate) fn again(self, receipt: Receipt) -> Result<Answer<()>, Fault> {
+        let status = StatusCode::from_u16(self.status)
+            .map_err(|error| Fault::bug(format!("a kept answer: {error}")))?;
+        let mut written = Written::of(status, self.body.into());
+        written.location = self.location.as_deref().map(header_value).transpose()?;
+        written.etag = self.etag.as_deref().map(header_value).transpose()?;
+        Ok(written.with(receipt))
     }
 }
 
@@ -167,11 +341,38 @@ impl Written {
         Ok(Self::of(status, body.into()))
     }
 
-    fn with(self, receipt: Receipt) -> Answer {
+    fn see_other(location: &str) -> Result<Self, Fault> {
+        let mut written = Self::of(StatusCode::SEE_OTHER, Bytes::new());
+        written.location = Some(header_value(location)?);
+        Ok(written)
+    }
+
+    fn with<T>(self, receipt: Receipt) -> Answer<T> {
         Answer {
             written: self,
             _receipt: receipt,
+            says: PhantomData,
         }
+    }
+
+    /// As it is kept, with what its entry names and what the request was granted.
+    fn kept(&self, entry: &Entry, rights: &[Right]) -> Result<String, Fault> {
+        let text = |value: &Option<HeaderValue>| {
+            let value = value.as_ref().and_then(|value| value.to_str().ok());
+            value.map(str::to_owned)
+        };
+        let opened = entry.opened_fields().iter();
+        let kept = KeptAnswer {
+            status: self.status.as_u16(),
+            location: text(&self.location),
+            etag: text(&self.etag),
+            body: String::from_utf8_lossy(&self.body).into_owned(),
+            ids: entry.row_ids().to_vec(),
+            opened: opened.map(|field| field.clone().into_owned()).collect(),
+            rights: rights.to_vec(),
+        };
+        serde_json::to_string(&kept)
+            .map_err(|error| Fault::bug(format!("writing a kept answer: {error}")))
     }
 
     fn into_response(self) -> Response {

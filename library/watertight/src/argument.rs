@@ -4,15 +4,17 @@
 //! use bytes::Bytes;
 //! use garde::Validate;
 //! use http::{HeaderMap, HeaderValue, Method, header};
+//! use schemars::JsonSchema;
 //! use serde::Deserialize;
 //! use uuid::Uuid;
-//! use watertight::argument::{IfMatch, Input, Path, Valid, prose};
+//! use watertight::argument::{IfMatch, Input, Path, Prose, Valid};
 //!
-//! #[derive(Deserialize, Validate)]
+//! // The bound is the type's: what reads it and what documents it are one.
+//! #[derive(Deserialize, Validate, JsonSchema)]
 //! #[serde(deny_unknown_fields)]
 //! struct Cancel {
-//!     #[garde(custom(prose(500)))]
-//!     reason: String,
+//!     #[garde(dive)]
+//!     reason: Prose<500>,
 //! }
 //!
 //! let input = Input {
@@ -28,7 +30,7 @@
 //! };
 //! let (Path(_id), IfMatch(version), Valid(cancel)) =
 //!     input.take::<(Path<Uuid>, IfMatch, Valid<Cancel>)>().unwrap();
-//! assert_eq!((version, cancel.reason.as_str()), (Some(12), "moved"));
+//! assert_eq!((version, &*cancel.reason), (Some(12), "moved"));
 //! ```
 //!
 //! Everything here is synchronous and pure: an [`Input`] in, a value or a [`Fault`] out. A body
@@ -43,6 +45,7 @@ mod form;
 mod json;
 mod query;
 mod read;
+mod text;
 mod time;
 
 use std::str::FromStr;
@@ -50,14 +53,20 @@ use std::str::FromStr;
 use bytes::Bytes;
 use garde::Validate;
 use http::{Extensions, HeaderMap, HeaderName, Method, header};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use uuid::Uuid;
 use watertight_terms::{Fault, FieldFault, Kind};
 
-pub use field::{Field, line, prose};
+use crate::describe::Description;
+
+pub use field::{Field, Firm};
 pub(crate) use form::csrf_token;
 pub use form::{CSRF_FIELD, Form, PageCaller};
-pub use time::{Day, Instant};
+pub use read::spoken;
+pub use text::{CursorText, Email, Id, Line, Prose, RoleName, Slug};
+pub use time::{Day, Instant, Zone};
 
 /// A request, as far as handlers read it: everything but who is calling.
 #[derive(Debug, Clone)]
@@ -81,6 +90,9 @@ pub trait Argument: Sized {
     /// Whether the query is read; if no argument does, a query is refused.
     const QUERY: bool = false;
 
+    /// Says what it reads, for the API's document.
+    fn describe(description: &mut Description<'_>);
+
     /// Reads it.
     ///
     /// # Errors
@@ -101,24 +113,33 @@ impl Input {
         A::take(self)
     }
 
-    /// The one value of a header; twice is once too often.
     fn header(&self, name: &HeaderName) -> Result<Option<&str>, Fault> {
-        let mut values = self.headers.get_all(name).iter();
-        match (values.next(), values.next()) {
-            (None, _) => Ok(None),
-            (Some(value), None) => value.to_str().map(Some).map_err(|_| bad_header(name)),
-            _ => Err(bad_header(name)),
-        }
+        header_of(&self.headers, name)
     }
 }
 
-#[derive(serde::Deserialize, Validate)]
+/// The one value of a header; twice is once too often.
+fn header_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Fault> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| bad_header(name)),
+        _ => Err(bad_header(name)),
+    }
+}
+
+#[derive(serde::Deserialize, Validate, JsonSchema)]
 struct Nothing {}
 
 macro_rules! arguments {
     ($(($($argument:ident)*))*) => {
         $(impl<$($argument: Argument),*> Argument for ($($argument,)*) {
             const QUERY: bool = false $(|| $argument::QUERY)*;
+
+            fn describe(description: &mut Description<'_>) {
+                let _ = &description;
+                $($argument::describe(description);)*
+            }
 
             fn take(input: &Input) -> Result<Self, Fault> {
                 let _ = input;
@@ -135,6 +156,10 @@ arguments! { () (A) (A B) (A B C) (A B C D) (A B C D E) }
 pub struct Path<T>(pub T);
 
 impl<T: FromStr> Argument for Path<T> {
+    fn describe(description: &mut Description<'_>) {
+        description.takes_path("id", text::id_schema());
+    }
+
     fn take(input: &Input) -> Result<Self, Fault> {
         let mut parameters = input.path.iter();
         let (_, text) = parameters
@@ -146,16 +171,28 @@ impl<T: FromStr> Argument for Path<T> {
     }
 }
 
-/// The last parameter of the path that is not `{id}`: one word of a closed list.
+/// A word of a closed list in the path.
+pub trait Word: FromStr {
+    /// The parameter's name.
+    const NAME: &'static str;
+    /// Every word.
+    const WORDS: &'static [&'static str];
+}
+
+/// The parameter of the path that is one word of a closed list.
 #[derive(Debug, Clone, Copy)]
 pub struct Segment<T>(pub T);
 
-impl<T: FromStr> Argument for Segment<T> {
+impl<T: Word> Argument for Segment<T> {
+    fn describe(description: &mut Description<'_>) {
+        description.takes_path(T::NAME, json!({ "type": "string", "enum": T::WORDS }));
+    }
+
     fn take(input: &Input) -> Result<Self, Fault> {
-        let mut parameters = input.path.iter().rev();
+        let mut parameters = input.path.iter();
         let (_, text) = parameters
-            .find(|(name, _)| name != "id")
-            .ok_or_else(|| Fault::bug("the route has no path parameter but `id`"))?;
+            .find(|(name, _)| name == T::NAME)
+            .ok_or_else(|| Fault::bug(format!("the route has no path parameter `{}`", T::NAME)))?;
         text.parse().map(Self).map_err(|_| Fault::unseen())
     }
 }
@@ -165,8 +202,12 @@ impl<T: FromStr> Argument for Segment<T> {
 #[derive(Debug, Clone)]
 pub struct Query<T>(pub T);
 
-impl<T: DeserializeOwned + Validate<Context = ()>> Argument for Query<T> {
+impl<T: DeserializeOwned + Validate<Context = ()> + JsonSchema> Argument for Query<T> {
     const QUERY: bool = true;
+
+    fn describe(description: &mut Description<'_>) {
+        description.takes_query::<T>();
+    }
 
     fn take(input: &Input) -> Result<Self, Fault> {
         let refuse = |fields| {
@@ -192,7 +233,11 @@ impl<T: DeserializeOwned + Validate<Context = ()>> Argument for Query<T> {
 #[derive(Debug, Clone)]
 pub struct Valid<T>(pub T);
 
-impl<T: DeserializeOwned + Validate<Context = ()>> Argument for Valid<T> {
+impl<T: DeserializeOwned + Validate<Context = ()> + JsonSchema> Argument for Valid<T> {
+    fn describe(description: &mut Description<'_>) {
+        description.takes_body::<T>(true);
+    }
+
     fn take(input: &Input) -> Result<Self, Fault> {
         check_media(input)?;
         from_json(&input.body)
@@ -222,7 +267,11 @@ where
 }
 
 /// A body that may be left out altogether.
-impl<T: DeserializeOwned + Validate<Context = ()>> Argument for Option<Valid<T>> {
+impl<T: DeserializeOwned + Validate<Context = ()> + JsonSchema> Argument for Option<Valid<T>> {
+    fn describe(description: &mut Description<'_>) {
+        description.takes_body::<T>(false);
+    }
+
     fn take(input: &Input) -> Result<Self, Fault> {
         if input.body.is_empty() && !input.headers.contains_key(header::CONTENT_TYPE) {
             return Ok(None);
@@ -289,6 +338,11 @@ fn pointer_of(path: &str) -> String {
 pub struct IfMatch(pub Option<i32>);
 
 impl Argument for IfMatch {
+    fn describe(description: &mut Description<'_>) {
+        let about = "the version that you looked at; another one is 412";
+        description.takes_header("If-Match", about, "^\"v[1-9][0-9]{0,9}\"$");
+    }
+
     fn take(input: &Input) -> Result<Self, Fault> {
         let Some(text) = input.header(&header::IF_MATCH)? else {
             return Ok(Self(None));
@@ -312,9 +366,13 @@ pub struct IdempotencyKey(pub Option<String>);
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-impl Argument for IdempotencyKey {
-    fn take(input: &Input) -> Result<Self, Fault> {
-        let Some(text) = input.header(&IDEMPOTENCY_KEY)? else {
+impl IdempotencyKey {
+    /// Reads it. The door does, for every route that posts.
+    ///
+    /// # Errors
+    /// When it is there twice, too short, too long or not printable.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Fault> {
+        let Some(text) = header_of(headers, &IDEMPOTENCY_KEY)? else {
             return Ok(Self(None));
         };
         let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
@@ -322,6 +380,12 @@ impl Argument for IdempotencyKey {
             return Err(bad_header(&IDEMPOTENCY_KEY));
         }
         Ok(Self(Some(text.to_owned())))
+    }
+
+    pub(crate) fn describe(description: &mut Description<'_>) {
+        let about = "a key of your own for this request: sent again within a day, it has no second \
+                     effect and is answered as the first time";
+        description.takes_header("Idempotency-Key", about, "^[!-~][ -~]{14,126}[!-~]$");
     }
 }
 

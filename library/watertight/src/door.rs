@@ -2,17 +2,16 @@
 //! whose entry is durable.
 //!
 //! ```no_run
-//! # use watertight::{answer::Answer, argument::Path, door::{Routes, post}};
+//! # use watertight::{answer::{Answer, Draft, Nothing}, argument::Path, door::{Routes, post}};
 //! # use watertight_authority::{Action, Fact, Resource}; use watertight_tenancy::TenantTx;
 //! # use watertight_terms::{Entry, Fault, TenantId}; use uuid::Uuid;
 //! # struct Booking; impl Resource for Booking { const NOUN: &'static str = "booking"; const ENTITY: &'static str = "Booking";
 //! #  fn id(&self) -> Uuid { todo!() } fn tenant(&self) -> TenantId { todo!() } fn version(&self) -> i32 { 1 }
 //! #  fn facts(&self) -> Vec<(&'static str, Fact)> { vec![] } }
 //! # struct Cancel; impl Action<Booking> for Cancel { const NAME: &'static str = "booking.cancel"; }
-//! async fn cancel(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer, Fault> {
+//! async fn cancel(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<Nothing>, Fault> {
 //!     # let _ = id;
-//!     let receipt = tx.finish(Entry::new("booking.cancel", "booking")).await?;
-//!     Ok(Answer::no_content(receipt))
+//!     Draft::no_content().commit(tx, Entry::new("booking.cancel", "booking")).await
 //! }
 //!
 //! // `.needs` says what the route is for; a route without it, or without `.public("why")`, does
@@ -24,6 +23,9 @@
 //! task of its own, so its transaction ends and its entry is written either way. Whatever a
 //! handler refuses is written in the studio's ledger here, so that no handler can forget it.
 
+mod declared;
+mod keyed;
+mod places;
 mod way;
 
 use std::{
@@ -31,7 +33,7 @@ use std::{
     future::Future,
     marker::PhantomData,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use axum::{
@@ -43,18 +45,22 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use watertight_authority::{Action, Resource};
-use watertight_identity::{Caller, Verifier, Who};
+use watertight_identity::{Caller, Verifier};
 use watertight_tenancy::{Account, Receipt, Refused, Tenancy, TenantTx};
 use watertight_terms::{Entry, Fault, Kind, Outcome, Request as Facts};
+use watertight_vault::Vault;
 
 use crate::{
-    answer::Answer,
+    answer::{Answer, Answers},
     argument::{Argument, Input},
+    describe::Description,
     problem,
 };
+use keyed::Asked;
 
+pub use declared::{Declared, Told, What};
 pub(crate) use way::secret;
 pub use way::{Leads, Pages, Way};
 
@@ -67,6 +73,7 @@ struct Inside {
     tenancy: Tenancy,
     bounds: Bounds,
     pages: Option<Pages>,
+    vault: Arc<Vault>,
     at_once: Arc<Semaphore>,
     by_member: Arc<Mutex<HashMap<String, usize>>>,
     state: http::Extensions,
@@ -86,10 +93,12 @@ pub struct Bounds {
 }
 
 impl Door {
-    /// A door. `state` is what handlers find in [`Input::state`].
+    /// A door. `vault` seals the answers that are kept for repeated requests, `state` is what handlers
+    /// find in [`Input::state`].
     pub fn new(
         verifier: Verifier,
         tenancy: Tenancy,
+        vault: Arc<Vault>,
         bounds: Bounds,
         state: http::Extensions,
     ) -> Self {
@@ -98,6 +107,7 @@ impl Door {
             tenancy,
             bounds,
             pages: None,
+            vault,
             at_once: Arc::new(Semaphore::new(bounds.requests_at_once)),
             by_member: Arc::default(),
             state,
@@ -110,80 +120,22 @@ impl Door {
             verifier,
             tenancy,
             bounds,
+            vault,
             at_once,
             by_member,
             state,
-            ..
+            pages: _,
         } = &*self.0;
         Self(Arc::new(Inside {
             verifier: verifier.clone(),
             tenancy: tenancy.clone(),
             bounds: *bounds,
             pages: Some(pages),
+            vault: Arc::clone(vault),
             at_once: Arc::clone(at_once),
             by_member: Arc::clone(by_member),
             state: state.clone(),
         }))
-    }
-
-    /// A place for one request, held until its work is done: work goes on when its client has gone,
-    /// so nobody may begin more of it than there are places.
-    fn place(&self, caller: &Caller) -> Result<Place, Fault> {
-        let inside = &self.0;
-        let everybodys = Arc::clone(&inside.at_once).try_acquire_owned();
-        let everybodys = everybodys
-            .map_err(|_| Fault::unavailable("too many requests at once; try again", 1))?;
-        let member = match caller.who() {
-            Who::Member(member) => member.subject().to_string(),
-            Who::Service { name, .. } => name.to_owned(),
-            Who::Page { digest } => uuid::Uuid::from_bytes(first_half(digest)).to_string(),
-        };
-        let mut by_member = inside
-            .by_member
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let taken = by_member.entry(member.clone()).or_default();
-        if *taken >= inside.bounds.requests_at_once_per_member {
-            return Err(Fault::new(
-                Kind::TooMany,
-                "too-many-requests",
-                "you have too many requests under way; wait for some to end",
-            ));
-        }
-        *taken += 1;
-        Ok(Place {
-            member,
-            by_member: Arc::clone(&inside.by_member),
-            _everybodys: everybodys,
-        })
-    }
-}
-
-fn first_half(digest: [u8; 32]) -> [u8; 16] {
-    let mut half = [0; 16];
-    half.copy_from_slice(digest.split_at(16).0);
-    half
-}
-
-/// One of the requests that are worked on.
-struct Place {
-    member: String,
-    by_member: Arc<Mutex<HashMap<String, usize>>>,
-    _everybodys: OwnedSemaphorePermit,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut by_member = self
-            .by_member
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(taken) = by_member.get_mut(&self.member) {
-            *taken -= 1;
-            if *taken == 0 {
-                by_member.remove(&self.member);
-            }
-        }
     }
 }
 
@@ -193,22 +145,44 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// A function that answers requests of members: a transaction, then up to four arguments.
 pub trait Handler<Arguments>: Clone + Send + Sync + 'static {
     /// Reads the arguments and runs.
-    fn call(&self, tx: TenantTx, input: &Input) -> Boxed<Result<Answer, Fault>>;
+    fn call(&self, tx: TenantTx, input: &Input) -> Boxed<Result<Answer<()>, Fault>>;
+
+    /// Reads the arguments and does nothing with them.
+    ///
+    /// # Errors
+    /// The first argument's that cannot be read.
+    fn read(input: &Input) -> Result<(), Fault>;
+
+    /// Says what it takes and answers, by its types.
+    fn describe(description: &mut Description<'_>);
 }
 
 macro_rules! handlers {
     ($(($($argument:ident $value:ident)*))*) => {
-        $(impl<F, Fut, $($argument),*> Handler<($($argument,)*)> for F
+        $(impl<F, Fut, Says, $($argument),*> Handler<($($argument,)*)> for F
         where
             F: Fn(TenantTx $(, $argument)*) -> Fut + Clone + Send + Sync + 'static,
-            Fut: Future<Output = Result<Answer, Fault>> + Send + 'static,
+            Fut: Future<Output = Result<Answer<Says>, Fault>> + Send + 'static,
+            Says: Answers,
             $($argument: Argument + Send + 'static),*
         {
-            fn call(&self, tx: TenantTx, input: &Input) -> Boxed<Result<Answer, Fault>> {
+            fn call(&self, tx: TenantTx, input: &Input) -> Boxed<Result<Answer<()>, Fault>> {
                 match input.take::<($($argument,)*)>() {
-                    Ok(($($value,)*)) => Box::pin(self(tx $(, $value)*)),
+                    Ok(($($value,)*)) => {
+                        let work = self(tx $(, $value)*);
+                        Box::pin(async move { work.await.map(Answer::erased) })
+                    }
                     Err(fault) => Box::pin(std::future::ready(Err(fault))),
                 }
+            }
+
+            fn read(input: &Input) -> Result<(), Fault> {
+                input.take::<($($argument,)*)>().map(drop)
+            }
+
+            fn describe(description: &mut Description<'_>) {
+                <($($argument,)*) as Argument>::describe(description);
+                <Says as Answers>::describe(description);
             }
         })*
     };
@@ -244,7 +218,7 @@ impl Guest {
 }
 
 /// What answers a guest on a route that guests may come to.
-type GuestAnswer = fn(Guest) -> Boxed<Result<Answer, Fault>>;
+type GuestAnswer = Arc<dyn Fn(Guest) -> Boxed<Result<Answer<()>, Fault>> + Send + Sync>;
 
 /// A handler with its method, not yet a route: it must still say what it is for.
 #[must_use = "say what it is for with `.needs::<Action, Resource>()`"]
@@ -253,6 +227,7 @@ pub struct Verb<H, Arguments> {
     handler: H,
     guests: Option<GuestAnswer>,
     way: Way,
+    told: Told,
     arguments: PhantomData<fn() -> Arguments>,
 }
 
@@ -260,7 +235,7 @@ macro_rules! verbs {
     ($($name:ident $method:ident),*) => {
         $(#[doc = concat!("A handler of `", stringify!($method), "`.")]
         pub fn $name<H: Handler<Arguments>, Arguments>(handler: H) -> Verb<H, Arguments> {
-            Verb { method: Method::$method, handler, guests: None, way: Way::Api, arguments: PhantomData }
+            Verb { method: Method::$method, handler, guests: None, way: Way::Api, told: Told::default(), arguments: PhantomData }
         })*
     };
 }
@@ -269,8 +244,34 @@ verbs! { get GET, post POST, patch PATCH, delete DELETE }
 
 impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
     /// Lets guests come too, to `answer`.
-    pub fn guests_too(mut self, answer: GuestAnswer) -> Self {
-        self.guests = Some(answer);
+    pub fn guests_too<Says: Answers + 'static>(
+        mut self,
+        answer: fn(Guest) -> Boxed<Result<Answer<Says>, Fault>>,
+    ) -> Self {
+        self.guests = Some(Arc::new(move |guest| {
+            let work = answer(guest);
+            Box::pin(async move { work.await.map(Answer::erased) })
+        }));
+        self.told.guests = Some(Says::describe);
+        self
+    }
+
+    /// What it does, in a few words for those who call it.
+    pub fn says(mut self, summary: &'static str) -> Self {
+        self.told.summary = summary;
+        self
+    }
+
+    /// A body that it takes, as JSON. `"{/v1/artists}"` in it stands for the id of an artist. The
+    /// document shows it, and the tests that walk all routes send it.
+    pub fn sample(mut self, body: &'static str) -> Self {
+        self.told.sample = Some(body);
+        self
+    }
+
+    /// The actions that a new row needs before this one: the last segments of their paths.
+    pub fn after(mut self, actions: &'static [&'static str]) -> Self {
+        self.told.after = actions;
         self
     }
 
@@ -298,6 +299,9 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
                 action: A::NAME,
                 resource: R::NOUN,
             },
+            told: self.told,
+            read: H::read,
+            describe: H::describe,
         };
         let (handler, guests) = (self.handler, self.guests);
         let needs = Needs {
@@ -310,7 +314,7 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
             move |State(door): State<Door>,
                   path: Result<RawPathParams, RawPathParamsRejection>,
                   request: Request| {
-                let handler = handler.clone();
+                let (handler, guests) = (handler.clone(), guests.clone());
                 async move { enter(door, path, request, handler, needs, guests).await }
             },
         );
@@ -385,6 +389,9 @@ impl Open {
                 path: "",
                 way: Way::Api,
                 what: What::Public { why },
+                told: Told::default(),
+                read: |_| Ok(()),
+                describe: |description| description.answers_text(),
             }],
         }
     }
@@ -404,36 +411,6 @@ impl Route {
         self.declared.extend(other.declared);
         self
     }
-}
-
-/// A route as it was declared, for tests that walk all of them.
-#[derive(Debug, Clone)]
-pub struct Declared {
-    /// The method.
-    pub method: Method,
-    /// The path, with `{id}` for parameters.
-    pub path: &'static str,
-    /// Who comes to it, and how.
-    pub way: Way,
-    /// What it is for.
-    pub what: What,
-}
-
-/// What a route is for.
-#[derive(Debug, Clone, Copy)]
-pub enum What {
-    /// Members with a right.
-    Needs {
-        /// The action.
-        action: &'static str,
-        /// The resource.
-        resource: &'static str,
-    },
-    /// Everybody.
-    Public {
-        /// Why.
-        why: &'static str,
-    },
 }
 
 /// All routes of a product, and what they were declared for.
@@ -521,19 +498,21 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
     let bounds = door.0.bounds;
     let body = watertight_edge::read_body(body, bounds.body_bytes, bounds.body_timeout_ms).await;
     let path = path.map_err(|_| Fault::unseen()).map(|path| named(&path));
-    let input = body.and_then(|body| {
+    let asked = body.and_then(|body| {
         door.check_setting(needs.way, &parts, &body)?;
-        Ok(Input {
+        let repeat = door.repeat(needs.way, &parts, &body)?;
+        let input = Input {
             method: parts.method,
             path: path?,
             query: parts.uri.query().map(str::to_owned),
             headers: parts.headers,
             body,
             state: door.0.state.clone(),
-        })
+        };
+        Ok(Asked { input, repeat })
     });
     let visit = Visit {
-        tenancy: door.0.tenancy.clone(),
+        door: door.clone(),
         caller,
         facts: facts.clone(),
         needs,
@@ -541,7 +520,7 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
     };
     // In a task of its own: it goes on to its end, entry included, whoever still listens.
     let worked = tokio::spawn(async move {
-        let worked = visit.work(&handler, input).await;
+        let worked = visit.work(&handler, asked).await;
         drop(place);
         worked
     });
@@ -559,7 +538,7 @@ fn named(path: &RawPathParams) -> Vec<(String, String)> {
 }
 
 struct Visit {
-    tenancy: Tenancy,
+    door: Door,
     caller: Caller,
     facts: Facts,
     needs: Needs,
@@ -570,13 +549,13 @@ impl Visit {
     async fn work<H: Handler<Arguments>, Arguments>(
         self,
         handler: &H,
-        input: Result<Input, Fault>,
-    ) -> Result<Answer, Fault> {
-        let first = self.once(handler, &input).await;
+        asked: Result<Asked, Fault>,
+    ) -> Result<Answer<()>, Fault> {
+        let first = self.once(handler, &asked).await;
         match first {
             // Others changed the same things at the same instant: once more, then it is told.
             Err(Ended { fault, .. }) if fault.slug() == "busy" => {
-                let second = self.once(handler, &input).await;
+                let second = self.once(handler, &asked).await;
                 self.settled(second).await
             }
             other => self.settled(other).await,
@@ -586,19 +565,21 @@ impl Visit {
     async fn once<H: Handler<Arguments>, Arguments>(
         &self,
         handler: &H,
-        input: &Result<Input, Fault>,
-    ) -> Result<Answer, Ended> {
-        let tx = match self.tenancy.begin(&self.caller, self.facts.clone()).await {
+        asked: &Result<Asked, Fault>,
+    ) -> Result<Answer<()>, Ended> {
+        let tx = match self
+            .door
+            .0
+            .tenancy
+            .begin(&self.caller, self.facts.clone())
+            .await
+        {
             Ok(tx) => tx,
             Err(refused) => return self.turned_away(refused).await,
         };
         let account = tx.account().clone();
-        let worked = match input {
-            Ok(input) => {
-                // Arguments are read inside the task too: whatever panics, the entry is written.
-                let (handler, input) = (handler.clone(), input.clone());
-                caught(Box::pin(async move { handler.call(tx, &input).await })).await
-            }
+        let worked = match asked {
+            Ok(asked) => self.keyed(handler, tx, asked).await,
             Err(fault) => Err(fault.clone()),
         };
         worked.map_err(|fault| Ended {
@@ -607,18 +588,18 @@ impl Visit {
         })
     }
 
-    async fn turned_away(&self, refused: Refused) -> Result<Answer, Ended> {
+    async fn turned_away(&self, refused: Refused) -> Result<Answer<()>, Ended> {
         let Refused {
             fault,
             account,
             guest_of,
         } = refused;
-        match (self.guests, guest_of, account) {
+        match (&self.guests, guest_of, account) {
             (Some(answer), Some(studio), Some(account)) => {
                 let guest = Guest {
                     studio,
                     account: account.clone(),
-                    tenancy: self.tenancy.clone(),
+                    tenancy: self.door.0.tenancy.clone(),
                 };
                 answer(guest).await.map_err(|fault| Ended {
                     fault,
@@ -630,7 +611,7 @@ impl Visit {
     }
 
     /// Writes the entry of what was refused or broke, unless one is written already.
-    async fn settled(&self, worked: Result<Answer, Ended>) -> Result<Answer, Fault> {
+    async fn settled(&self, worked: Result<Answer<()>, Ended>) -> Result<Answer<()>, Fault> {
         let Ended { fault, account } = match worked {
             Ok(answer) => return Ok(answer),
             Err(ended) => ended,
@@ -645,7 +626,7 @@ impl Visit {
         let entry = Entry::new(self.needs.action, self.needs.resource)
             .rule(fault.slug())
             .ended(outcome, problem::status_of_fault(&fault));
-        match self.tenancy.record(&account, &entry).await {
+        match self.door.0.tenancy.record(&account, &entry).await {
             Ok(_written) => Err(fault),
             Err(unwritten) => Err(
                 Fault::unavailable("the ledger cannot be written right now", 1)
@@ -659,14 +640,6 @@ impl Visit {
 struct Ended {
     fault: Fault,
     account: Option<Account>,
-}
-
-/// A handler that panics has a defect of ours; its transaction is gone with it.
-async fn caught(work: Boxed<Result<Answer, Fault>>) -> Result<Answer, Fault> {
-    match tokio::spawn(work).await {
-        Ok(worked) => worked,
-        Err(_panicked) => Err(Fault::bug("a handler panicked")),
-    }
 }
 
 fn filter(method: &Method) -> MethodFilter {

@@ -103,9 +103,10 @@ pub const FREELANCERS_SEE_THEIR_OWN: Claim = Claim {
         let own = match kind(request) {
             "Studio" => return Ok(Vec::new()),
             "Artist" => "principal has artist && resource == principal.artist",
-            // Who else is in the studio is none of a freelancer's business.
-            "Membership" => "false",
-            _ => "principal has artist && resource.artist == principal.artist",
+            kind if policies.names_an_artist(kind)? => {
+                "principal has artist && resource.artist == principal.artist"
+            }
+            _ => "false",
         };
         let is_concerned = is_member(request) && is_view(request);
         only_if(is_concerned, policies.with_role("freelancer")?, own)

@@ -3,7 +3,7 @@ use std::{
     str::FromStr,
 };
 
-use cedar_policy::{PolicySet, RequestEnv, Schema};
+use cedar_policy::{PolicySet, RequestEnv, Schema, SchemaFragment};
 use serde_json::{Value, json};
 
 use crate::ProofFault;
@@ -67,6 +67,34 @@ impl Policies {
     /// The policies themselves.
     pub fn set(&self) -> &PolicySet {
         &self.set
+    }
+
+    /// The attributes of a kind of row, each with its type in the schema: `("artist", "Artist")`.
+    ///
+    /// # Errors
+    /// When Cedar does not give its schema as JSON.
+    pub fn attributes(&self, kind: &str) -> Result<Vec<(String, String)>, ProofFault> {
+        let (fragment, _) =
+            SchemaFragment::from_cedarschema_str(&self.schema_text).map_err(unreadable)?;
+        let schema = fragment.to_json_value().map_err(unreadable)?;
+        let attributes = ["", "entityTypes", kind, "shape", "attributes"]
+            .iter()
+            .try_fold(&schema, |value, member| value.get(member))
+            .and_then(Value::as_object);
+        let named = |(name, kind): (&String, &Value)| {
+            let kind = kind["name"].as_str().or(kind["type"].as_str());
+            (name.clone(), kind.unwrap_or_default().to_owned())
+        };
+        Ok(attributes.into_iter().flatten().map(named).collect())
+    }
+
+    /// Whether a row of that kind says whose artist it is about: such rows can be a freelancer's own.
+    ///
+    /// # Errors
+    /// As [`attributes`](Self::attributes).
+    pub fn names_an_artist(&self, kind: &str) -> Result<bool, ProofFault> {
+        let attributes = self.attributes(kind)?;
+        Ok(attributes.iter().any(|(name, _)| name == "artist"))
     }
 
     /// What they are written against.

@@ -59,8 +59,8 @@ async fn who_should_be_allowed_something_is() {
                     "owner" => true,
                     "manager" => !is_the_owners(&request),
                     "freelancer" => {
-                        let is_view_of_own = is_view(&request) && !is_of_members(&request);
-                        is_view_of_own || is_own_session(&request)
+                        is_own_session(&request)
+                            || (is_view(&request) && can_be_own(&policies, &request))
                     }
                     _ => false,
                 };
@@ -145,8 +145,10 @@ async fn without_a_solver_nothing_is_proved() {
     }
 }
 
-fn is_of_members(request: &RequestEnv) -> bool {
-    action(request).starts_with("member.")
+/// Whether there is a row of that kind that is a freelancer's own.
+fn can_be_own(policies: &Policies, request: &RequestEnv) -> bool {
+    let kind = request.resource().basename();
+    ["Studio", "Artist"].contains(&kind) || policies.names_an_artist(kind).is_ok_and(|does| does)
 }
 
 type Twin = (

@@ -27,6 +27,7 @@ use crate::{
     app::App,
     commands::{Failure, Output, first_keys, installation, serve_until, verifier, write_private},
     config::Config,
+    resources,
 };
 use seed::SeededStudio;
 
@@ -91,6 +92,7 @@ impl Demo {
         )?;
         let app = world.app(clock).await?;
         target::write(&world, &folder, &double)?;
+        write_private(&folder.join("openapi.json"), &resources::document_text())?;
         let done = run_servers(listeners, &app, &world, &double);
         say(&world, output);
         if self.once {

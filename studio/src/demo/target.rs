@@ -13,7 +13,7 @@ use super::{
 use crate::commands::{Failure, write_private};
 
 /// The functions of the database that the app role may call with their owners' rights.
-const DEFINER_FUNCTIONS: [&str; 23] = [
+const DEFINER_FUNCTIONS: [&str; 25] = [
     "enter",
     "tenant_id",
     "actor",
@@ -34,6 +34,8 @@ const DEFINER_FUNCTIONS: [&str; 23] = [
     "complete_member",
     "people_known",
     "open_studio",
+    "claim_key",
+    "keep_answer",
     "append",
     "claim",
     "done",

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 use watertight::{
-    answer::Answer,
+    answer::{Answer, Html},
     argument::{Form, PageCaller, Path, Query},
     door::{Routes, get, post},
 };
@@ -44,7 +44,7 @@ async fn list(
     desk: Desk,
     PageCaller(secret): PageCaller,
     asked: Query<Asked>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<Html>, Fault> {
     let zone = zone(&tx)?;
     let title = format!("Bookings of {}", tx.studio().0);
     let may_create = tx.grant_new::<Create, Booking>().is_ok();
@@ -140,7 +140,7 @@ async fn show(
     tx: TenantTx,
     PageCaller(secret): PageCaller,
     id: Path<Uuid>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<Html>, Fault> {
     let zone = zone(&tx)?;
     bookings::show(tx, id).await?.page(|booking| {
         let body = html! {
@@ -187,7 +187,7 @@ struct Given {
     ends_at: String,
 }
 
-async fn create(tx: TenantTx, desk: Desk, Form(given): Form<Given>) -> Result<Answer, Fault> {
+async fn create(tx: TenantTx, desk: Desk, Form(given): Form<Given>) -> Result<Answer<Html>, Fault> {
     let zone = zone(&tx)?;
     let mut body = serde_json::json!({
         "artist_id": given.artist_id,

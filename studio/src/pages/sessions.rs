@@ -1,7 +1,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 use watertight::{
-    answer::Answer,
+    answer::{Answer, Html},
     argument::PageCaller,
     door::{Routes, get},
 };
@@ -16,7 +16,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
     routes.route("/ui/sessions", get(show).page().needs::<View, Session>())
 }
 
-async fn show(tx: TenantTx, PageCaller(secret): PageCaller) -> Result<Answer, Fault> {
+async fn show(tx: TenantTx, PageCaller(secret): PageCaller) -> Result<Answer<Html>, Fault> {
     let zone = zone(&tx)?;
     listed(tx, Some(&secret)).await?.page(|sessions| {
         frame(

@@ -30,8 +30,11 @@ pub mod studio;
 pub mod time_off;
 
 use register::REGISTER;
-use watertight::door::Routes;
-use watertight_tenancy::{Constraint, Migration};
+use watertight::{
+    door::Routes,
+    openapi::{self, About},
+};
+use watertight_tenancy::{Constraint, Migration, Rows};
 
 /// A resource, as its folder gives it to the product: its `RESOURCE`.
 pub struct Registered {
@@ -43,6 +46,8 @@ pub struct Registered {
     pub migrations: &'static [Migration],
     /// What their columns hold and how long.
     pub tables: &'static [Columns],
+    /// The rows of them that can be granted.
+    pub rows: &'static [Rows],
     /// What broken constraints mean to the caller.
     pub constraints: &'static [Constraint],
     /// Adds its routes.
@@ -94,6 +99,12 @@ pub fn tables() -> impl Iterator<Item = &'static Columns> {
     REGISTER.iter().flat_map(|(_, resource)| resource.tables)
 }
 
+/// Every kind of row that can be granted.
+pub fn rows() -> Vec<Rows> {
+    let all = REGISTER.iter().flat_map(|(_, resource)| resource.rows);
+    all.copied().collect()
+}
+
 /// What a broken constraint means to the caller.
 pub fn constraint(name: &str) -> Option<&'static Constraint> {
     let mut all = REGISTER
@@ -109,6 +120,22 @@ pub fn routes() -> Routes {
         .fold(Routes::new(), |routes, (_, resource)| {
             (resource.routes)(routes)
         })
+}
+
+/// The API's document, OpenAPI 3.1. `docs/openapi.json` is the same, committed.
+pub fn document() -> serde_json::Value {
+    let about = About {
+        title: "Production Tool",
+        version: "1",
+        description: "Bookings of creative studios. Every request is one studio's: the token says whose, and nothing \
+                      of another studio is ever answered. Texts are in Unicode normalization form C (format `nfc`).",
+    };
+    openapi::document(&routes(), &about)
+}
+
+/// The document as it is committed and served.
+pub fn document_text() -> String {
+    format!("{:#}\n", document())
 }
 
 /// The classes of a table's columns.

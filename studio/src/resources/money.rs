@@ -1,6 +1,7 @@
 //! Money, as every resource gives and takes it: `{"minor": 45000, "currency": "EUR"}`.
 
 use garde::Validate;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use watertight_tenancy::Row;
 use watertight_terms::Fault;
@@ -9,12 +10,13 @@ use watertight_terms::Fault;
 const MOST_MINOR: i64 = 1_000_000_000_000;
 
 /// An amount in the smallest unit of its currency (ISO 4217).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Money {
     #[garde(range(min = 0, max = MOST_MINOR))]
     pub(crate) minor: i64,
     #[garde(custom(code))]
+    #[schemars(length(equal = 3), regex(pattern = "^[A-Z]{3}$"))]
     pub(crate) currency: String,
 }
 

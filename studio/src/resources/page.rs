@@ -1,96 +1,274 @@
-//! Pages of lists, and versions: what every resource does alike.
+//! Lists and versions: what every resource does alike.
+//!
+//! ```text
+//! GET /v1/artists?sort=-name&limit=20    {"items": […], "next_cursor": "…"}
+//! GET /v1/artists?…&cursor=…             the same question, from there on
+//! ```
 
-use serde::Serialize;
+use std::{borrow::Cow, fmt, marker::PhantomData};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
-use watertight::cursor::Cursors;
-use watertight_terms::{Fault, Kind, Limits, TenantId};
+use watertight::{
+    answer::{Answer, Draft},
+    argument::{CursorText, spoken},
+};
+use watertight_authority::Action;
+use watertight_tenancy::{Read, Stored, TenantTx, ToSql};
+use watertight_terms::{Entry, Fault, Kind, Limits};
 
-/// A page that was asked for: one row more is read than shown, to know whether another follows.
+use crate::app::Desk;
+
+/// Rows of which there is a list.
+pub trait Listed: Stored {
+    /// How it can be ordered, the usual way first.
+    const ORDERS: &'static [Order<Self>];
+}
+
+/// One order of a list. The statements' `$2` is the artist whose rows alone the caller may see, then
+/// come the list's own filters, then value and id after which the page begins, and its length.
+pub struct Order<R: 'static> {
+    /// The sorted column, as callers name it.
+    pub name: &'static str,
+    /// From the smallest value on.
+    pub up: Read,
+    /// From the greatest.
+    pub down: Read,
+    /// A row's value in that column.
+    pub value: fn(&R) -> String,
+}
+
+/// The order that was asked for: `name` or `-name`, of a closed list.
+pub struct Sort<R> {
+    order: usize,
+    down: bool,
+    rows: PhantomData<fn() -> R>,
+}
+
+impl<R> Default for Sort<R> {
+    fn default() -> Self {
+        Self {
+            order: 0,
+            down: false,
+            rows: PhantomData,
+        }
+    }
+}
+
+impl<R> fmt::Debug for Sort<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.down { "-" } else { "" };
+        write!(f, "{sign}{}", self.order)
+    }
+}
+
+impl<R: Listed> Sort<R> {
+    fn words() -> Vec<String> {
+        let names = R::ORDERS.iter().map(|order| order.name);
+        names
+            .flat_map(|name| [name.to_owned(), format!("-{name}")])
+            .collect()
+    }
+}
+
+impl<'de, R: Listed> Deserialize<'de> for Sort<R> {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(source)?;
+        let (name, down) = match text.strip_prefix('-') {
+            Some(name) => (name, true),
+            None => (text.as_str(), false),
+        };
+        let order = R::ORDERS.iter().position(|order| order.name == name);
+        order
+            .map(|order| Self {
+                order,
+                down,
+                rows: PhantomData,
+            })
+            .ok_or_else(|| {
+                let known = Self::words().join("`, `");
+                spoken("wrong-type", &format!("the value is none of `{known}`"))
+            })
+    }
+}
+
+impl<R: Listed> JsonSchema for Sort<R> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Sort".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let words = Self::words();
+        json_schema!({ "type": "string", "enum": words, "default": words.first() })
+    }
+}
+
+/// Which page of a list is asked for.
+#[derive(Debug)]
+pub struct Paging<R> {
+    /// How many rows.
+    pub limit: Option<u32>,
+    /// Where the last page ended.
+    pub cursor: Option<CursorText>,
+    /// In which order.
+    pub sort: Sort<R>,
+}
+
+/// A page as answered.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct List<T> {
+    items: Vec<T>,
+    next_cursor: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A list that one page is all of.
+    pub fn whole(items: Vec<T>) -> Self {
+        Self {
+            items,
+            next_cursor: None,
+        }
+    }
+
+    fn map<U>(self, view: impl FnMut(T) -> U) -> List<U> {
+        List {
+            items: self.items.into_iter().map(view).collect(),
+            next_cursor: self.next_cursor,
+        }
+    }
+}
+
+/// Answers a page of the rows that the caller may `A`. `filters` are the list's own parameters; a
+/// cursor is good for the same filters, order and studio.
+///
+/// # Errors
+/// When the cursor is not one of ours for this list, or the caller may see none.
+pub async fn list<A: Action<R>, R: Listed, V: Serialize + JsonSchema>(
+    mut tx: TenantTx,
+    desk: &Desk,
+    paging: Paging<R>,
+    filters: &[&(dyn ToSql + Sync)],
+    view: impl Fn(R, &TenantTx) -> V,
+) -> Result<Answer<List<V>>, Fault> {
+    let (list, entry) = read::<A, R, V>(&mut tx, desk, paging, filters, view).await?;
+    Draft::ok(list)?.finish(tx, entry).await
+}
+
+/// Reads such a page, for lists that say more; gives the entry of having shown it too.
+///
+/// # Errors
+/// As [`list`].
+pub async fn read<A: Action<R>, R: Listed, V>(
+    tx: &mut TenantTx,
+    desk: &Desk,
+    paging: Paging<R>,
+    filters: &[&(dyn ToSql + Sync)],
+    view: impl Fn(R, &TenantTx) -> V,
+) -> Result<(List<V>, Entry), Fault> {
+    let Paging {
+        limit,
+        cursor,
+        sort,
+    } = paging;
+    let order = R::ORDERS
+        .get(sort.order)
+        .ok_or_else(|| Fault::bug("a list without an order"))?;
+    let scope = format!("{} {sort:?} {filters:?}", R::NOUN);
+    let page = Page::new(tx, desk, scope, limit, cursor)?;
+    let statement = if sort.down { order.down } else { order.up };
+    let rows = tx
+        .page::<A, R>(statement, &[filters, page.parameters().as_slice()].concat())
+        .await?;
+    let list = page.cut(tx, desk, rows, |row| ((order.value)(row), row.id()))?;
+    let entry = Entry::new(A::NAME, R::NOUN).ids(list.items.iter().map(R::id));
+    Ok((list.map(|row| view(row, tx)), entry))
+}
+
+/// Where a page begins and how long it is. Lists of rows use it through [`list`]; for others it cuts
+/// what they read.
 #[derive(Debug)]
 pub struct Page {
     scope: String,
-    rows: u32,
-    /// The value of the sorted column and the id after which the page begins. The value itself, not
-    /// the row's present one: that may have changed since.
-    after: Option<(String, Uuid)>,
+    after_value: Option<String>,
+    after_id: Option<Uuid>,
+    /// One row more than is shown, to know whether another page follows.
+    read: i64,
 }
 
 impl Page {
-    /// A page of the list that `scope` names in full: a cursor of another list, order, filter or
-    /// studio is refused.
+    /// The page that is asked for. A cursor is good for the same `scope` and studio.
     ///
     /// # Errors
     /// When the cursor is not one of ours for this list.
     pub fn new(
+        tx: &TenantTx,
+        desk: &Desk,
         scope: String,
-        rows: Option<u32>,
-        cursor: Option<&str>,
-        cursors: &Cursors,
-        tenant: TenantId,
+        limit: Option<u32>,
+        cursor: Option<CursorText>,
     ) -> Result<Self, Fault> {
         let after = match cursor {
             None => None,
-            Some(text) => {
-                let position = cursors.read(tenant, &scope, text)?;
-                let [value, id] = position.as_slice() else {
-                    return Err(Fault::bug("a cursor of ours without value and id"));
-                };
-                let id = id
-                    .parse()
-                    .map_err(|_| Fault::bug("a cursor of ours without an id"))?;
-                Some((value.clone(), id))
-            }
+            Some(text) => Some(position(&desk.cursors.read(tx.tenant(), &scope, &text)?)?),
         };
-        let rows = rows.unwrap_or(Limits::PAGE_ROWS_DEFAULT);
-        Ok(Self { scope, rows, after })
+        let (after_value, after_id) = after.unzip();
+        Ok(Self {
+            scope,
+            after_value,
+            after_id,
+            read: i64::from(limit.unwrap_or(Limits::PAGE_ROWS_DEFAULT)) + 1,
+        })
     }
 
-    /// The value after which the page begins, as a parameter.
-    pub fn after_value(&self) -> Option<&str> {
-        self.after.as_ref().map(|(value, _)| value.as_str())
+    /// Value and id after which it begins, and how many rows to read.
+    pub fn parameters(&self) -> [&(dyn ToSql + Sync); 3] {
+        [&self.after_value, &self.after_id, &self.read]
     }
 
-    /// The id after which the page begins, as a parameter.
-    pub fn after_id(&self) -> Option<Uuid> {
-        self.after.as_ref().map(|(_, id)| *id)
-    }
-
-    /// Cuts what was read to the page, and gives the ids of what is shown. `position` is a row's
-    /// value in the sorted column and its id.
+    /// The page of what was read, with the cursor of the next one.
     ///
     /// # Errors
-    /// When the next cursor cannot be made: a defect of ours.
+    /// When the cursor cannot be made: a defect of ours.
     pub fn cut<T>(
-        &self,
-        mut items: Vec<T>,
-        position: impl Fn(&T) -> (String, Uuid),
-        cursors: &Cursors,
-        tenant: TenantId,
-    ) -> Result<(List<T>, Vec<Uuid>), Fault> {
-        let more = items.len() > self.rows as usize;
-        items.truncate(self.rows as usize);
-        let positions: Vec<(String, Uuid)> = items.iter().map(position).collect();
-        let next_cursor = match positions.last() {
-            Some((value, id)) if more => {
-                Some(cursors.make(tenant, &self.scope, &[value, &id.to_string()])?)
+        self,
+        tx: &TenantTx,
+        desk: &Desk,
+        mut rows: Vec<T>,
+        place: impl Fn(&T) -> (String, Uuid),
+    ) -> Result<List<T>, Fault> {
+        let more = rows.len() as i64 >= self.read;
+        rows.truncate(usize::try_from(self.read - 1).unwrap_or_default());
+        let next_cursor = match rows.last() {
+            Some(row) if more => {
+                let (value, id) = place(row);
+                let place = [value.as_str(), &id.to_string()];
+                Some(desk.cursors.make(tx.tenant(), &self.scope, &place)?)
             }
             _ => None,
         };
-        let ids = positions.into_iter().map(|(_, id)| id).collect();
-        Ok((List { items, next_cursor }, ids))
+        Ok(List {
+            items: rows,
+            next_cursor,
+        })
     }
 }
 
-/// How many rows are read for a page.
-pub fn limit(page: &Page) -> i64 {
-    i64::from(page.rows) + 1
-}
-
-/// A page as answered.
-#[derive(Debug, Serialize)]
-pub struct List<T> {
-    items: Vec<T>,
-    next_cursor: Option<String>,
+/// The value of the sorted column and the id after which a page begins. The value itself, not the
+/// row's present one: that may have changed since.
+fn position(cursor: &[String]) -> Result<(String, Uuid), Fault> {
+    let [value, id] = cursor else {
+        return Err(Fault::bug("a cursor of ours without value and id"));
+    };
+    let id = id
+        .parse()
+        .map_err(|_| Fault::bug("a cursor of ours without an id"))?;
+    Ok((value.clone(), id))
 }
 
 /// Refuses a change of another version than the one that the caller looked at.

@@ -1,10 +1,11 @@
 //! Somebody at Clerk who acts as a member; and what asks for a fresh proof of who it is.
 
 use serde_json::{Value, json};
-use studio::resources::routes;
-use watertight::door::{Way, What};
 
-use crate::world::World;
+use crate::{
+    refusals::{Request, api, request},
+    world::World,
+};
 
 const ACT: &str = "user_support";
 
@@ -74,39 +75,26 @@ async fn whoever_acts_as_a_member_gets_in_where_an_owner_chose_so_and_both_are_n
 async fn whoever_acts_as_a_member_changes_nothing_by_any_route() {
     let world = World::new().await;
     let_act(&world, 0, "read_only").await;
-    let before = rows(&world).await;
     let token = acted(&world, 0, "owner");
     let mut tried = 0;
-    for route in routes().declared() {
-        let (What::Needs { .. }, Way::Api) = (route.what, route.way) else {
-            continue;
-        };
+    for route in api() {
         if route.method == http::Method::GET || route.path.ends_with("check-availability") {
             continue;
         }
         tried += 1;
-        let row = crate::refusals::row_for(&world, route.path, route.method.as_str()).await;
-        if route.path.ends_with("/admit") {
-            // Last of the member's routes: whoever is here is not admitted.
-            let leave = "UPDATE tenancy.members SET state = 'removed' WHERE id = $1";
-            let member: uuid::Uuid = row.parse().unwrap();
-            world.as_admin().await.run(leave, &[&member]).await.unwrap();
-        }
+        let Request {
+            method, path, body, ..
+        } = request(&world, &route).await;
         let made = rows(&world).await;
-        let path = route.path.replace("{id}", &row);
-        let body = crate::refusals::good(&world, route.path, route.method.as_str());
-        let (status, problem) = world.send(route.method.as_str(), &path, &token, body).await;
+        let (status, problem) = world.send(method, &path, &token, body).await;
         assert_eq!(
             (status, problem["type"].as_str()),
             (403, Some("/problems/impersonation")),
-            "{} {path}: {problem}",
-            route.method
+            "{method} {path}: {problem}"
         );
-        assert_eq!(rows(&world).await, made, "{} {path}", route.method);
-        crate::refusals::archive_all(&world).await;
+        assert_eq!(rows(&world).await, made, "{method} {path}");
     }
     assert!(tried > 20, "{tried}");
-    assert!(rows(&world).await >= before);
 }
 
 /// How many rows there are, and their versions together.

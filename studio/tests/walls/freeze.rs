@@ -108,14 +108,15 @@ async fn nobody_waits_for_a_freeze() {
 
 /// The lock and the look at the status are two statements of a volatile function at READ COMMITTED.
 /// A nap planted right before the lock makes the interleaving certain: the freeze begins and ends
-/// during it. The mutants of `enter` show that the test would notice.
+/// during it, since the sleeper is woken by the test. The mutants of `enter` show that the test would notice.
 #[tokio::test]
 async fn a_nap_before_the_lock_lets_nobody_into_a_frozen_studio() {
     let world = World::new().await;
     let admin = world.as_admin().await;
     admin
         .script(
-            "CREATE FUNCTION tenancy.nap() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'SELECT pg_catalog.pg_sleep(0.7)';
+            "CREATE FUNCTION tenancy.nap() RETURNS void LANGUAGE sql SECURITY DEFINER SET lock_timeout = 0
+               AS 'SELECT pg_catalog.pg_advisory_xact_lock_shared(7)';
              GRANT EXECUTE ON FUNCTION tenancy.nap() TO PUBLIC",
         )
         .await
@@ -172,7 +173,7 @@ async fn a_nap_before_the_lock_lets_nobody_into_a_frozen_studio() {
             )
             .await
             .unwrap();
-        let entered = napped(&world, begin).await;
+        let entered = napped(&world, &admin, begin).await;
         assert_eq!(entered, leaks, "{what}: entered a frozen studio: {entered}");
         operator(&world)
             .await
@@ -183,7 +184,8 @@ async fn a_nap_before_the_lock_lets_nobody_into_a_frozen_studio() {
 }
 
 /// Enters through the mutant while the studio is frozen during its nap; says whether it got in.
-async fn napped(world: &World, begin: &'static str) -> bool {
+async fn napped(world: &World, admin: &RawConnection, begin: &'static str) -> bool {
+    admin.script("SELECT pg_advisory_lock(7)").await.unwrap();
     let (url, token) = (world.config.database.url.clone(), world.context(0, "owner"));
     let entering = tokio::spawn(async move {
         let raw = RawConnection::connect(&url).await.unwrap();
@@ -191,8 +193,13 @@ async fn napped(world: &World, begin: &'static str) -> bool {
         let entered = raw.run("SELECT tenancy.enter_mutant($1)", &[&token]).await;
         entered.map_err(|error| state(&error).to_owned())
     });
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let asleep = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                  WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted";
+    while admin.value::<i64>(asleep, &[]).await.unwrap() == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     freeze(world, 0).await;
+    admin.script("SELECT pg_advisory_unlock(7)").await.unwrap();
     match entering.await.unwrap() {
         Ok(_) => true,
         Err(code) => {

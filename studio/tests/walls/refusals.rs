@@ -1,135 +1,131 @@
-//! Every route, as the router itself declares them, without the right and with it.
+//! Every route, as the router itself declares it: without the right and with it, from the own studio and
+//! from the other. What a route needs is made from the samples of the routes, so that a new resource is
+//! walked as soon as it is declared.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use studio::resources::{policies, routes};
-use watertight::door::{Way, What};
+use watertight::{
+    door::{Declared, Way, What},
+    openapi::sample,
+};
+use watertight_terms::Random;
 
 use crate::world::World;
 
-/// What a route's `{id}` names: a row on which the route's action is possible.
-pub(crate) async fn row_for(world: &World, path: &str, method: &str) -> String {
-    let window = json!({ "starts_at": "2031-04-01T08:00:00Z", "ends_at": "2031-04-01T09:00:00Z" });
-    let made = async |path: &str, more: Value| {
-        let mut body = window.clone();
-        for (name, value) in more.as_object().unwrap() {
-            body[name] = value.clone();
+/// A request that would be allowed to the owner of the first studio.
+pub(crate) struct Request {
+    pub(crate) method: &'static str,
+    pub(crate) path: String,
+    pub(crate) body: Option<Value>,
+    /// The row that it is about.
+    row: Option<String>,
+}
+
+/// What a route needs, made anew: its row, what that needs before, and what its body refers to.
+pub(crate) async fn request(world: &World, route: &Declared) -> Request {
+    let mut row = None;
+    if let Some((collection, _)) = route.path.split_once("/{id}") {
+        let made = new_row(world, 0, collection).await;
+        for action in route.told.after {
+            let path = format!("{collection}/{{id}}/{action}");
+            let before = find("POST", &path);
+            let body = body(world, 0, &before).await;
+            let path = before.path.replace("{id}", &made);
+            let token = world.token(0, "owner");
+            let (status, answer) = world.send("POST", &path, &token, body).await;
+            assert_eq!(status, 200, "{path}: {answer}");
         }
-        let (status, made) = world
-            .send("POST", path, &world.token(0, "owner"), Some(body))
-            .await;
-        assert_eq!(status, 201, "{made}");
-        made["id"].as_str().unwrap().to_owned()
-    };
-    let act = async |id: &str, action: &str| {
-        let path = format!("/v1/bookings/{id}/{action}");
-        let (status, answer) = world
-            .send("POST", &path, &world.token(0, "owner"), None)
-            .await;
-        assert_eq!(status, 200, "{path}: {answer}");
-    };
-    let artist = world.studios[0].artists[1];
-    let booking = json!({ "artist_id": artist, "project_id": world.studios[0].projects[0], "state": "pencil" });
-    let noun = path.split('/').nth(2).unwrap_or_default();
-    match (noun, path.rsplit('/').next().unwrap()) {
-        // What is archived is another artist than the one who is booked.
-        ("artists", _) => world.studios[0].artists[usize::from(method == "DELETE") * 2].to_string(),
-        ("me", _) => page_session(world).await,
-        ("members", _) => world.studios[0].person("leaver").member.to_string(),
-        ("projects", _) => world.studios[0].projects[1].to_string(),
-        ("time-off", _) => {
-            let away = json!({ "artist_id": artist, "starts_at": "2031-04-02T08:00:00Z", "ends_at": "2031-04-02T09:00:00Z" });
-            made("/v1/time-off", away).await
-        }
-        (_, "pencil" | "extend") => {
-            made(
-                "/v1/bookings",
-                json!({ "artist_id": artist, "project_id": world.studios[0].projects[0] }),
-            )
-            .await
-        }
-        (_, action @ ("start" | "complete" | "undo")) => {
-            let id = made("/v1/bookings", booking).await;
-            act(
-                &id,
-                if action == "undo" {
-                    "release"
-                } else {
-                    "confirm"
-                },
-            )
-            .await;
-            if action == "complete" {
-                act(&id, "start").await;
-            }
-            id
-        }
-        (_, "challenge") => {
-            made("/v1/bookings", booking.clone()).await;
-            made("/v1/bookings", booking).await
-        }
-        _ => made("/v1/bookings", booking).await,
+        let is_challenge = route.path.ends_with("/challenge");
+        row = Some(if is_challenge {
+            rival(world, &made).await
+        } else {
+            made
+        });
+    }
+    Request {
+        method: method(route),
+        path: route
+            .path
+            .replace("{id}", row.as_deref().unwrap_or_default()),
+        body: body(world, 0, route).await,
+        row,
     }
 }
 
-/// Leaves nobody's time taken by what earlier routes made.
-pub(crate) async fn archive_all(world: &World) {
-    world
-        .as_admin()
-        .await
-        .script(
-            "UPDATE studio.bookings SET version = version + 1, archived_at = now();
-             UPDATE studio.time_off SET archived_at = now()",
-        )
-        .await
-        .unwrap();
+/// A route's sample, with rows of that studio where it refers to any.
+async fn body(world: &World, studio: usize, route: &Declared) -> Option<Value> {
+    let mut rows = BTreeMap::new();
+    for collection in referred(route) {
+        let row = Box::pin(new_row(world, studio, &collection)).await;
+        rows.insert(collection, row);
+    }
+    sample(route, |collection| rows[collection].clone())
 }
 
-/// The body of a request to a route that would be allowed.
-pub(crate) fn good(world: &World, path: &str, method: &str) -> Option<Value> {
-    let artist = world.studios[0].artists[0];
-    let window = json!({ "starts_at": "2031-05-01T08:00:00Z", "ends_at": "2031-05-01T09:00:00Z" });
-    let (starts_at, ends_at) = (&window["starts_at"], &window["ends_at"]);
-    match (method, path) {
-        ("POST", "/v1/artists" | "/v1/projects") => Some(json!({ "name": "new" })),
-        ("POST", "/v1/bookings") => Some(
-            json!({ "artist_id": artist, "project_id": world.studios[0].projects[0], "starts_at": starts_at, "ends_at": ends_at }),
-        ),
-        ("POST", "/v1/members") => {
-            Some(json!({ "email": "new@example.org", "role": "freelancer" }))
-        }
-        ("PATCH", "/v1/members/{id}") | ("POST", "/v1/members/{id}/admit") => {
-            Some(json!({ "role": "freelancer" }))
-        }
-        ("PATCH", "/v1/studio") => Some(json!({ "impersonation": "refused" })),
-        ("POST", "/v1/time-off") => {
-            Some(json!({ "artist_id": artist, "starts_at": starts_at, "ends_at": ends_at }))
-        }
-        ("POST", "/v1/bookings/check-availability") => {
-            Some(json!({ "artist_ids": [artist], "window": window }))
-        }
-        ("PATCH", _) => Some(json!({ "notes": "changed" })),
-        _ => None,
+/// The collections that a route's sample refers to.
+fn referred(route: &Declared) -> Vec<String> {
+    let mut collections = Vec::new();
+    let _ = sample(route, |collection| {
+        collections.push(collection.to_owned());
+        String::new()
+    });
+    collections
+}
+
+/// A new row of a collection, by its own route.
+async fn new_row(world: &World, studio: usize, collection: &str) -> String {
+    if collection == "/v1/me/sessions" {
+        return page_session(world, studio).await;
     }
+    if collection == "/v1/members" {
+        return brought(world, studio).await;
+    }
+    let route = find("POST", collection);
+    let body = body(world, studio, &route).await;
+    let token = world.token(studio, "owner");
+    let (status, made) = world.send("POST", collection, &token, body).await;
+    assert_eq!(status, 201, "{collection}: {made}");
+    made["id"].as_str().unwrap().to_owned()
+}
+
+/// Rows are made by a `POST` of their collection, and `.after` names actions of the resource.
+fn find(method: &str, path: &str) -> Declared {
+    let found = api()
+        .into_iter()
+        .find(|route| route.method == method && route.path == path);
+    found.unwrap_or_else(|| panic!("there is no `{method} {path}`"))
+}
+
+fn method(route: &Declared) -> &'static str {
+    let methods = ["GET", "POST", "PATCH", "DELETE"];
+    methods
+        .into_iter()
+        .find(|method| route.method == *method)
+        .unwrap()
+}
+
+/// The routes that programs call.
+pub(crate) fn api() -> Vec<Declared> {
+    let routes = routes();
+    let declared = routes.declared().iter();
+    let is_api =
+        |route: &&Declared| route.way == Way::Api && matches!(route.what, What::Needs { .. });
+    declared.filter(is_api).cloned().collect()
 }
 
 #[tokio::test]
 async fn every_route_refuses_who_lacks_its_right_and_says_so_in_the_ledger() {
     let world = World::new().await;
-    let declared = routes();
-    assert!(declared.declared().len() >= 12);
-    for route in declared.declared() {
-        let (What::Needs { action, resource }, Way::Api) = (route.what, route.way) else {
+    assert!(api().len() >= 40);
+    for route in api() {
+        let What::Needs { action, resource } = route.what else {
             continue;
         };
-        archive_all(&world).await;
-        let row = if route.path.contains("{id}") {
-            row_for(&world, route.path, route.method.as_str()).await
-        } else {
-            String::new()
-        };
-        let path = route.path.replace("{id}", &row);
-        let body = good(&world, route.path, route.method.as_str());
-        let method = route.method.as_str();
+        let Request {
+            method, path, body, ..
+        } = request(&world, &route).await;
         let what = format!("{method} {path}");
 
         // Without a token, with one of nobody, and with a guest's: nothing, and no difference in form.
@@ -143,7 +139,7 @@ async fn every_route_refuses_who_lacks_its_right_and_says_so_in_the_ledger() {
         let (status, problem) = world
             .send(method, &path, &world.token(0, "guest"), body.clone())
             .await;
-        if route.path == "/v1/me" {
+        if route.told.guests.is_some() {
             assert_eq!((status, &problem["can"]), (200, &json!([])), "{what}");
         } else {
             assert_eq!(
@@ -168,18 +164,6 @@ async fn every_route_refuses_who_lacks_its_right_and_says_so_in_the_ledger() {
             "{what}"
         );
 
-        // A member of the other studio: as if it were not there.
-        if !row.is_empty() {
-            let (status, problem) = world
-                .send(method, &path, &world.token(1, "owner"), body.clone())
-                .await;
-            assert_eq!(
-                (status, problem["type"].as_str()),
-                (404, Some("/problems/not-found")),
-                "{what}"
-            );
-        }
-
         // And with the right it is done.
         let (status, answer) = world
             .send(method, &path, &world.token(0, "owner"), body)
@@ -188,9 +172,149 @@ async fn every_route_refuses_who_lacks_its_right_and_says_so_in_the_ledger() {
     }
 }
 
-/// A session of the pages, of the owner of the first studio.
-async fn page_session(world: &World) -> String {
-    let token = world.token(0, "owner");
+#[tokio::test]
+async fn every_row_of_another_studio_is_as_if_it_were_not_there() {
+    let world = World::new().await;
+    for route in api() {
+        let request = request(&world, &route).await;
+        let Some(row) = &request.row else { continue };
+        let what = format!("{} {}", request.method, route.path);
+        let nobodys = request
+            .path
+            .replace(row, &Random::system().uuid().to_string());
+        for part in ["owner", "manager", "freelancer"] {
+            let token = world.token(1, part);
+            let ask = |path| world.send(request.method, path, &token, request.body.clone());
+            let (foreign, absent) = (ask(&request.path).await, ask(&nobodys).await);
+            assert_eq!(
+                without_id(foreign.clone()),
+                without_id(absent),
+                "{what} {part}"
+            );
+            // A freelancer may be told that this is not for freelancers, of whatever row.
+            assert!(
+                foreign.0 == 404 || (part == "freelancer" && foreign.0 == 403),
+                "{what} {part} {foreign:?}"
+            );
+        }
+        // It is there: its own studio does it.
+        let owner = world.token(0, "owner");
+        let done = world
+            .send(request.method, &request.path, &owner, request.body)
+            .await;
+        assert!((200..300).contains(&done.0), "{what}: {done:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reference_into_another_studio_is_one_to_nothing() {
+    let world = World::new().await;
+    let mut referring = 0;
+    for route in api() {
+        let referred = referred(&route);
+        if referred.is_empty() {
+            continue;
+        }
+        referring += 1;
+        let Request { method, path, .. } = request(&world, &route).await;
+        let token = world.token(0, "owner");
+        let foreign = body(&world, 1, &route).await;
+        let absent = sample(&route, |_| Random::system().uuid().to_string());
+        let foreign = world.send(method, &path, &token, foreign).await;
+        let absent = world.send(method, &path, &token, absent).await;
+        assert_eq!(foreign.0, 422, "{method} {path} {foreign:?}");
+        assert_eq!(without_id(foreign), without_id(absent), "{method} {path}");
+    }
+    assert!(referring > 0);
+}
+
+#[tokio::test]
+async fn no_list_shows_a_row_of_another_studio() {
+    let world = World::new().await;
+    for route in api() {
+        if method(&route) != "GET" || route.path.contains('{') || route.path == "/v1/me" {
+            continue;
+        }
+        let row = new_row(&world, 0, route.path).await;
+        let mut shown = [false, false];
+        for (studio, shown) in shown.iter_mut().enumerate() {
+            let mut cursor = String::new();
+            loop {
+                let path = format!("{}{cursor}", route.path);
+                let token = world.token(studio, "owner");
+                let (status, page) = world.send("GET", &path, &token, None).await;
+                assert_eq!(status, 200, "{path} {page}");
+                *shown |= page.to_string().contains(&row);
+                match page["next_cursor"].as_str() {
+                    Some(next) => cursor = format!("?cursor={next}"),
+                    None => break,
+                }
+            }
+        }
+        assert_eq!(shown, [true, false], "{}", route.path);
+    }
+}
+
+/// An answer without the one thing in which two equal ones differ.
+fn without_id((status, mut body): (u16, Value)) -> (u16, Value) {
+    if let Some(members) = body.as_object_mut() {
+        members.remove("request_id");
+    }
+    (status, body)
+}
+
+/// Every route that posts takes a key, and answers the second time what it answered the first.
+#[tokio::test]
+async fn every_route_that_posts_can_be_repeated() {
+    let world = World::new().await;
+    let mut posting = 0;
+    for route in api() {
+        if method(&route) != "POST" {
+            continue;
+        }
+        posting += 1;
+        let Request { path, body, .. } = request(&world, &route).await;
+        let (token, key) = (world.token(0, "owner"), Random::system().uuid().to_string());
+        let headers = [("idempotency-key", key.as_str())];
+        let ask = || world.ask("POST", &path, &token, &headers, body.clone());
+        let (first, again) = (ask().await, ask().await);
+        assert!((200..300).contains(&first.status), "{path} {first:?}");
+        assert_eq!(
+            (again.status, &again.body),
+            (first.status, &first.body),
+            "{path}"
+        );
+        assert_eq!(again.header("etag"), first.header("etag"), "{path}");
+        assert_eq!(again.header("location"), first.header("location"), "{path}");
+        let mut entries = Vec::new();
+        for answered in [&first, &again] {
+            entries.push(rule(&world, answered.header("x-request-id").unwrap()).await);
+        }
+        assert_eq!(
+            entries,
+            [None, Some("idempotency-key".to_owned())],
+            "{path}"
+        );
+    }
+    assert!(posting >= 16);
+}
+
+/// The rule in the entry of a request of the first studio.
+async fn rule(world: &World, request_id: &str) -> Option<String> {
+    world
+        .as_admin()
+        .await
+        .value(
+            "SELECT body ->> 'rule' FROM ledger.entries WHERE tenant_id = $1 AND entry_id = $2::text::uuid",
+            &[&world.studios[0].tenant, &request_id],
+        )
+        .await
+        .unwrap()
+}
+
+/// A session of the pages, of the owner of that studio.
+async fn page_session(world: &World, studio: usize) -> String {
+    let token = world.token(studio, "owner");
     let opened = world
         .http
         .post(format!("{}/ui/session", world.base))
@@ -202,6 +326,36 @@ async fn page_session(world: &World) -> String {
     assert_eq!(opened.status(), 204);
     let (_, list) = world.send("GET", "/v1/me/sessions", &token, None).await;
     list["items"][0]["id"].as_str().unwrap().to_owned()
+}
+
+/// A younger option for the same time, which can challenge that one.
+async fn rival(world: &World, booking: &str) -> String {
+    let token = world.token(0, "owner");
+    let path = format!("/v1/bookings/{booking}");
+    let (_, older) = world.send("GET", &path, &token, None).await;
+    let mut body = json!({ "state": "pencil" });
+    for field in ["artist_id", "project_id", "starts_at", "ends_at"] {
+        body[field] = older[field].clone();
+    }
+    let (status, made) = world.send("POST", "/v1/bookings", &token, Some(body)).await;
+    assert_eq!(status, 201, "{made}");
+    made["id"].as_str().unwrap().to_owned()
+}
+
+/// Somebody whom Clerk brought, and nobody has let in yet.
+async fn brought(world: &World, studio: usize) -> String {
+    let id = Random::system().uuid();
+    let subject = format!("user_{}", id.simple());
+    let raw = world.as_admin().await;
+    let made = raw
+        .run(
+            "INSERT INTO tenancy.members (tenant_id, id, subject, provider_role, ceiling)
+             VALUES ($1, $2, $3, 'owner', 'guest')",
+            &[&world.studios[studio].tenant, &id, &subject],
+        )
+        .await;
+    assert_eq!(made.unwrap(), 1);
+    id.to_string()
 }
 
 async fn last_entry(world: &World) -> (String, String, String) {

@@ -38,6 +38,20 @@ pub(crate) struct World {
     database: String,
 }
 
+/// What was answered.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answered {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
 /// How a world differs from the usual one.
 #[derive(Clone, Copy)]
 pub(crate) struct Like {
@@ -170,18 +184,25 @@ impl World {
     /// The same for another kind of caller: `a` when somebody acts as that person.
     pub(crate) fn context_of(&self, kind: &str, studio: usize, part: &str) -> String {
         let person = self.studios[studio].person(part);
+        let claims = format!(
+            "{kind}|{}|{}|{}|{}",
+            self.studios[studio].organization, person.subject, person.session, person.role
+        );
+        self.signed_context(&claims, Clock::system().now_s())
+    }
+
+    /// The same for a service of that studio.
+    pub(crate) fn service_context(&self, studio: usize, name: &str) -> String {
+        let tenant = self.studios[studio].tenant;
+        self.signed_context(&format!("s|{tenant}|{name}||service"), 0)
+    }
+
+    fn signed_context(&self, claims: &str, issued_s: i64) -> String {
         let keys = KeyFile::read(&self.config.keys.location).unwrap();
         let (id, key) = keys.ring("context").unwrap().current().unwrap();
-        let now = Clock::system().now_s();
+        let expires = Clock::system().now_s() + 10;
         let nonce = hex::encode(Random::system().bytes::<16>());
-        let signed = format!(
-            "v1|{id}|{kind}|{}|{}|{}|{}|{now}|{}|{nonce}",
-            self.studios[studio].organization,
-            person.subject,
-            person.session,
-            person.role,
-            now + 10
-        );
+        let signed = format!("v1|{id}|{claims}|{issued_s}|{expires}|{nonce}");
         format!(
             "{signed}|{}",
             hex::encode(watertight_terms::hmac_sha256(key, signed.as_bytes()))
@@ -196,19 +217,41 @@ impl World {
         token: &str,
         body: Option<Value>,
     ) -> (u16, Value) {
+        let answered = self.ask(method, path, token, &[], body).await;
+        (answered.status, answered.body)
+    }
+
+    /// Sends a request as somebody, with headers. Whatever is answered must be as the document says.
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Answered {
         let mut request = self
             .http
             .request(method.parse().unwrap(), format!("{}{path}", self.base))
             .bearer_auth(token);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(body) = body {
             request = request
                 .header("content-type", "application/json")
                 .body(body.to_string());
         }
         let response = request.send().await.unwrap();
-        let status = response.status().as_u16();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.unwrap();
-        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+        let answered = Answered {
+            status,
+            headers,
+            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+        };
+        crate::openapi::conforms(method, path, &answered);
+        answered
     }
 
     /// The number of entries in a studio's ledger.
@@ -279,7 +322,7 @@ pub(crate) fn verifier(double: &Double) -> Verifier {
     Verifier::new(settings, double.keys(), Clock::system()).unwrap()
 }
 
-/// Serves an app on a port of its own.
+/// Another process's worth of server over the same database.
 pub(crate) async fn serve(app: &App) -> String {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
         .await

@@ -1,23 +1,31 @@
+use std::borrow::Cow;
+
 use garde::{Path, Report, Validate, error::NoKey, rules::inner::Inner};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
-use watertight_terms::{Fault, FieldFault, Kind, TextFault, check_line, check_prose};
 
 /// A field of a merge patch (RFC 7396): not there, `null`, or a value.
 ///
 /// ```
 /// use garde::Validate;
 /// use serde::Deserialize;
-/// use watertight::argument::{Field, line};
+/// use watertight::argument::{Field, Firm, Line};
 ///
 /// #[derive(Deserialize, Validate)]
 /// struct Patch {
 ///     #[serde(default)]
-///     #[garde(inner(custom(line(200))))]
-///     client: Field<String>,
+///     #[garde(dive)]
+///     client: Field<Line<200>>,
+///     #[serde(default)]
+///     #[garde(dive)]
+///     name: Firm<Line<200>>,
 /// }
 ///
 /// let patch: Patch = serde_json::from_str(r#"{"client": null}"#).unwrap();
 /// assert_eq!(patch.client, Field::Null);
+/// assert!(patch.validate().is_ok());
+/// let patch: Patch = serde_json::from_str(r#"{"name": null}"#).unwrap();
+/// assert!(patch.validate().is_err());
 /// let patch: Patch = serde_json::from_str("{}").unwrap();
 /// assert_eq!(patch.client, Field::Absent);
 /// ```
@@ -42,23 +50,12 @@ impl<T> Field<T> {
         }
     }
 
-    /// The new value of a field that cannot be taken away, if there is one.
-    ///
-    /// # Errors
-    /// When it is `null`.
-    pub fn given(self, name: &'static str) -> Result<Option<T>, Fault> {
+    /// The same field with another value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Field<U> {
         match self {
-            Self::Absent => Ok(None),
-            Self::Value(value) => Ok(Some(value)),
-            Self::Null => {
-                let field = FieldFault {
-                    pointer: format!("/{name}"),
-                    code: "required",
-                    detail: format!("`{name}` cannot be taken away"),
-                };
-                let spoken = "a field that is needed would be taken away; see `errors`";
-                Err(Fault::new(Kind::Invalid, "invalid", spoken).fields(vec![field]))
-            }
+            Self::Absent => Field::Absent,
+            Self::Null => Field::Null,
+            Self::Value(value) => Field::Value(change(value)),
         }
     }
 
@@ -102,16 +99,80 @@ impl<T: Validate> Validate for Field<T> {
     }
 }
 
-/// For `#[garde(custom(line(200)))]`: a text of one line, see [`check_line`].
-pub fn line<T: AsRef<str> + ?Sized>(longest: usize) -> impl Fn(&T, &()) -> garde::Result {
-    move |text, ()| told(check_line(text.as_ref(), longest))
+/// A field of a merge patch that cannot be taken away: not there, or a value. `null` is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Firm<T>(Field<T>);
+
+impl<T> Default for Firm<T> {
+    fn default() -> Self {
+        Self(Field::Absent)
+    }
 }
 
-/// For `#[garde(custom(prose(10_000)))]`: a text of many lines, see [`check_prose`].
-pub fn prose<T: AsRef<str> + ?Sized>(longest: usize) -> impl Fn(&T, &()) -> garde::Result {
-    move |text, ()| told(check_prose(text.as_ref(), longest))
+impl<T> Firm<T> {
+    /// The new value, if there is one.
+    pub fn given(self) -> Option<T> {
+        match self.0 {
+            Field::Value(value) => Some(value),
+            Field::Absent | Field::Null => None,
+        }
+    }
 }
 
-fn told(checked: Result<(), TextFault>) -> garde::Result {
-    checked.map_err(garde::Error::new)
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Firm<T> {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        Field::deserialize(source).map(Self)
+    }
+}
+
+impl<T> Inner<T> for Firm<T> {
+    type Key = NoKey;
+
+    fn validate_inner<F: FnMut(&T, &NoKey)>(&self, check: F) {
+        self.0.validate_inner(check);
+    }
+}
+
+impl<T: Validate> Validate for Firm<T> {
+    type Context = T::Context;
+
+    fn validate_into(
+        &self,
+        context: &T::Context,
+        parent: &mut dyn FnMut() -> Path,
+        report: &mut Report,
+    ) {
+        match self.0 {
+            Field::Null => report.append(parent(), garde::Error::new("cannot be taken away")),
+            _ => self.0.validate_into(context, parent, report),
+        }
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Field<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        <Option<T>>::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        <Option<T>>::json_schema(generator)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Firm<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
 }

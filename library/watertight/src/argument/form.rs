@@ -6,7 +6,7 @@ use watertight_identity::page::PageSecret;
 use watertight_terms::{Fault, Kind};
 
 use super::{
-    Argument, Input, fields_of, invalid, pointer_of, query,
+    Argument, Description, Input, fields_of, invalid, pointer_of, query,
     read::{self, Tree},
     unreadable,
 };
@@ -20,6 +20,8 @@ pub const CSRF_FIELD: &str = "csrf_token";
 pub struct Form<T>(pub T);
 
 impl<T: DeserializeOwned + Validate<Context = ()>> Argument for Form<T> {
+    fn describe(_: &mut Description<'_>) {}
+
     fn take(input: &Input) -> Result<Self, Fault> {
         let given = input.header(&header::CONTENT_TYPE).ok().flatten();
         if given
@@ -64,6 +66,8 @@ fn fields(body: &Bytes) -> Result<Vec<(String, Tree)>, read::ReadFault> {
 pub struct PageCaller(pub PageSecret);
 
 impl Argument for PageCaller {
+    fn describe(_: &mut Description<'_>) {}
+
     fn take(input: &Input) -> Result<Self, Fault> {
         crate::door::secret(&input.headers)
             .map(Self)

@@ -50,8 +50,9 @@ const WRONG_TYPE: &str = "wrong-type";
 /// Of a client's own words, at most so many characters come back.
 const ECHO_CHARS: usize = 64;
 
-/// An error whose message may be spoken, for the `Deserialize` of our own types.
-pub(super) fn spoken<E: de::Error>(code: &'static str, detail: &str) -> E {
+/// An error whose message may be spoken, for the `Deserialize` of our own types. `code` is
+/// `out-of-range` for a value of the right form past a bound, and `wrong-type` otherwise.
+pub fn spoken<E: de::Error>(code: &'static str, detail: &str) -> E {
     let mark = if code == OUT_OF_RANGE { "+" } else { "-" };
     E::custom(format!("{SPOKEN}{mark}{detail}"))
 }

@@ -40,16 +40,16 @@ fn with_query(query: &str) -> Input {
 }
 
 /// A body with one of everything.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 struct Artist {
-    #[garde(custom(line(20)))]
-    name: String,
+    #[garde(dive)]
+    name: Line<20>,
     #[serde(default)]
     #[garde(inner(range(min = 0, max = 1000)))]
     minutes: Option<i32>,
     #[serde(default)]
-    #[garde(length(max = 3), inner(custom(line(10))))]
-    skills: Vec<String>,
+    #[garde(length(max = 3), dive)]
+    skills: Vec<Line<10>>,
     #[serde(default)]
     #[garde(skip)]
     kind: Option<Sort>,
@@ -69,18 +69,18 @@ struct Artist {
     #[garde(skip)]
     extra: BTreeMap<String, bool>,
     #[serde(default)]
-    #[garde(inner(custom(prose(20))))]
-    notes: Field<String>,
+    #[garde(dive)]
+    notes: Field<Prose<20>>,
 }
 
-#[derive(Debug, Deserialize, PartialEq)]
+#[derive(Debug, Deserialize, PartialEq, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Sort {
     Staff,
     Freelancer,
 }
 
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 struct Rate {
     #[garde(range(max = 1_000_000_000_000_i64))]
     minor: i64,
@@ -114,15 +114,18 @@ fn a_whole_body_is_read() {
              "project_id": "{ID}", "extra": {{"a": true}}, "notes": "a\nb"}} "#
     ))
     .unwrap();
-    assert_eq!(artist.name, "Zoë");
+    assert_eq!(&*artist.name, "Zoë");
     assert_eq!((artist.minutes, artist.kind), (Some(5), Some(Sort::Staff)));
-    assert_eq!(artist.skills, ["2d"]);
+    assert_eq!(&*artist.skills[0], "2d");
     assert_eq!(artist.rate.unwrap().minor, 45_000);
     assert_eq!(artist.at.unwrap().to_string(), "2026-03-01T09:00:00.5Z");
     assert_eq!(artist.on.unwrap().to_string(), "2026-03-01");
     assert_eq!(artist.project_id.unwrap().to_string(), ID);
     assert_eq!(artist.extra, BTreeMap::from([("a".to_owned(), true)]));
-    assert_eq!(artist.notes, Field::Value("a\nb".to_owned()));
+    assert_eq!(
+        artist.notes.map(Prose::into_inner),
+        Field::Value("a\nb".to_owned())
+    );
 }
 
 #[test]
@@ -407,18 +410,17 @@ fn a_merge_patch_tells_absent_null_and_value_apart() {
     assert_eq!(notes(r#"{"name": "a", "notes": null}"#), Field::Null);
     assert_eq!(
         notes(r#"{"name": "a", "notes": ""}"#),
-        Field::Value(String::new())
+        Field::Value(Prose::default())
     );
     assert_eq!(Field::Absent.or(Some(1)), Some(1));
     assert_eq!(Field::Null.or(Some(1)), None);
     assert_eq!(Field::Value(2).or(Some(1)), Some(2));
-    assert_eq!(Field::Value(2).given("name").unwrap(), Some(2));
-    assert_eq!(Field::<i32>::Absent.given("name").unwrap(), None);
-    let fault = Field::<i32>::Null.given("name").unwrap_err();
-    assert_eq!(
-        (fault.kind(), &*fault.field_faults()[0].pointer),
-        (Kind::Invalid, "/name")
-    );
+    let firm = |text: &str| serde_json::from_str::<Firm<Line<20>>>(text).unwrap();
+    assert_eq!(firm(r#""a""#).given().as_deref(), Some("a"));
+    assert_eq!(Firm::<Line<20>>::default().given(), None);
+    assert!(Firm::<Line<20>>::default().validate().is_ok());
+    assert!(firm("null").validate().is_err());
+    assert!(firm(r#"" ""#).validate().is_err());
 }
 
 #[test]
@@ -474,7 +476,7 @@ fn only_json_is_read() {
 fn a_body_may_be_left_out_where_it_is_optional() {
     assert!(input().take::<Option<Valid<Artist>>>().unwrap().is_none());
     let body = with_body(r#"{"name": "a"}"#).take::<Option<Valid<Artist>>>();
-    assert_eq!(body.unwrap().unwrap().0.name, "a");
+    assert_eq!(&*body.unwrap().unwrap().0.name, "a");
     assert_eq!(
         with_body("")
             .take::<Option<Valid<Artist>>>()

@@ -1,16 +1,15 @@
-use std::fmt;
+use std::{borrow::Cow, fmt, ops::Deref};
 
+use garde::{Path, Report, Validate};
 use jiff::{Timestamp, civil::Date};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::read::{OUT_OF_RANGE, spoken};
 
-/// The first and the first no longer accepted second: 2000-01-01 and 2101-01-01, UTC.
-const FIRST_S: i64 = 946_684_800;
-const END_S: i64 = 4_133_980_800;
 const YEARS: std::ops::RangeInclusive<i16> = 2000..=2100;
 
-/// An instant of a body or query: RFC 3339 with an offset, years 2000 to 2100, kept to the
+/// An instant of a body or query: RFC 3339 with an offset, written years 2000 to 2100, kept to the
 /// microsecond as PostgreSQL does, answered in UTC with `Z`.
 ///
 /// ```
@@ -56,7 +55,7 @@ impl<'de> Deserialize<'de> for Instant {
                 "a time is written like `2026-03-01T09:00:00Z`",
             )
         })?;
-        if !(FIRST_S..END_S).contains(&at.as_second()) {
+        if !year_of(&text).is_some_and(|year| YEARS.contains(&year)) {
             return Err(spoken(
                 OUT_OF_RANGE,
                 "a time lies in the years 2000 to 2100",
@@ -64,6 +63,37 @@ impl<'de> Deserialize<'de> for Instant {
         }
         Ok(Self(at))
     }
+}
+
+/// Nothing is left to check once it is read.
+impl Validate for Instant {
+    type Context = ();
+
+    fn validate_into(&self, (): &(), _: &mut dyn FnMut() -> Path, _: &mut Report) {}
+}
+
+/// The schema says the same as the reader: a form that is wrong and a year out of range alike.
+impl JsonSchema for Instant {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Instant".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "format": "date-time",
+            "pattern": "^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$",
+            "maxLength": 35,
+        })
+    }
+}
+
+fn year_of(text: &str) -> Option<i16> {
+    text.get(..4)?.parse().ok()
 }
 
 /// RFC 3339 and nothing else: jiff's own parser knows more forms.
@@ -81,7 +111,10 @@ fn parse_instant(text: &str) -> Option<Timestamp> {
             (1..=9).contains(&digits).then_some(offset)?
         }
     };
-    let known = offset == "Z" || has_shape(offset, "+00:00") || has_shape(offset, "-00:00");
+    let within_a_day = offset.get(1..3).is_some_and(|hours| hours < "24")
+        && offset.get(4..5).is_some_and(|tens| tens < "6");
+    let signed = has_shape(offset, "+00:00") || has_shape(offset, "-00:00");
+    let known = offset == "Z" || (signed && within_a_day);
     let at: Timestamp = known.then(|| text.parse().ok()).flatten()?;
     Timestamp::from_microsecond(at.as_microsecond()).ok()
 }
@@ -126,6 +159,83 @@ impl<'de> Deserialize<'de> for Day {
             return Err(spoken(OUT_OF_RANGE, "a day lies in the years 2000 to 2100"));
         }
         Ok(Self(date))
+    }
+}
+
+/// Nothing is left to check once it is read.
+impl Validate for Day {
+    type Context = ();
+
+    fn validate_into(&self, (): &(), _: &mut dyn FnMut() -> Path, _: &mut Report) {}
+}
+
+impl JsonSchema for Day {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Day".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "format": "date",
+            "pattern": "^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$",
+            "maxLength": 10,
+        })
+    }
+}
+
+/// A time zone by its IANA name, as `Europe/Berlin`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Zone(String);
+
+impl Zone {
+    /// The name.
+    pub fn into_inner(self) -> String {
+        self.0
+    }
+}
+
+impl Deref for Zone {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Validate for Zone {
+    type Context = ();
+
+    fn validate_into(&self, (): &(), parent: &mut dyn FnMut() -> Path, report: &mut Report) {
+        if self.0.len() > 64 || jiff::tz::TimeZone::get(&self.0).is_err() {
+            report.append(parent(), garde::Error::new("is no IANA time zone"));
+        }
+    }
+}
+
+impl JsonSchema for Zone {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Zone".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "format": "iana-time-zone",
+            "minLength": 1,
+            "maxLength": 64,
+            "pattern": "^[A-Za-z0-9/+_-]+$",
+            "examples": ["Europe/Berlin"],
+        })
     }
 }
 

@@ -1,10 +1,10 @@
 //! A handler that answers without having ended its transaction.
-use watertight::answer::Answer;
+use watertight::answer::{Answer, Draft};
 use watertight_tenancy::TenantTx;
 use watertight_terms::Fault;
 
-async fn show(_tx: TenantTx) -> Result<Answer, Fault> {
-    Answer::ok("everything")
+async fn show(_tx: TenantTx) -> Result<Answer<String>, Fault> {
+    Draft::ok("everything".to_owned())
 }
 
 fn main() {}

@@ -1,79 +1,52 @@
 use garde::Validate;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use watertight::{
-    answer::Answer,
-    argument::{Field, IfMatch, Path, Query, Valid, line, prose},
+    answer::{Answer, Created, Draft, Nothing},
+    argument::{CursorText, Field, Firm, IfMatch, Line, Path, Prose, Query, Slug, Valid, Zone},
 };
-use watertight_tenancy::{Read, Stored, TenantTx, ToSql};
+use watertight_tenancy::{Stored, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Limits};
 use watertight_vault::Place;
 
 use super::{
-    ARCHIVE, Artist, CHOICES, CREATE, EDIT, LIST_BY_CREATION, LIST_BY_CREATION_DOWN, LIST_BY_NAME,
-    LIST_BY_NAME_DOWN, PERSONAL, Personal,
+    ARCHIVE, Artist, CHOICES, CREATE, EDIT, PERSONAL, Personal,
     actions::{Archive, Create, Edit, View},
     view::ArtistView,
 };
 use crate::{
     app::Desk,
-    resources::page::{Page, limit},
+    resources::page::{self, List, Paging, Sort},
 };
 
 /// Which artists, in which order.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     #[garde(range(min = 1, max = Limits::PAGE_ROWS))]
     limit: Option<u32>,
-    #[garde(length(bytes, max = Limits::CURSOR_BYTES))]
-    cursor: Option<String>,
+    #[garde(dive)]
+    cursor: Option<CursorText>,
     #[serde(default)]
     #[garde(skip)]
-    sort: Sort,
-    #[garde(inner(custom(line(100))))]
-    q: Option<String>,
+    sort: Sort<Artist>,
+    /// Words in the name.
+    #[garde(dive)]
+    q: Option<Line<100>>,
     #[garde(skip)]
     kind: Option<Kind>,
+    /// Archived ones too.
     #[serde(default)]
     #[garde(skip)]
     archived: bool,
 }
 
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-enum Sort {
-    #[default]
-    #[serde(rename = "name")]
-    Name,
-    #[serde(rename = "-name")]
-    NameDown,
-    #[serde(rename = "created_at")]
-    Creation,
-    #[serde(rename = "-created_at")]
-    CreationDown,
-}
-
-impl Sort {
-    fn statement(self) -> Read {
-        match self {
-            Self::Name => LIST_BY_NAME,
-            Self::NameDown => LIST_BY_NAME_DOWN,
-            Self::Creation => LIST_BY_CREATION,
-            Self::CreationDown => LIST_BY_CREATION_DOWN,
-        }
-    }
-
-    fn value(self, view: &ArtistView) -> String {
-        match self {
-            Self::Name | Self::NameDown => view.name().to_owned(),
-            Self::Creation | Self::CreationDown => view.created_at().to_string(),
-        }
-    }
-}
-
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
+/// How somebody works for the studio.
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
+#[schemars(inline)]
+pub(super) enum Kind {
     Staff,
     #[default]
     Freelancer,
@@ -86,52 +59,32 @@ impl Kind {
             Self::Freelancer => "freelancer",
         }
     }
+
+    /// The kind of that name, as the table has it.
+    pub(super) fn parse(name: &str) -> Self {
+        match name {
+            "staff" => Self::Staff,
+            _ => Self::Freelancer,
+        }
+    }
 }
 
 pub(super) async fn list(
-    mut tx: TenantTx,
+    tx: TenantTx,
     desk: Desk,
     Query(asked): Query<Asked>,
-) -> Result<Answer, Fault> {
-    let page = Page::new(
-        format!(
-            "artists {:?} {:?} {:?} {}",
-            asked.sort,
-            asked.q,
-            asked.kind.map(Kind::as_str),
-            asked.archived
-        ),
-        asked.limit,
-        asked.cursor.as_deref(),
-        &desk.cursors,
-        tx.tenant(),
-    )?;
-    let kind = asked.kind.map(Kind::as_str);
-    let parameters: [&(dyn ToSql + Sync); 6] = [
-        &asked.q,
-        &kind,
-        &asked.archived,
-        &page.after_value(),
-        &page.after_id(),
-        &limit(&page),
-    ];
-    let artists = tx
-        .page::<View, Artist>(asked.sort.statement(), &parameters)
-        .await?;
-    let zone = tx.studio().1.to_owned();
-    let listed = artists
-        .into_iter()
-        .map(|artist| ArtistView::listed(artist, &zone));
-    let (list, ids) = page.cut(
-        listed.collect(),
-        |view: &ArtistView| (asked.sort.value(view), view.id()),
-        &desk.cursors,
-        tx.tenant(),
-    )?;
-    let receipt = tx
-        .finish(Entry::new("artist.view", "artist").ids(ids))
-        .await?;
-    Answer::ok(list, receipt)
+) -> Result<Answer<List<ArtistView>>, Fault> {
+    let (q, kind) = (asked.q.as_deref(), asked.kind.map(Kind::as_str));
+    let paging = Paging {
+        limit: asked.limit,
+        cursor: asked.cursor,
+        sort: asked.sort,
+    };
+    let filters: [&(dyn ToSql + Sync); 3] = [&q, &kind, &asked.archived];
+    page::list::<View, Artist, _>(tx, &desk, paging, &filters, |artist, tx| {
+        ArtistView::listed(artist, tx.studio().1)
+    })
+    .await
 }
 
 /// The artists among whom somebody may choose, by id and name.
@@ -147,77 +100,78 @@ pub(super) async fn show(
     mut tx: TenantTx,
     desk: Desk,
     Path(id): Path<Uuid>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<ArtistView>, Fault> {
     let granted = tx.grant::<View, Artist>(id).await?;
     let artist = tx.seen(granted)?;
     let version = artist.version;
     let (view, opened) = ArtistView::opened(artist, &tx, &desk.vault)?;
     let entry = Entry::new("artist.view", "artist").ids([id]).opened(opened);
-    let receipt = tx.finish(entry).await?;
-    Ok(Answer::ok(view, receipt)?.etag(version))
+    Draft::ok(view)?.etag(version).finish(tx, entry).await
 }
 
 /// A new artist.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct New {
-    #[garde(custom(line(Limits::NAME_CHARS)))]
-    name: String,
+    #[garde(dive)]
+    name: Line<{ Limits::NAME_CHARS }>,
     #[serde(default)]
     #[garde(skip)]
     kind: Kind,
     #[serde(default)]
-    #[garde(length(max = 32), inner(custom(slug)))]
-    skills: Vec<String>,
-    #[garde(inner(custom(time_zone)))]
-    zone: Option<String>,
+    #[garde(dive)]
+    skills: Skills,
+    /// The studio's where none is given.
+    #[garde(dive)]
+    zone: Option<Zone>,
     #[serde(default)]
-    #[garde(custom(prose(Limits::NOTES_CHARS)))]
-    notes: String,
-    #[garde(inner(custom(line(320))))]
-    email: Option<String>,
-    #[garde(inner(custom(line(64))))]
-    phone: Option<String>,
-    #[garde(inner(custom(line(200))))]
-    legal_name: Option<String>,
-    #[garde(inner(custom(line(64))))]
-    tax_id: Option<String>,
-    #[garde(inner(custom(prose(1_000))))]
-    address: Option<String>,
-    #[garde(inner(custom(line(200))))]
-    bank: Option<String>,
+    #[garde(dive)]
+    notes: Prose<{ Limits::NOTES_CHARS }>,
+    #[garde(dive)]
+    email: Option<Line<320>>,
+    #[garde(dive)]
+    phone: Option<Line<64>>,
+    #[garde(dive)]
+    legal_name: Option<Line<200>>,
+    #[garde(dive)]
+    tax_id: Option<Line<64>>,
+    #[garde(dive)]
+    address: Option<Prose<1_000>>,
+    #[garde(dive)]
+    bank: Option<Line<200>>,
 }
 
 pub(super) async fn create(
     mut tx: TenantTx,
     desk: Desk,
     Valid(new): Valid<New>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<Created<ArtistView>>, Fault> {
     let granted = tx.grant_new::<Create, Artist>()?;
     let id = desk.random.uuid();
     let now = desk.clock.now();
     let given = [
-        &new.email,
-        &new.phone,
-        &new.legal_name,
-        &new.tax_id,
-        &new.address,
-        &new.bank,
+        new.email.as_deref(),
+        new.phone.as_deref(),
+        new.legal_name.as_deref(),
+        new.tax_id.as_deref(),
+        new.address.as_deref(),
+        new.bank.as_deref(),
     ];
     let mut sealed = Sealing::default();
     for ((field, value), place) in PERSONAL.iter().zip(given).zip(&mut sealed) {
-        *place = seal(&desk, &tx, field.column, id, value.as_deref())?;
+        *place = seal(&desk, &tx, field.column, id, value)?;
     }
     let [email, phone, legal_name, tax_id, address, bank] = sealed;
     let kind = new.kind.as_str();
+    let (skills, zone) = (new.skills.texts(), new.zone.as_deref());
     let parameters: [&(dyn ToSql + Sync); 13] = [
         &id,
         &now,
         &kind,
-        &new.name,
-        &new.skills,
-        &new.zone,
-        &new.notes,
+        &&*new.name,
+        &skills,
+        &zone,
+        &&*new.notes,
         &email,
         &phone,
         &legal_name,
@@ -228,53 +182,49 @@ pub(super) async fn create(
     let spent = tx.create(granted, CREATE, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let (view, opened) = reload(&mut tx, &desk, id).await?;
-    let receipt = tx
-        .commit(
-            entry
-                .opened(opened)
-                .ended(watertight_terms::Outcome::Allowed, 201),
-        )
-        .await?;
-    Ok(Answer::created(view, &format!("/v1/artists/{id}"), receipt)?.etag(1))
+    Draft::created(view, &format!("/v1/artists/{id}"))?
+        .etag(1)
+        .commit(tx, entry.opened(opened))
+        .await
 }
 
 /// A change: what is absent stays, null clears what may be empty.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Edited {
     #[serde(default)]
-    #[garde(inner(custom(line(Limits::NAME_CHARS))))]
-    name: Field<String>,
+    #[garde(dive)]
+    name: Firm<Line<{ Limits::NAME_CHARS }>>,
     #[serde(default)]
-    #[garde(skip)]
-    kind: Field<Kind>,
+    #[garde(dive)]
+    kind: Firm<Kind>,
     #[serde(default)]
-    #[garde(inner(custom(slugs)))]
-    skills: Field<Vec<String>>,
+    #[garde(dive)]
+    skills: Firm<Skills>,
     #[serde(default)]
-    #[garde(inner(custom(time_zone)))]
-    zone: Field<String>,
+    #[garde(dive)]
+    zone: Field<Zone>,
     #[serde(default)]
-    #[garde(inner(custom(prose(Limits::NOTES_CHARS))))]
-    notes: Field<String>,
+    #[garde(dive)]
+    notes: Firm<Prose<{ Limits::NOTES_CHARS }>>,
     #[serde(default)]
-    #[garde(inner(custom(line(320))))]
-    email: Field<String>,
+    #[garde(dive)]
+    email: Field<Line<320>>,
     #[serde(default)]
-    #[garde(inner(custom(line(64))))]
-    phone: Field<String>,
+    #[garde(dive)]
+    phone: Field<Line<64>>,
     #[serde(default)]
-    #[garde(inner(custom(line(200))))]
-    legal_name: Field<String>,
+    #[garde(dive)]
+    legal_name: Field<Line<200>>,
     #[serde(default)]
-    #[garde(inner(custom(line(64))))]
-    tax_id: Field<String>,
+    #[garde(dive)]
+    tax_id: Field<Line<64>>,
     #[serde(default)]
-    #[garde(inner(custom(prose(1_000))))]
-    address: Field<String>,
+    #[garde(dive)]
+    address: Field<Prose<1_000>>,
     #[serde(default)]
-    #[garde(inner(custom(line(200))))]
-    bank: Field<String>,
+    #[garde(dive)]
+    bank: Field<Line<200>>,
 }
 
 pub(super) async fn edit(
@@ -283,34 +233,26 @@ pub(super) async fn edit(
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
     Valid(edited): Valid<Edited>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<ArtistView>, Fault> {
     let granted = tx.grant::<Edit, Artist>(id).await?;
-    crate::resources::page::expect_version(version, granted.version())?;
+    page::expect_version(version, granted.version())?;
     let before = granted.row();
-    let kind = edited
-        .kind
-        .given("kind")?
-        .map_or(before.kind.clone(), |kind| kind.as_str().to_owned());
-    let name = edited
-        .name
-        .given("name")?
-        .unwrap_or_else(|| before.name.clone());
-    let skills = edited
-        .skills
-        .given("skills")?
-        .unwrap_or_else(|| before.skills.clone());
-    let notes = edited
-        .notes
-        .given("notes")?
-        .unwrap_or_else(|| before.notes.clone());
-    let zone = edited.zone.or(before.zone.clone());
+    let kind = edited.kind.given().map(Kind::as_str);
+    let kind = kind.unwrap_or(&before.kind).to_owned();
+    let name = edited.name.given().map(Line::into_inner);
+    let name = name.unwrap_or_else(|| before.name.clone());
+    let skills = edited.skills.given().map(|skills| skills.texts());
+    let skills = skills.unwrap_or_else(|| before.skills.clone());
+    let notes = edited.notes.given().map(Prose::into_inner);
+    let notes = notes.unwrap_or_else(|| before.notes.clone());
+    let zone = edited.zone.map(Zone::into_inner).or(before.zone.clone());
     let given = [
-        edited.email,
-        edited.phone,
-        edited.legal_name,
-        edited.tax_id,
-        edited.address,
-        edited.bank,
+        edited.email.map(Line::into_inner),
+        edited.phone.map(Line::into_inner),
+        edited.legal_name.map(Line::into_inner),
+        edited.tax_id.map(Line::into_inner),
+        edited.address.map(Prose::into_inner),
+        edited.bank.map(Line::into_inner),
     ];
     let sealed = merge(&desk, &tx, id, &before.personal, given)?;
     let [email, phone, legal_name, tax_id, address, bank] = sealed;
@@ -332,8 +274,10 @@ pub(super) async fn edit(
     let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let (view, opened) = reload(&mut tx, &desk, id).await?;
-    let receipt = tx.commit(entry.opened(opened)).await?;
-    Ok(Answer::ok(view, receipt)?.etag(spent.version() + 1))
+    Draft::ok(view)?
+        .etag(spent.version() + 1)
+        .commit(tx, entry.opened(opened))
+        .await
 }
 
 pub(super) async fn archive(
@@ -341,16 +285,13 @@ pub(super) async fn archive(
     desk: Desk,
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<Nothing>, Fault> {
     let granted = tx.grant::<Archive, Artist>(id).await?;
-    crate::resources::page::expect_version(version, granted.version())?;
+    page::expect_version(version, granted.version())?;
     let now = desk.clock.now();
     let (spent, _row) = tx.change(granted, ARCHIVE, &[&now]).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let receipt = tx
-        .commit(entry.ended(watertight_terms::Outcome::Allowed, 204))
-        .await?;
-    Ok(Answer::no_content(receipt))
+    Draft::no_content().commit(tx, entry).await
 }
 
 /// The sealed values as parameters, by the order of [`PERSONAL`].
@@ -403,27 +344,14 @@ async fn reload(
     ArtistView::opened(Artist::from_row(row)?, tx, &desk.vault)
 }
 
-/// A skill: lower-case words joined by `-`, as `compositing` or `rigging-lead`.
-fn slug(text: &str, _: &()) -> garde::Result {
-    let shape = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if (1..=64).contains(&text.len()) && text.bytes().all(shape) {
-        return Ok(());
-    }
-    Err(garde::Error::new(
-        "a skill has 1 to 64 characters of `a-z 0-9 -`",
-    ))
-}
+/// Skills: words as `compositing` or `rigging-lead`.
+#[derive(Debug, Default, Deserialize, Validate, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub(super) struct Skills(#[garde(length(max = 32), dive)] Vec<Slug<64>>);
 
-fn slugs(skills: &[String], context: &()) -> garde::Result {
-    if skills.len() > 32 {
-        return Err(garde::Error::new("has more than 32 skills"));
+impl Skills {
+    fn texts(&self) -> Vec<String> {
+        self.0.iter().map(ToString::to_string).collect()
     }
-    skills.iter().try_for_each(|skill| slug(skill, context))
-}
-
-fn time_zone(name: &str, _: &()) -> garde::Result {
-    if name.len() <= 64 && jiff::tz::TimeZone::get(name).is_ok() {
-        return Ok(());
-    }
-    Err(garde::Error::new("is no IANA time zone"))
 }

@@ -17,11 +17,14 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Resource};
-use watertight_tenancy::{Change, Insert, Read, Row, Stored};
+use watertight_tenancy::{Change, Insert, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, TenantId};
 use watertight_vault::Sealed;
 
-use super::{Class, Columns, Registered};
+use super::{
+    Class, Columns, Registered,
+    page::{Listed, Order},
+};
 
 /// An artist, as stored. Personal fields are sealed.
 #[derive(Debug)]
@@ -100,6 +103,7 @@ pub const RESOURCE: Registered = Registered {
     policy: include_str!("policy.cedar"),
     migrations: &[super::migration!("0001_artists_and_bookings")],
     tables: &[COLUMNS],
+    rows: &[Rows::of::<Artist>()],
     constraints: &[],
     routes,
 };
@@ -204,10 +208,22 @@ macro_rules! list {
     };
 }
 
-const LIST_BY_NAME: Read = list!("name", "text", ">", "ASC");
-const LIST_BY_NAME_DOWN: Read = list!("name", "text", "<", "DESC");
-const LIST_BY_CREATION: Read = list!("created_at", "timestamptz", ">", "ASC");
-const LIST_BY_CREATION_DOWN: Read = list!("created_at", "timestamptz", "<", "DESC");
+impl Listed for Artist {
+    const ORDERS: &'static [Order<Self>] = &[
+        Order {
+            name: "name",
+            up: list!("name", "text", ">", "ASC"),
+            down: list!("name", "text", "<", "DESC"),
+            value: |artist| artist.name.clone(),
+        },
+        Order {
+            name: "created_at",
+            up: list!("created_at", "timestamptz", ">", "ASC"),
+            down: list!("created_at", "timestamptz", "<", "DESC"),
+            value: |artist| artist.created_at.to_string(),
+        },
+    ];
+}
 
 /// The first hundred by name: what a form offers. `$2` the artist alone that the caller may see.
 const CHOICES: Read = Read::new(concat!(
@@ -240,14 +256,30 @@ fn routes(routes: Routes) -> Routes {
         .route(
             "/v1/artists",
             get(handlers::list)
+                .says("artists by name or creation, without their personal fields")
                 .needs::<View, Artist>()
-                .and(post(handlers::create).needs::<Create, Artist>()),
+                .and(
+                    post(handlers::create)
+                        .says("takes an artist on")
+                        .sample(r#"{"name": "Zoë Lindqvist", "skills": ["compositing"], "email": "zoe@example.org"}"#)
+                        .needs::<Create, Artist>(),
+                ),
         )
         .route(
             "/v1/artists/{id}",
             get(handlers::show)
+                .says("an artist, with the personal fields that you may see")
                 .needs::<View, Artist>()
-                .and(patch(handlers::edit).needs::<Edit, Artist>())
-                .and(delete(handlers::archive).needs::<Archive, Artist>()),
+                .and(
+                    patch(handlers::edit)
+                        .says("changes what is given; `null` clears")
+                        .sample(r#"{"notes": "likes mornings"}"#)
+                        .needs::<Edit, Artist>(),
+                )
+                .and(
+                    delete(handlers::archive)
+                        .says("archives an artist")
+                        .needs::<Archive, Artist>(),
+                ),
         )
 }

@@ -1,6 +1,6 @@
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 use uuid::Uuid;
 use watertight_tenancy::TenantTx;
 use watertight_terms::Fault;
@@ -9,30 +9,64 @@ use watertight_vault::{Place, Vault};
 use super::{
     Artist, PERSONAL, Seen,
     actions::{ViewContact, ViewPrivate},
+    handlers::Kind,
 };
 
-/// An artist as answered. Personal fields are members of `personal` and absent where the caller may
-/// not see them; lists have none.
-#[derive(Serialize)]
+/// An artist as answered. A personal field is absent where the caller may not see it; lists have none.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Artist")]
 pub(super) struct ArtistView {
     id: Uuid,
     version: i32,
     created_at: Timestamp,
     updated_at: Timestamp,
-    kind: String,
+    kind: Kind,
     name: String,
     skills: Vec<String>,
     zone: String,
     notes: String,
     archived_at: Option<Timestamp>,
     #[serde(flatten)]
-    personal: Map<String, Value>,
+    personal: PersonalView,
+}
+
+/// A personal field as answered: absent, or empty, or a text.
+type Shown = Option<Option<String>>;
+
+/// By the order of [`PERSONAL`].
+#[derive(Default, Serialize, JsonSchema)]
+struct PersonalView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Shown,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phone: Shown,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    legal_name: Shown,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tax_id: Shown,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Shown,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bank: Shown,
+}
+
+impl From<[Shown; 6]> for PersonalView {
+    fn from([email, phone, legal_name, tax_id, address, bank]: [Shown; 6]) -> Self {
+        Self {
+            email,
+            phone,
+            legal_name,
+            tax_id,
+            address,
+            bank,
+        }
+    }
 }
 
 impl ArtistView {
     /// As lists carry it. `zone` is the studio's, for artists without their own.
     pub(super) fn listed(artist: Artist, zone: &str) -> Self {
-        Self::with(artist, zone, Map::new())
+        Self::with(artist, zone, PersonalView::default())
     }
 
     /// As its own page carries it, with the personal fields that the caller may see; gives their
@@ -44,9 +78,10 @@ impl ArtistView {
     ) -> Result<(Self, Vec<&'static str>), Fault> {
         let by_contact = tx.allows::<ViewContact, Artist>(&artist);
         let privately = tx.allows::<ViewPrivate, Artist>(&artist);
-        let mut personal = Map::new();
+        let mut personal: [Shown; 6] = Default::default();
         let mut opened = Vec::new();
-        for (field, sealed) in PERSONAL.iter().zip(&artist.personal) {
+        let fields = PERSONAL.iter().zip(&artist.personal).zip(&mut personal);
+        for ((field, sealed), shown) in fields {
             let may = match field.seen {
                 Seen::ByContact => by_contact,
                 Seen::Privately => privately,
@@ -59,25 +94,24 @@ impl ArtistView {
                 column: field.column,
                 row: artist.id,
             };
-            let value = match sealed {
+            *shown = Some(match sealed {
                 Some(sealed) => {
                     opened.push(field.name);
-                    json!(vault.open(place, sealed)?.expose())
+                    Some(vault.open(place, sealed)?.expose().to_owned())
                 }
-                None => Value::Null,
-            };
-            personal.insert(field.name.to_owned(), value);
+                None => None,
+            });
         }
-        Ok((Self::with(artist, tx.studio().1, personal), opened))
+        Ok((Self::with(artist, tx.studio().1, personal.into()), opened))
     }
 
-    fn with(artist: Artist, zone: &str, personal: Map<String, Value>) -> Self {
+    fn with(artist: Artist, zone: &str, personal: PersonalView) -> Self {
         Self {
             id: artist.id,
             version: artist.version,
             created_at: artist.created_at,
             updated_at: artist.updated_at,
-            kind: artist.kind,
+            kind: Kind::parse(&artist.kind),
             name: artist.name,
             skills: artist.skills,
             zone: artist.zone.unwrap_or_else(|| zone.to_owned()),
@@ -85,17 +119,5 @@ impl ArtistView {
             archived_at: artist.archived_at,
             personal,
         }
-    }
-
-    pub(super) fn id(&self) -> Uuid {
-        self.id
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(super) fn created_at(&self) -> Timestamp {
-        self.created_at
     }
 }

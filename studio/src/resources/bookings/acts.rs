@@ -2,12 +2,13 @@
 
 use garde::Validate;
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 use watertight::{
-    answer::Answer,
-    argument::{IfMatch, Instant, Path, Valid, prose},
+    answer::{Answer, Draft},
+    argument::{IfMatch, Instant, Path, Prose, Valid},
 };
 use watertight_authority::{Action, Granted, Spent};
 use watertight_tenancy::{Read, TenantTx, ToSql};
@@ -20,7 +21,7 @@ use super::{
     next,
     settings::Settings,
     time::{Before, expect_room, lock},
-    view::reload,
+    view::{BookingView, reload},
 };
 use crate::{app::Desk, resources::page::expect_version};
 
@@ -30,39 +31,39 @@ const DEADLINE_MOST: SignedDuration = SignedDuration::from_hours(30 * 24);
 const DEADLINE_LEAST: SignedDuration = SignedDuration::from_mins(1);
 
 /// Why.
-#[derive(Debug, Default, Deserialize, Validate)]
+#[derive(Debug, Default, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Why {
-    #[garde(inner(custom(prose(500))))]
-    pub(super) reason: Option<String>,
+    #[garde(dive)]
+    pub(super) reason: Option<Prose<500>>,
 }
 
 /// Why, and whether it is paid all the same.
-#[derive(Debug, Default, Deserialize, Validate)]
+#[derive(Debug, Default, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cancelled {
-    #[garde(inner(custom(prose(500))))]
-    reason: Option<String>,
+    #[garde(dive)]
+    reason: Option<Prose<500>>,
     #[garde(skip)]
     payable: Option<bool>,
 }
 
 /// Why, and until when.
-#[derive(Debug, Default, Deserialize, Validate)]
+#[derive(Debug, Default, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Extended {
-    #[garde(inner(custom(prose(500))))]
-    reason: Option<String>,
+    #[garde(dive)]
+    reason: Option<Prose<500>>,
     #[garde(skip)]
     expires_at: Option<Instant>,
 }
 
 /// Why, and by when it must be answered.
-#[derive(Debug, Default, Deserialize, Validate)]
+#[derive(Debug, Default, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Challenged {
-    #[garde(inner(custom(prose(500))))]
-    reason: Option<String>,
+    #[garde(dive)]
+    reason: Option<Prose<500>>,
     #[garde(skip)]
     answer_by: Option<Instant>,
 }
@@ -81,9 +82,9 @@ macro_rules! acts {
             desk: Desk,
             path: Path<Uuid>,
             version: (IfMatch, Option<Valid<Why>>),
-        ) -> Result<Answer, Fault> {
+        ) -> Result<Answer<BookingView>, Fault> {
             let (version, why) = version;
-            let reason = why.and_then(|Valid(why)| why.reason);
+            let reason = why.and_then(|Valid(why)| why.reason.map(Prose::into_inner));
             let said = Said { reason, payable: None };
             act::<$action>(tx, desk, path, version, Transition::$action, said).await
         })*
@@ -97,8 +98,9 @@ pub(super) async fn cancel(
     desk: Desk,
     path: Path<Uuid>,
     (version, body): (IfMatch, Option<Valid<Cancelled>>),
-) -> Result<Answer, Fault> {
+) -> Result<Answer<BookingView>, Fault> {
     let Cancelled { reason, payable } = body.map(|Valid(body)| body).unwrap_or_default();
+    let reason = reason.map(Prose::into_inner);
     let said = Said { reason, payable };
     act::<Cancel>(tx, desk, path, version, Transition::Cancel, said).await
 }
@@ -110,7 +112,7 @@ async fn act<A: Action<Booking>>(
     IfMatch(version): IfMatch,
     transition: Transition,
     said: Said,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<BookingView>, Fault> {
     let granted = tx.grant::<A, Booking>(id).await?;
     expect_version(version, granted.version())?;
     let spent = take(&mut tx, &desk, granted, transition, said).await?;
@@ -154,7 +156,7 @@ pub(super) async fn extend(
     desk: Desk,
     Path(id): Path<Uuid>,
     (IfMatch(version), body): (IfMatch, Option<Valid<Extended>>),
-) -> Result<Answer, Fault> {
+) -> Result<Answer<BookingView>, Fault> {
     let Extended { reason, expires_at } = body.map(|Valid(body)| body).unwrap_or_default();
     let granted = tx.grant::<Extend, Booking>(id).await?;
     expect_version(version, granted.version())?;
@@ -166,7 +168,7 @@ pub(super) async fn extend(
         Some(at) => Some(deadline("expires_at", at, now)?),
         None => content.expires_at.max(Some(settings.hold_ends(now)?)),
     };
-    content.reason = reason;
+    content.reason = reason.map(Prose::into_inner);
     content.deed = Transition::Extend.as_str().to_owned();
     let spent = write(&mut tx, granted, now, &content).await?;
     answered(tx, spent).await
@@ -205,7 +207,7 @@ pub(super) async fn challenge(
     desk: Desk,
     Path(id): Path<Uuid>,
     (IfMatch(version), body): (IfMatch, Option<Valid<Challenged>>),
-) -> Result<Answer, Fault> {
+) -> Result<Answer<BookingView>, Fault> {
     let Challenged { reason, answer_by } = body.map(|Valid(body)| body).unwrap_or_default();
     let granted = tx.grant::<Challenge, Booking>(id).await?;
     expect_version(version, granted.version())?;
@@ -233,13 +235,13 @@ pub(super) async fn challenge(
             None => settings.answer_by(now)?,
         },
     });
-    content.reason = reason;
+    content.reason = reason.map(Prose::into_inner);
     content.deed = Transition::Challenge.as_str().to_owned();
     let spent = write(&mut tx, granted, now, &content).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id, first]);
     let view = reload(&mut tx, id).await?;
-    let receipt = tx.commit(entry).await?;
-    Ok(Answer::ok(view, receipt)?.etag(challenger.version))
+    let draft = Draft::ok(view)?.etag(challenger.version);
+    draft.commit(tx, entry).await
 }
 
 async fn first_before(tx: &mut TenantTx, id: Uuid) -> Result<Uuid, Fault> {
@@ -257,11 +259,11 @@ async fn first_before(tx: &mut TenantTx, id: Uuid) -> Result<Uuid, Fault> {
 pub(super) async fn answered<A: Action<Booking>>(
     mut tx: TenantTx,
     spent: Spent<A, Booking>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<BookingView>, Fault> {
     let view = reload(&mut tx, spent.id()).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([spent.id()]);
-    let receipt = tx.commit(entry).await?;
-    Ok(Answer::ok(view, receipt)?.etag(spent.version() + 1))
+    let draft = Draft::ok(view)?.etag(spent.version() + 1);
+    draft.commit(tx, entry).await
 }
 
 /// The state after a transition, or a conflict that says in which state the booking is.

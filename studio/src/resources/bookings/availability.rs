@@ -6,18 +6,19 @@
 
 use garde::Validate;
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use uuid::Uuid;
 use watertight::{
-    answer::Answer,
-    argument::{Instant, Valid, line},
+    answer::{Answer, Draft},
+    argument::{Id, Instant, Line, Valid},
 };
 use watertight_authority::Resource;
 use watertight_tenancy::{Read, Row, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, FieldFault, Kind};
 
 use super::{
+    State,
     settings::Settings,
     when::{DayPart, Given, Slice, Spell},
 };
@@ -29,13 +30,13 @@ const HORIZON: SignedDuration = SignedDuration::from_hours(90 * 24);
 const ARTISTS_MOST: i64 = 200;
 
 /// Of whom, when, and how long.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     #[garde(length(min = 1, max = 200))]
-    artist_ids: Option<Vec<Uuid>>,
-    #[garde(length(min = 1, max = 10), inner(inner(custom(line(64)))))]
-    skills: Option<Vec<String>>,
+    artist_ids: Option<Vec<Id>>,
+    #[garde(length(min = 1, max = 10), dive)]
+    skills: Option<Vec<Line<64>>>,
     #[garde(skip)]
     window: Window,
     #[garde(range(min = 1, max = 1_054_080))]
@@ -43,7 +44,7 @@ pub(super) struct Asked {
 }
 
 /// From an instant to another, or by days.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Window {
     starts_at: Option<Instant>,
@@ -116,20 +117,39 @@ const AVAILABILITY: Read = Read::new(
 );
 
 /// An artist's time, as answered.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Availability")]
 struct AvailabilityView {
     artist_id: Uuid,
-    status: &'static str,
-    contended_by: Value,
+    status: Status,
+    contended_by: Vec<Contender>,
     next_free: Vec<Slice>,
+}
+
+/// What is left of the window.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum Status {
+    Free,
+    Contended,
+    Busy,
+}
+
+/// A hold or an option that lies over the window.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Contender {
+    booking_id: Uuid,
+    state: State,
+    rank: Option<i32>,
 }
 
 impl AvailabilityView {
     fn from_row(row: &Row) -> Result<Self, Fault> {
         let status = match (row.field("is_open")?, row.field("is_free")?) {
-            (false, _) => "busy",
-            (true, false) => "contended",
-            (true, true) => "free",
+            (false, _) => Status::Busy,
+            (true, false) => Status::Contended,
+            (true, true) => Status::Free,
         };
         let (starts, ends): (Vec<Timestamp>, Vec<Timestamp>) =
             (row.field("free_starts")?, row.field("free_ends")?);
@@ -137,7 +157,8 @@ impl AvailabilityView {
         Ok(Self {
             artist_id: row.field("artist_id")?,
             status,
-            contended_by: row.field("contended_by")?,
+            contended_by: serde_json::from_value(row.field("contended_by")?)
+                .map_err(|error| Fault::bug(format!("who contends: {error}")))?,
             next_free: free
                 .map(|(starts_at, ends_at)| Slice {
                     starts_at: starts_at.into(),
@@ -149,12 +170,16 @@ impl AvailabilityView {
 }
 
 /// One entry an artist that was asked for.
-#[derive(Serialize)]
-struct Availabilities {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Availabilities")]
+pub(super) struct Availabilities {
     items: Vec<AvailabilityView>,
 }
 
-pub(super) async fn check(mut tx: TenantTx, Valid(asked): Valid<Asked>) -> Result<Answer, Fault> {
+pub(super) async fn check(
+    mut tx: TenantTx,
+    Valid(asked): Valid<Asked>,
+) -> Result<Answer<Availabilities>, Fault> {
     let settings = Settings::of(&mut tx).await?;
     let window = asked.window.spell(&settings)?;
     let artists = artists(&mut tx, asked.artist_ids, asked.skills).await?;
@@ -182,22 +207,23 @@ pub(super) async fn check(mut tx: TenantTx, Valid(asked): Valid<Asked>) -> Resul
         .iter()
         .map(AvailabilityView::from_row)
         .collect::<Result<_, _>>()?;
-    let receipt = tx
-        .finish(Entry::new("booking.view", "booking").ids(artists))
-        .await?;
-    Answer::ok(Availabilities { items }, receipt)
+    let entry = Entry::new("booking.view", "booking").ids(artists);
+    Draft::ok(Availabilities { items })?.finish(tx, entry).await
 }
 
 /// The artists that are meant: as they were named, or by name.
 async fn artists(
     tx: &mut TenantTx,
-    ids: Option<Vec<Uuid>>,
-    skills: Option<Vec<String>>,
+    ids: Option<Vec<Id>>,
+    skills: Option<Vec<Line<64>>>,
 ) -> Result<Vec<Uuid>, Fault> {
     if ids.is_some() == skills.is_some() {
         let detail = "give either `artist_ids` or `skills`";
         return Err(wrong("/artist_ids", "invalid", detail));
     }
+    let ids: Option<Vec<Uuid>> = ids.map(|ids| ids.into_iter().map(|Id(id)| id).collect());
+    let skills: Option<Vec<String>> =
+        skills.map(|skills| skills.into_iter().map(Line::into_inner).collect());
     let parameters: [&(dyn ToSql + Sync); 3] = [&ids, &skills, &ARTISTS_MOST];
     let seen = tx.page::<View, Artist>(ARTISTS, &parameters).await?;
     let seen: Vec<Uuid> = seen.iter().map(Resource::id).collect();

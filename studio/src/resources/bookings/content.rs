@@ -3,6 +3,7 @@
 
 use garde::Validate;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use watertight_authority::{Action, Granted, GrantedNew, Principal, Spent, SpentNew};
@@ -34,14 +35,14 @@ pub(super) struct Content {
 }
 
 /// A later option asks this one to confirm or release.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub(super) struct Challenge {
     pub(super) by_booking_id: Uuid,
     pub(super) answer_by: Timestamp,
 }
 
 /// What is paid, and for how much time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rate {
     #[garde(skip)]
@@ -50,8 +51,9 @@ pub(super) struct Rate {
     amount: Money,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 enum Unit {
     Day,
     HalfDay,

@@ -1,46 +1,46 @@
 use garde::Validate;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 use watertight::{
-    answer::Answer,
-    argument::{Field, IfMatch, Instant, Path, Query, Valid, line, prose},
+    answer::{Answer, Created, Draft, Nothing},
+    argument::{CursorText, Field, Firm, Id, IfMatch, Instant, Line, Path, Prose, Query, Valid},
 };
-use watertight_tenancy::{Read, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, Kind, Limits, Outcome};
+use watertight_tenancy::{TenantTx, ToSql};
+use watertight_terms::{Entry, Fault, Kind, Limits};
 
 use super::{
-    Booking, LIST_BY_CREATION, LIST_BY_CREATION_DOWN, LIST_BY_START, LIST_BY_START_DOWN, State,
-    Transition,
+    Booking, State, Transition,
     actions::{Archive, Create, Edit, View},
     acts::expect_next,
     content::{self, Content, Rate, write},
     settings::{self, Settings},
     time::{Before, LOCK_ARTIST, PROJECT, expect_room, known, lock_move},
     view::{BookingView, reload},
-    when::{DayPart, Given, Slice},
+    when::{DayPart, Given, Slices},
 };
 use crate::{
     app::Desk,
-    resources::page::{Page, expect_version, limit},
+    resources::page::{self, List, Paging, Sort, expect_version},
 };
 
 /// Which bookings, in which order.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
     #[garde(range(min = 1, max = Limits::PAGE_ROWS))]
     limit: Option<u32>,
-    #[garde(length(bytes, max = Limits::CURSOR_BYTES))]
-    cursor: Option<String>,
+    #[garde(dive)]
+    cursor: Option<CursorText>,
     #[serde(default)]
     #[garde(skip)]
-    sort: Sort,
-    #[garde(inner(custom(line(100))))]
-    q: Option<String>,
+    sort: Sort<Booking>,
+    #[garde(dive)]
+    q: Option<Line<100>>,
     #[garde(skip)]
-    artist_id: Option<Uuid>,
+    artist_id: Option<Id>,
     #[garde(skip)]
-    project_id: Option<Uuid>,
+    project_id: Option<Id>,
     #[garde(skip)]
     state: Option<State>,
     #[garde(skip)]
@@ -56,89 +56,33 @@ impl Asked {
     }
 }
 
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-enum Sort {
-    #[default]
-    #[serde(rename = "starts_at")]
-    Start,
-    #[serde(rename = "-starts_at")]
-    StartDown,
-    #[serde(rename = "created_at")]
-    Creation,
-    #[serde(rename = "-created_at")]
-    CreationDown,
-}
-
-impl Sort {
-    fn statement(self) -> Read {
-        match self {
-            Self::Start => LIST_BY_START,
-            Self::StartDown => LIST_BY_START_DOWN,
-            Self::Creation => LIST_BY_CREATION,
-            Self::CreationDown => LIST_BY_CREATION_DOWN,
-        }
-    }
-
-    fn value(self, view: &BookingView) -> String {
-        match self {
-            Self::Start | Self::StartDown => view.starts_at,
-            Self::Creation | Self::CreationDown => view.created_at,
-        }
-        .to_string()
-    }
-}
-
 pub(crate) async fn list(
-    mut tx: TenantTx,
+    tx: TenantTx,
     desk: Desk,
     Query(asked): Query<Asked>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<List<BookingView>>, Fault> {
+    let (artist, project) = (
+        asked.artist_id.map(|Id(id)| id),
+        asked.project_id.map(|Id(id)| id),
+    );
     let (from, to) = (
         asked.from.map(Instant::timestamp),
         asked.to.map(Instant::timestamp),
     );
-    let page = Page::new(
-        format!(
-            "bookings {:?} {:?} {:?} {:?} {:?} {from:?} {to:?}",
-            asked.sort, asked.q, asked.artist_id, asked.project_id, asked.state
-        ),
-        asked.limit,
-        asked.cursor.as_deref(),
-        &desk.cursors,
-        tx.tenant(),
-    )?;
-    let state = asked.state.map(State::as_str);
-    let parameters: [&(dyn ToSql + Sync); 9] = [
-        &asked.artist_id,
-        &asked.project_id,
-        &state,
-        &from,
-        &to,
-        &asked.q,
-        &page.after_value(),
-        &page.after_id(),
-        &limit(&page),
-    ];
-    let bookings = tx
-        .page::<View, Booking>(asked.sort.statement(), &parameters)
-        .await?;
-    let listed = bookings
-        .into_iter()
-        .map(|booking| BookingView::of(booking, &tx))
-        .collect();
-    let (list, ids) = page.cut(
-        listed,
-        |view: &BookingView| (asked.sort.value(view), view.id),
-        &desk.cursors,
-        tx.tenant(),
-    )?;
-    let receipt = tx
-        .finish(Entry::new("booking.view", "booking").ids(ids))
-        .await?;
-    Answer::ok(list, receipt)
+    let (state, q) = (asked.state.map(State::as_str), asked.q.as_deref());
+    let paging = Paging {
+        limit: asked.limit,
+        cursor: asked.cursor,
+        sort: asked.sort,
+    };
+    let filters: [&(dyn ToSql + Sync); 6] = [&artist, &project, &state, &from, &to, &q];
+    page::list::<View, Booking, _>(tx, &desk, paging, &filters, BookingView::of).await
 }
 
-pub(crate) async fn show(mut tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer, Fault> {
+pub(crate) async fn show(
+    mut tx: TenantTx,
+    Path(id): Path<Uuid>,
+) -> Result<Answer<BookingView>, Fault> {
     let granted = tx.grant::<View, Booking>(id).await?;
     let booking = tx.seen(granted)?;
     let view = match booking.content.state {
@@ -146,20 +90,18 @@ pub(crate) async fn show(mut tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answe
         _ => BookingView::of(booking, &tx),
     };
     let version = view.version;
-    let receipt = tx
-        .finish(Entry::new("booking.view", "booking").ids([id]))
-        .await?;
-    Ok(Answer::ok(view, receipt)?.etag(version))
+    let entry = Entry::new("booking.view", "booking").ids([id]);
+    Draft::ok(view)?.etag(version).finish(tx, entry).await
 }
 
 /// A new booking.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct New {
     #[garde(skip)]
-    artist_id: Uuid,
+    artist_id: Id,
     #[garde(skip)]
-    project_id: Uuid,
+    project_id: Id,
     #[garde(skip)]
     starts_at: Option<Instant>,
     #[garde(skip)]
@@ -168,26 +110,27 @@ pub(crate) struct New {
     from: Option<DayPart>,
     #[garde(skip)]
     to: Option<DayPart>,
-    #[garde(skip)]
-    slices: Option<Vec<Slice>>,
+    #[garde(dive)]
+    slices: Option<Slices>,
     #[serde(default)]
-    #[garde(custom(prose(Limits::NAME_CHARS)))]
-    title: String,
+    #[garde(dive)]
+    title: Prose<{ Limits::NAME_CHARS }>,
     #[serde(default)]
     #[garde(skip)]
     state: NewState,
-    #[garde(inner(custom(line(32))))]
-    reference: Option<String>,
+    #[garde(dive)]
+    reference: Option<Line<32>>,
     #[garde(dive)]
     rate: Option<Rate>,
     #[serde(default)]
-    #[garde(custom(prose(Limits::NOTES_CHARS)))]
-    notes: String,
+    #[garde(dive)]
+    notes: Prose<{ Limits::NOTES_CHARS }>,
 }
 
 /// The states in which a booking may begin.
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 enum NewState {
     #[default]
     Hold,
@@ -199,10 +142,10 @@ pub(crate) async fn create(
     mut tx: TenantTx,
     desk: Desk,
     Valid(new): Valid<New>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<Created<BookingView>>, Fault> {
     let granted = tx.grant_new::<Create, Booking>()?;
-    let artist: [&(dyn ToSql + Sync); 1] = [&new.artist_id];
-    let project: [&(dyn ToSql + Sync); 1] = [&new.project_id];
+    let artist: [&(dyn ToSql + Sync); 1] = [&new.artist_id.0];
+    let project: [&(dyn ToSql + Sync); 1] = [&new.project_id.0];
     let answers = tx
         .reads(&[
             (settings::READ, &settings::NONE),
@@ -231,15 +174,15 @@ pub(crate) async fn create(
         NewState::Confirmed => (State::Confirmed, None),
     };
     let content = Content {
-        artist: new.artist_id,
-        project: new.project_id,
-        title: new.title,
+        artist: new.artist_id.0,
+        project: new.project_id.0,
+        title: new.title.into_inner(),
         state,
         spell: given.spell(&settings)?,
         expires_at,
         challenge: None,
         rate: new.rate,
-        notes: new.notes,
+        notes: new.notes.into_inner(),
         reason: None,
         payable: None,
         ended_at: None,
@@ -251,62 +194,61 @@ pub(crate) async fn create(
         let (artist, before) = (content.artist, Before::AnyOption);
         expect_room(&mut tx, artist, &content.spell, id, before).await?;
     }
-    let reference = new.reference.unwrap_or_else(|| made_reference(id));
+    let reference = new.reference.map(Line::into_inner);
+    let reference = reference.unwrap_or_else(|| made_reference(id));
     let spent = content::create(&mut tx, granted, id, now, &reference, &content).await?;
-    let entry = Entry::new(spent.action(), spent.noun())
-        .ids([id])
-        .ended(Outcome::Allowed, 201);
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let view = reload(&mut tx, id).await?;
-    let receipt = tx.commit(entry).await?;
-    Ok(Answer::created(view, &format!("/v1/bookings/{id}"), receipt)?.etag(1))
+    let draft = Draft::created(view, &format!("/v1/bookings/{id}"))?;
+    draft.etag(1).commit(tx, entry).await
 }
 
 /// A change: what is absent stays.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Edited {
     #[serde(default)]
-    #[garde(skip)]
-    artist_id: Field<Uuid>,
+    #[garde(dive)]
+    artist_id: Firm<Id>,
     #[serde(default)]
-    #[garde(skip)]
-    project_id: Field<Uuid>,
+    #[garde(dive)]
+    project_id: Firm<Id>,
     #[serde(default)]
-    #[garde(skip)]
-    starts_at: Field<Instant>,
+    #[garde(dive)]
+    starts_at: Firm<Instant>,
     #[serde(default)]
-    #[garde(skip)]
-    ends_at: Field<Instant>,
+    #[garde(dive)]
+    ends_at: Firm<Instant>,
     #[serde(default)]
-    #[garde(skip)]
-    from: Field<DayPart>,
+    #[garde(dive)]
+    from: Firm<DayPart>,
     #[serde(default)]
-    #[garde(skip)]
-    to: Field<DayPart>,
+    #[garde(dive)]
+    to: Firm<DayPart>,
     #[serde(default)]
-    #[garde(skip)]
-    slices: Field<Vec<Slice>>,
+    #[garde(dive)]
+    slices: Firm<Slices>,
     #[serde(default)]
-    #[garde(inner(custom(prose(Limits::NAME_CHARS))))]
-    title: Field<String>,
+    #[garde(dive)]
+    title: Firm<Prose<{ Limits::NAME_CHARS }>>,
     #[serde(default)]
     #[garde(dive)]
     rate: Field<Rate>,
     #[serde(default)]
-    #[garde(inner(custom(prose(Limits::NOTES_CHARS))))]
-    notes: Field<String>,
+    #[garde(dive)]
+    notes: Firm<Prose<{ Limits::NOTES_CHARS }>>,
 }
 
 impl Edited {
     /// The time that is given, if any is.
-    fn time(&mut self) -> Result<Given, Fault> {
-        Ok(Given {
-            starts_at: std::mem::take(&mut self.starts_at).given("starts_at")?,
-            ends_at: std::mem::take(&mut self.ends_at).given("ends_at")?,
-            from: std::mem::take(&mut self.from).given("from")?,
-            to: std::mem::take(&mut self.to).given("to")?,
-            slices: std::mem::take(&mut self.slices).given("slices")?,
-        })
+    fn time(&mut self) -> Given {
+        Given {
+            starts_at: std::mem::take(&mut self.starts_at).given(),
+            ends_at: std::mem::take(&mut self.ends_at).given(),
+            from: std::mem::take(&mut self.from).given(),
+            to: std::mem::take(&mut self.to).given(),
+            slices: std::mem::take(&mut self.slices).given(),
+        }
     }
 
     /// Puts what is said into the content, but for artist and time.
@@ -317,14 +259,14 @@ impl Edited {
             return Err(Fault::new(Kind::Conflict, "conflict", spoken));
         }
         content.rate = self.rate.or(content.rate.take());
-        if let Some(project) = self.project_id.given("project_id")? {
+        if let Some(Id(project)) = self.project_id.given() {
             content.project = project;
         }
-        if let Some(title) = self.title.given("title")? {
-            content.title = title;
+        if let Some(title) = self.title.given() {
+            content.title = title.into_inner();
         }
-        if let Some(notes) = self.notes.given("notes")? {
-            content.notes = notes;
+        if let Some(notes) = self.notes.given() {
+            content.notes = notes.into_inner();
         }
         Ok(())
     }
@@ -336,7 +278,7 @@ pub(super) async fn edit(
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
     Valid(mut edited): Valid<Edited>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<BookingView>, Fault> {
     let granted = tx.grant::<Edit, Booking>(id).await?;
     expect_version(version, granted.version())?;
     let before = granted.row();
@@ -344,11 +286,11 @@ pub(super) async fn edit(
     let (since, was) = (before.created_at, &before.content);
     let mut content = was.clone();
     let settings = Settings::of(&mut tx).await?;
-    let given = edited.time()?;
+    let given = edited.time();
     if !given.is_empty() {
         content.spell = given.over(&was.spell).spell(&settings)?;
     }
-    if let Some(artist) = edited.artist_id.given("artist_id")? {
+    if let Some(Id(artist)) = std::mem::take(&mut edited.artist_id).given() {
         content.artist = artist;
     }
     edited.describe(&mut content)?;
@@ -371,10 +313,9 @@ pub(super) async fn edit(
     content.deed = Transition::Change.as_str().to_owned();
     let spent = write(&mut tx, granted, now, &content).await?;
     let view = reload(&mut tx, id).await?;
-    let receipt = tx
-        .commit(Entry::new(spent.action(), spent.noun()).ids([id]))
-        .await?;
-    Ok(Answer::ok(view, receipt)?.etag(spent.version() + 1))
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    let draft = Draft::ok(view)?.etag(spent.version() + 1);
+    draft.commit(tx, entry).await
 }
 
 pub(super) async fn archive(
@@ -382,7 +323,7 @@ pub(super) async fn archive(
     desk: Desk,
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<Nothing>, Fault> {
     let granted = tx.grant::<Archive, Booking>(id).await?;
     expect_version(version, granted.version())?;
     let mut content = granted.row().content.clone();
@@ -392,11 +333,8 @@ pub(super) async fn archive(
     content.archived_at.get_or_insert(now);
     content.deed = "archive".to_owned();
     let spent = write(&mut tx, granted, now, &content).await?;
-    let entry = Entry::new(spent.action(), spent.noun())
-        .ids([id])
-        .ended(Outcome::Allowed, 204);
-    let receipt = tx.commit(entry).await?;
-    Ok(Answer::no_content(receipt))
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    Draft::no_content().commit(tx, entry).await
 }
 
 /// A reference for people: `B-` and eight characters of the random id.

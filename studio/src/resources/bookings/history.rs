@@ -2,11 +2,12 @@
 
 use garde::Validate;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use watertight::{
-    answer::Answer,
-    argument::{IfMatch, Path, Query, Valid},
+    answer::{Answer, Draft},
+    argument::{CursorText, IfMatch, Path, Prose, Query, Valid},
 };
 use watertight_tenancy::{Read, Row, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Kind, Limits, TenantId};
@@ -21,17 +22,17 @@ use super::{
 };
 use crate::{
     app::Desk,
-    resources::page::{Page, expect_version, limit},
+    resources::page::{List, Page, expect_version},
 };
 
 /// Which versions: the newest first.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     #[garde(range(min = 1, max = Limits::PAGE_ROWS))]
     limit: Option<u32>,
-    #[garde(length(bytes, max = Limits::CURSOR_BYTES))]
-    cursor: Option<String>,
+    #[garde(dive)]
+    cursor: Option<CursorText>,
 }
 
 /// A booking as it was. `$2` the booking, `$3` a version before which, `$4` how many.
@@ -44,8 +45,9 @@ const VERSIONS: Read = Read::new(concat!(
 ));
 
 /// One version, as answered: what it was, who made it so, by what deed and why.
-#[derive(Serialize)]
-struct VersionView {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BookingVersion")]
+pub(super) struct VersionView {
     version: i32,
     at: Timestamp,
     by: String,
@@ -89,28 +91,21 @@ pub(super) async fn list(
     desk: Desk,
     Path(id): Path<Uuid>,
     Query(asked): Query<Asked>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<List<VersionView>>, Fault> {
     let granted = tx.grant::<Review, Booking>(id).await?;
     tx.seen(granted)?;
-    let page = Page::new(
-        format!("history {id}"),
-        asked.limit,
-        asked.cursor.as_deref(),
-        &desk.cursors,
-        tx.tenant(),
-    )?;
-    let parameters: [&(dyn ToSql + Sync); 3] = [&id, &page.after_value(), &limit(&page)];
-    let rows = tx.read(VERSIONS, &parameters).await?;
+    let scope = format!("history {id}");
+    let page = Page::new(&tx, &desk, scope, asked.limit, asked.cursor)?;
+    let [after, _, length] = page.parameters();
+    let rows = tx.read(VERSIONS, &[&id, after, length]).await?;
     let versions = rows
         .iter()
         .map(|row| VersionView::of(row, &tx))
         .collect::<Result<Vec<_>, _>>()?;
-    let position = |view: &VersionView| (view.version.to_string(), view.id);
-    let (list, _) = page.cut(versions, position, &desk.cursors, tx.tenant())?;
-    let receipt = tx
-        .finish(Entry::new("booking.review", "booking").ids([id]))
-        .await?;
-    Answer::ok(list, receipt)
+    let place = |view: &VersionView| (view.version.to_string(), view.id);
+    let list = page.cut(&tx, &desk, versions, place)?;
+    let entry = Entry::new("booking.review", "booking").ids([id]);
+    Draft::ok(list)?.finish(tx, entry).await
 }
 
 /// Puts the version before the last change back, as a new version, where that is still possible.
@@ -119,7 +114,7 @@ pub(super) async fn undo(
     desk: Desk,
     Path(id): Path<Uuid>,
     (IfMatch(version), body): (IfMatch, Option<Valid<Why>>),
-) -> Result<Answer, Fault> {
+) -> Result<Answer<BookingView>, Fault> {
     let granted = tx.grant::<Undo, Booking>(id).await?;
     expect_version(version, granted.version())?;
     let mut content = version_before(&mut tx, id, granted.version()).await?;
@@ -136,7 +131,7 @@ pub(super) async fn undo(
     }
     // Whoever asked then would ask again now.
     content.challenge = None;
-    content.reason = body.and_then(|Valid(why)| why.reason);
+    content.reason = body.and_then(|Valid(why)| why.reason.map(Prose::into_inner));
     content.deed = "undo".to_owned();
     let spent = write(&mut tx, granted, now, &content).await?;
     answered(tx, spent).await

@@ -32,10 +32,13 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Resource};
-use watertight_tenancy::{Constraint, Read, Row, Stored};
+use watertight_tenancy::{Constraint, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, Kind, TenantId};
 
-use super::{Class, Columns, Registered};
+use super::{
+    Class, Columns, Registered,
+    page::{Listed, Order},
+};
 use content::{Content, content_columns};
 pub(crate) use handlers::{Asked, New, create, list, show};
 pub use states::{STATES, State, TABLE, TRANSITIONS, Transition, next};
@@ -89,6 +92,7 @@ pub const RESOURCE: Registered = Registered {
         OCCUPANCY_COLUMNS,
         SETTINGS_COLUMNS,
     ],
+    rows: &[Rows::of::<Booking>()],
     constraints: CONSTRAINTS,
     routes,
 };
@@ -286,72 +290,139 @@ macro_rules! list {
     };
 }
 
-const LIST_BY_START: Read = list!("starts_at", ">", "ASC");
-const LIST_BY_START_DOWN: Read = list!("starts_at", "<", "DESC");
-const LIST_BY_CREATION: Read = list!("created_at", ">", "ASC");
-const LIST_BY_CREATION_DOWN: Read = list!("created_at", "<", "DESC");
+impl Listed for Booking {
+    const ORDERS: &'static [Order<Self>] = &[
+        Order {
+            name: "starts_at",
+            up: list!("starts_at", ">", "ASC"),
+            down: list!("starts_at", "<", "DESC"),
+            value: |booking| booking.content.spell.starts_at.to_string(),
+        },
+        Order {
+            name: "created_at",
+            up: list!("created_at", ">", "ASC"),
+            down: list!("created_at", "<", "DESC"),
+            value: |booking| booking.created_at.to_string(),
+        },
+    ];
+}
 
 fn routes(routes: Routes) -> Routes {
-    use actions::{
-        Archive, Cancel, Challenge, Complete, Confirm, Create, Edit, Extend, Pencil, Release,
-        Review, Start, Undo, View,
-    };
-    routes
+    use actions::{Archive, Create, Edit, Review, View};
+    let routes = routes
         .route(
             "/v1/bookings",
             get(handlers::list)
+                .says("bookings by their time or creation, of an artist, a project, a state, a window")
                 .needs::<View, Booking>()
-                .and(post(handlers::create).needs::<Create, Booking>()),
+                .and(
+                    post(handlers::create)
+                        .says("books: a hold, a pencil, or confirmed at once")
+                        .sample(
+                            r#"{"artist_id": "{/v1/artists}", "project_id": "{/v1/projects}",
+                                "starts_at": "2031-03-03T09:00:00Z", "ends_at": "2031-03-03T17:00:00Z"}"#,
+                        )
+                        .needs::<Create, Booking>(),
+                ),
         )
         .route(
             "/v1/bookings/check-availability",
-            post(availability::check).needs::<View, Booking>(),
+            post(availability::check)
+                .says("who is free, contended or busy in a window, and when they are free next")
+                .sample(
+                    r#"{"artist_ids": ["{/v1/artists}"],
+                        "window": {"starts_at": "2031-03-03T09:00:00Z", "ends_at": "2031-03-03T17:00:00Z"}}"#,
+                )
+                .needs::<View, Booking>(),
         )
         .route(
             "/v1/bookings/{id}",
             get(handlers::show)
+                .says("a booking, with its rank where it is a pencil")
                 .needs::<View, Booking>()
-                .and(patch(handlers::edit).needs::<Edit, Booking>())
-                .and(delete(handlers::archive).needs::<Archive, Booking>()),
+                .and(
+                    patch(handlers::edit)
+                        .says("moves it, or changes what is said of it")
+                        .sample(r#"{"title": "Grading"}"#)
+                        .needs::<Edit, Booking>(),
+                )
+                .and(
+                    delete(handlers::archive)
+                        .says("archives a booking, and gives its time back")
+                        .needs::<Archive, Booking>(),
+                ),
         )
         .route(
             "/v1/bookings/{id}/history",
-            get(history::list).needs::<Review, Booking>(),
-        )
+            get(history::list)
+                .says("every version, the newest first, with who made it so and why")
+                .needs::<Review, Booking>(),
+        );
+    actions_of(routes)
+}
+
+/// The transitions that somebody takes, and the way back.
+fn actions_of(routes: Routes) -> Routes {
+    use actions::{Cancel, Challenge, Complete, Confirm, Extend, Pencil, Release, Start, Undo};
+    routes
         .route(
             "/v1/bookings/{id}/undo",
-            post(history::undo).needs::<Undo, Booking>(),
+            post(history::undo)
+                .says("puts the version before the last change back")
+                .after(&["pencil"])
+                .needs::<Undo, Booking>(),
         )
         .route(
             "/v1/bookings/{id}/pencil",
-            post(acts::pencil).needs::<Pencil, Booking>(),
+            post(acts::pencil)
+                .says("a hold becomes an option and keeps its place by age")
+                .needs::<Pencil, Booking>(),
         )
         .route(
             "/v1/bookings/{id}/confirm",
-            post(acts::confirm).needs::<Confirm, Booking>(),
+            post(acts::confirm)
+                .says("takes the time")
+                .after(&["pencil"])
+                .needs::<Confirm, Booking>(),
         )
         .route(
             "/v1/bookings/{id}/start",
-            post(acts::start).needs::<Start, Booking>(),
+            post(acts::start)
+                .says("it begins")
+                .after(&["confirm"])
+                .needs::<Start, Booking>(),
         )
         .route(
             "/v1/bookings/{id}/complete",
-            post(acts::complete).needs::<Complete, Booking>(),
+            post(acts::complete)
+                .says("it is done")
+                .after(&["confirm", "start"])
+                .needs::<Complete, Booking>(),
         )
         .route(
             "/v1/bookings/{id}/release",
-            post(acts::release).needs::<Release, Booking>(),
+            post(acts::release)
+                .says("gives an option up")
+                .needs::<Release, Booking>(),
         )
         .route(
             "/v1/bookings/{id}/cancel",
-            post(acts::cancel).needs::<Cancel, Booking>(),
+            post(acts::cancel)
+                .says("calls it off")
+                .after(&["confirm"])
+                .needs::<Cancel, Booking>(),
         )
         .route(
             "/v1/bookings/{id}/challenge",
-            post(acts::challenge).needs::<Challenge, Booking>(),
+            post(acts::challenge)
+                .says("asks the first option before this one to confirm or release")
+                .after(&["pencil"])
+                .needs::<Challenge, Booking>(),
         )
         .route(
             "/v1/bookings/{id}/extend",
-            post(acts::extend).needs::<Extend, Booking>(),
+            post(acts::extend)
+                .says("lets a hold live longer")
+                .needs::<Extend, Booking>(),
         )
 }

@@ -8,11 +8,13 @@
 //!
 //! Who may take a transition is the policies' to say, not this table's.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How firm a booking is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum State {
     /// Thought of: no rank, excludes nothing, ends by itself.
     Hold,

@@ -1,6 +1,7 @@
 //! Bookings as answered. A field that the caller may not see is absent.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 use watertight_tenancy::{Stored, TenantTx};
@@ -14,11 +15,12 @@ use super::{
 };
 
 /// A booking as answered.
-#[derive(Debug, Serialize)]
-pub(super) struct BookingView {
-    pub(super) id: Uuid,
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Booking")]
+pub(crate) struct BookingView {
+    id: Uuid,
     pub(super) version: i32,
-    pub(super) created_at: Timestamp,
+    created_at: Timestamp,
     updated_at: Timestamp,
     reference: String,
     artist_id: Uuid,
@@ -26,7 +28,7 @@ pub(super) struct BookingView {
     title: String,
     state: State,
     rank: Option<i32>,
-    pub(super) starts_at: Timestamp,
+    starts_at: Timestamp,
     ends_at: Timestamp,
     slices: Vec<Slice>,
     #[serde(skip_serializing_if = "Option::is_none")]

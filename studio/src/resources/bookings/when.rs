@@ -9,7 +9,9 @@
 //! Windows are half-open. Days are dates of the studio's zone, and a day is as long as it is there:
 //! 23, 24 or 25 hours. `to` is the last day, all of it unless a part is named.
 
+use garde::Validate;
 use jiff::{Timestamp, civil::Date};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use watertight::argument::{Day, Instant};
 use watertight_tenancy::Row;
@@ -19,12 +21,11 @@ use super::settings::Settings;
 
 /// A window, and a slice, is at most two years long.
 const LONGEST_S: i64 = 2 * 366 * 24 * 3600;
-/// A booking has at most so many slices.
-const SLICES_MOST: usize = 100;
 
 /// A half of a day, as the studio divides it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub(crate) enum Part {
     Am,
     Pm,
@@ -46,21 +47,31 @@ impl Part {
 }
 
 /// A day, or a half of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DayPart {
+    #[garde(skip)]
     pub(crate) date: Day,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
     pub(crate) part: Option<Part>,
 }
 
 /// A stretch of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Slice {
+    #[garde(skip)]
     pub(crate) starts_at: Instant,
+    #[garde(skip)]
     pub(crate) ends_at: Instant,
 }
+
+/// The slices of a booking, as they are given.
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub(crate) struct Slices(#[garde(length(min = 1, max = 100))] pub(crate) Vec<Slice>);
 
 /// What a body says of the time, in any of the forms.
 #[derive(Debug, Default)]
@@ -69,7 +80,7 @@ pub(crate) struct Given {
     pub(crate) ends_at: Option<Instant>,
     pub(crate) from: Option<DayPart>,
     pub(crate) to: Option<DayPart>,
-    pub(crate) slices: Option<Vec<Slice>>,
+    pub(crate) slices: Option<Slices>,
 }
 
 impl Given {
@@ -91,7 +102,7 @@ impl Given {
                 })
             }
             (None, None, Some(from), Some(to), None) => Spell::of_days(from, to, settings),
-            (None, None, None, None, Some(slices)) => {
+            (None, None, None, None, Some(Slices(slices))) => {
                 Spell::of_slices(slices, |at| format!("/slices/{at}"))
             }
             (Some(_), None, None, None, None) => Err(wrong("/ends_at", "goes with `starts_at`")),
@@ -148,9 +159,6 @@ impl Spell {
         let (Some(first), Some(last)) = (slices.first(), slices.last()) else {
             return Err(wrong("/slices", "a booking has at least one slice"));
         };
-        if slices.len() > SLICES_MOST {
-            return Err(wrong("/slices", "a booking has at most 100 slices"));
-        }
         let (starts_at, ends_at) = (first.starts_at.timestamp(), last.ends_at.timestamp());
         let mut spell = Self {
             starts_at,

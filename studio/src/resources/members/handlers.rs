@@ -1,65 +1,48 @@
 use garde::Validate;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use watertight::{
-    answer::Answer,
-    argument::{Field, IfMatch, Path, Query, Valid, line},
+    answer::{Accepted, Answer, Draft, Nothing},
+    argument::{CursorText, Email, Field, Firm, Id, IfMatch, Path, Query, RoleName, Valid},
 };
 use watertight_identity::Reverification;
 use watertight_tenancy::{Read, Stored, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, Kind, Limits, Outcome, Role};
+use watertight_terms::{Entry, Fault, Kind, Limits, Role};
 
 use super::{
-    ADMIT, EDIT, INVITE, INVITED, LIST_BY_JOINING, LIST_BY_JOINING_DOWN, Member, REMOVE, State,
-    TOTAL,
+    ADMIT, EDIT, INVITE, INVITED, Member, REMOVE, State, TOTAL,
     actions::{Admit, Edit, Invite, Remove, View},
     view::MemberView,
 };
 use crate::{
     app::Desk,
     people::{EMAIL_CHARS, place},
-    resources::page::{List, Page, expect_version, limit},
+    resources::page::{self, List, Paging, Sort, expect_version},
 };
 
 /// So many invitations of a studio may be open.
 const INVITATIONS: i64 = 500;
 
 /// Which members, in which order.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     #[garde(range(min = 1, max = Limits::PAGE_ROWS))]
     limit: Option<u32>,
-    #[garde(length(bytes, max = Limits::CURSOR_BYTES))]
-    cursor: Option<String>,
+    #[garde(dive)]
+    cursor: Option<CursorText>,
     #[serde(default)]
     #[garde(skip)]
-    sort: Sort,
+    sort: Sort<Member>,
     #[garde(skip)]
     state: Option<State>,
 }
 
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-enum Sort {
-    #[default]
-    #[serde(rename = "joined_at")]
-    Joining,
-    #[serde(rename = "-joined_at")]
-    JoiningDown,
-}
-
-impl Sort {
-    fn statement(self) -> Read {
-        match self {
-            Self::Joining => LIST_BY_JOINING,
-            Self::JoiningDown => LIST_BY_JOINING_DOWN,
-        }
-    }
-}
-
 /// A page, and how many there are on all of them.
-#[derive(Serialize)]
-struct Members {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Members")]
+pub(super) struct Members {
     #[serde(flatten)]
     list: List<MemberView>,
     total: i64,
@@ -69,60 +52,52 @@ pub(super) async fn list(
     mut tx: TenantTx,
     desk: Desk,
     Query(asked): Query<Asked>,
-) -> Result<Answer, Fault> {
-    let page = Page::new(
-        format!("members {:?} {:?}", asked.sort, asked.state),
-        asked.limit,
-        asked.cursor.as_deref(),
-        &desk.cursors,
-        tx.tenant(),
-    )?;
+) -> Result<Answer<Members>, Fault> {
     let state = asked.state.map(State::as_str);
-    let parameters: [&(dyn ToSql + Sync); 4] =
-        [&state, &page.after_value(), &page.after_id(), &limit(&page)];
-    let members = tx
-        .page::<View, Member>(asked.sort.statement(), &parameters)
+    let paging = Paging {
+        limit: asked.limit,
+        cursor: asked.cursor,
+        sort: asked.sort,
+    };
+    let (list, entry) =
+        page::read::<View, Member, _>(&mut tx, &desk, paging, &[&state], |member, _| {
+            MemberView::listed(member)
+        })
         .await?;
     let total = count(&mut tx, TOTAL, "total", &[&None::<Uuid>, &state]).await?;
-    let listed = members.into_iter().map(MemberView::listed).collect();
-    let (list, ids) = page.cut(listed, MemberView::position, &desk.cursors, tx.tenant())?;
-    let receipt = tx
-        .finish(Entry::new("member.view", "member").ids(ids))
-        .await?;
-    Answer::ok(Members { list, total }, receipt)
+    Draft::ok(Members { list, total })?.finish(tx, entry).await
 }
 
 pub(super) async fn show(
     mut tx: TenantTx,
     desk: Desk,
     Path(id): Path<Uuid>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<MemberView>, Fault> {
     let granted = tx.grant::<View, Member>(id).await?;
     let member = tx.seen(granted)?;
     let version = member.version;
     let (view, opened) = MemberView::opened(member, &tx, &desk.vault)?;
     let entry = Entry::new("member.view", "member").ids([id]).opened(opened);
-    let receipt = tx.finish(entry).await?;
-    Ok(Answer::ok(view, receipt)?.etag(version))
+    Draft::ok(view)?.etag(version).finish(tx, entry).await
 }
 
 /// Whom an owner invites, and as what at most.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Invited {
-    #[garde(custom(line(EMAIL_CHARS)), custom(address))]
-    email: String,
-    #[garde(skip)]
-    role: Role,
+    #[garde(dive)]
+    email: Email<EMAIL_CHARS>,
+    #[garde(dive)]
+    role: RoleName,
 }
 
 pub(super) async fn invite(
     mut tx: TenantTx,
     desk: Desk,
     Valid(invited): Valid<Invited>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<Accepted<MemberView>>, Fault> {
     let granted = tx.grant_new::<Invite, Member>()?;
-    before_an_owner(&tx, &desk, invited.role)?;
+    before_an_owner(&tx, &desk, invited.role.0)?;
     if count(&mut tx, INVITED, "invited", &[]).await? >= INVITATIONS {
         return Err(Fault::new(
             Kind::Conflict,
@@ -132,29 +107,28 @@ pub(super) async fn invite(
     }
     let (id, now) = (desk.random.uuid(), desk.clock.now());
     let sealed = desk.vault.seal(place(tx.tenant(), id), &invited.email)?;
-    let (role, email) = (invited.role.as_str(), sealed.as_stored());
+    let (role, email) = (invited.role.0.as_str(), sealed.as_stored());
     let parameters: [&(dyn ToSql + Sync); 4] = [&id, &now, &role, &email];
     let spent = tx.create(granted, INVITE, &parameters).await?;
-    let entry = Entry::new(spent.action(), spent.noun())
-        .ids([id])
-        .ended(Outcome::Allowed, 202);
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let (view, opened) = reload(&mut tx, &desk, id).await?;
     let tenant = tx.tenant();
-    let receipt = tx.commit(entry.opened(opened)).await?;
+    let draft = Draft::accepted(view)?;
+    let answer = draft.commit(tx, entry.opened(opened)).await?;
     desk.people.tell_clerk(tenant, None);
-    Answer::accepted(view, receipt)
+    Ok(answer)
 }
 
 /// A change: what is absent stays.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Edited {
     #[serde(default)]
-    #[garde(skip)]
-    role: Field<Role>,
+    #[garde(dive)]
+    role: Firm<RoleName>,
     #[serde(default)]
-    #[garde(skip)]
-    artist_id: Field<Uuid>,
+    #[garde(dive)]
+    artist_id: Field<Id>,
 }
 
 pub(super) async fn edit(
@@ -163,7 +137,7 @@ pub(super) async fn edit(
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
     Valid(edited): Valid<Edited>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<MemberView>, Fault> {
     let granted = tx.grant::<Edit, Member>(id).await?;
     expect_version(version, granted.version())?;
     let before = granted.row();
@@ -171,28 +145,30 @@ pub(super) async fn edit(
     if before.state != State::Active && !is_invited {
         return Err(wrong_state("is not in the studio; admit the member first"));
     }
-    let ceiling = edited.role.given("role")?.unwrap_or(before.ceiling);
+    let role = edited.role.given().map(|RoleName(role)| role);
+    let ceiling = role.unwrap_or(before.ceiling);
     if ceiling > before.ceiling {
         before_an_owner(&tx, &desk, ceiling)?;
     }
-    let artist = edited.artist_id.or(before.artist_id);
+    let artist = edited.artist_id.map(|Id(id)| id).or(before.artist_id);
     let (now, ceiling) = (desk.clock.now(), ceiling.as_str());
     let (spent, _row) = tx.change(granted, EDIT, &[&now, &ceiling, &artist]).await?;
     let tenant = tx.tenant();
     let (view, opened) = reload(&mut tx, &desk, id).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let receipt = tx.commit(entry.opened(opened)).await?;
+    let draft = Draft::ok(view)?.etag(spent.version() + 1);
+    let answer = draft.commit(tx, entry.opened(opened)).await?;
     desk.people.tenancy.drain_member(tenant, id).await?;
     desk.people.tell_clerk(tenant, Some(id));
-    Ok(Answer::ok(view, receipt)?.etag(spent.version() + 1))
+    Ok(answer)
 }
 
 /// As what somebody is let in.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Admitted {
-    #[garde(skip)]
-    role: Role,
+    #[garde(dive)]
+    role: RoleName,
 }
 
 pub(super) async fn admit(
@@ -201,7 +177,7 @@ pub(super) async fn admit(
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
     Valid(admitted): Valid<Admitted>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<MemberView>, Fault> {
     let granted = tx.grant::<Admit, Member>(id).await?;
     expect_version(version, granted.version())?;
     if granted.row().subject.is_none() {
@@ -210,15 +186,16 @@ pub(super) async fn admit(
     if granted.row().state == State::Active {
         return Err(wrong_state("is in the studio; change the role instead"));
     }
-    before_an_owner(&tx, &desk, admitted.role)?;
-    let (now, role) = (desk.clock.now(), admitted.role.as_str());
+    before_an_owner(&tx, &desk, admitted.role.0)?;
+    let (now, role) = (desk.clock.now(), admitted.role.0.as_str());
     let (spent, _row) = tx.change(granted, ADMIT, &[&now, &role]).await?;
     let tenant = tx.tenant();
     let (view, opened) = reload(&mut tx, &desk, id).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let receipt = tx.commit(entry.opened(opened)).await?;
+    let draft = Draft::ok(view)?.etag(spent.version() + 1);
+    let answer = draft.commit(tx, entry.opened(opened)).await?;
     desk.people.tell_clerk(tenant, Some(id));
-    Ok(Answer::ok(view, receipt)?.etag(spent.version() + 1))
+    Ok(answer)
 }
 
 pub(super) async fn remove(
@@ -226,20 +203,18 @@ pub(super) async fn remove(
     desk: Desk,
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<Nothing>, Fault> {
     let granted = tx.grant::<Remove, Member>(id).await?;
     expect_version(version, granted.version())?;
     let now = desk.clock.now();
     let (spent, _row) = tx.change(granted, REMOVE, &[&now]).await?;
     let tenant = tx.tenant();
-    let entry = Entry::new(spent.action(), spent.noun())
-        .ids([id])
-        .ended(Outcome::Allowed, 204);
-    let receipt = tx.commit(entry).await?;
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    let answer = Draft::no_content().commit(tx, entry).await?;
     // Nobody enters anew as that member; what is under way ends before this is answered.
     desk.people.tenancy.drain_member(tenant, id).await?;
     desk.people.tell_clerk(tenant, None);
-    Ok(Answer::no_content(receipt))
+    Ok(answer)
 }
 
 /// Whoever makes somebody an owner proves again who they are: a stolen session could otherwise make
@@ -278,16 +253,4 @@ async fn reload(
 
 fn wrong_state(what: &str) -> Fault {
     Fault::new(Kind::Conflict, "wrong-state", format!("the member {what}"))
-}
-
-/// Whether Clerk could write to it is Clerk's to say; that it is an address at all is said here.
-fn address(text: &str, _: &()) -> garde::Result {
-    match text.split_once('@') {
-        Some((before, after))
-            if !before.is_empty() && after.contains('.') && !text.contains(' ') =>
-        {
-            Ok(())
-        }
-        _ => Err(garde::Error::new("is no e-mail address")),
-    }
 }

@@ -17,14 +17,19 @@ mod handlers;
 mod view;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Resource};
-use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Stored};
+use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, Kind, Role, TenantId};
 use watertight_vault::Sealed;
 
-use super::{Class, Columns, Registered};
+use super::{
+    Class, Columns, Registered,
+    page::{Listed, Order},
+};
 
 /// A member, as stored. The address is sealed.
 #[derive(Debug)]
@@ -44,8 +49,9 @@ pub struct Member {
 }
 
 /// Whether somebody is in the studio.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum State {
     /// Not yet: invited, or brought by Clerk and not admitted.
     Pending,
@@ -100,6 +106,7 @@ pub const RESOURCE: Registered = Registered {
     // The table is room 4-tenancy's: no transaction can be had without it.
     migrations: &[super::migration!("0010_members")],
     tables: &[COLUMNS],
+    rows: &[Rows::of::<Member>()],
     constraints: &[LAST_OWNER, OWN_ROLE],
     routes,
 };
@@ -146,6 +153,7 @@ const COLUMNS: Columns = Columns {
         ("artist_id", Class::Internal),
         ("valid_after", Class::Internal),
         ("lock_key", Class::Internal),
+        ("times_ended", Class::Internal),
         ("joined_at", Class::Internal),
         ("updated_at", Class::Internal),
     ],
@@ -225,8 +233,14 @@ macro_rules! list {
     };
 }
 
-const LIST_BY_JOINING: Read = list!(">", "ASC");
-const LIST_BY_JOINING_DOWN: Read = list!("<", "DESC");
+impl Listed for Member {
+    const ORDERS: &'static [Order<Self>] = &[Order {
+        name: "joined_at",
+        up: list!(">", "ASC"),
+        down: list!("<", "DESC"),
+        value: |member| member.joined_at.to_string(),
+    }];
+}
 
 /// How many there are; `$2` is not used, so that it has the list's parameters.
 const TOTAL: Read = Read::new(concat!(
@@ -269,18 +283,38 @@ fn routes(routes: Routes) -> Routes {
         .route(
             "/v1/members",
             get(handlers::list)
+                .says("members by when they joined, without their addresses, and how many there are")
                 .needs::<View, Member>()
-                .and(post(handlers::invite).needs::<Invite, Member>()),
+                .and(
+                    post(handlers::invite)
+                        .says("invites somebody; the identity provider writes to them")
+                        .sample(r#"{"email": "ines@example.org", "role": "freelancer"}"#)
+                        .needs::<Invite, Member>(),
+                ),
         )
         .route(
             "/v1/members/{id}",
             get(handlers::show)
+                .says("a member, with the address if you may see it")
                 .needs::<View, Member>()
-                .and(patch(handlers::edit).needs::<Edit, Member>())
-                .and(delete(handlers::remove).needs::<Remove, Member>()),
+                .and(
+                    patch(handlers::edit)
+                        .says("another role, or another artist")
+                        .sample(r#"{"role": "freelancer", "artist_id": "{/v1/artists}"}"#)
+                        .after(&["admit"])
+                        .needs::<Edit, Member>(),
+                )
+                .and(
+                    delete(handlers::remove)
+                        .says("removes a member: what is under way for them ends first")
+                        .needs::<Remove, Member>(),
+                ),
         )
         .route(
             "/v1/members/{id}/admit",
-            post(handlers::admit).needs::<Admit, Member>(),
+            post(handlers::admit)
+                .says("lets in somebody who accepted an invitation, or whom the identity provider brought")
+                .sample(r#"{"role": "freelancer"}"#)
+                .needs::<Admit, Member>(),
         )
 }

@@ -1,16 +1,18 @@
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 use uuid::Uuid;
+use watertight::argument::RoleName;
 use watertight_tenancy::TenantTx;
-use watertight_terms::{Fault, Role};
+use watertight_terms::Fault;
 use watertight_vault::Vault;
 
 use super::{Member, State, actions::ViewContact};
 use crate::people::place;
 
 /// A member as answered. The address is absent where the caller may not see it; lists have none.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Member")]
 pub(super) struct MemberView {
     id: Uuid,
     version: i32,
@@ -20,18 +22,18 @@ pub(super) struct MemberView {
     subject: Option<String>,
     name: Option<String>,
     /// What counts: the lower of what Clerk says and of the ceiling.
-    role: Role,
-    ceiling: Role,
+    role: RoleName,
+    ceiling: RoleName,
     state: State,
     artist_id: Option<Uuid>,
-    #[serde(flatten)]
-    personal: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<Option<String>>,
 }
 
 impl MemberView {
     /// As lists carry it.
     pub(super) fn listed(member: Member) -> Self {
-        Self::with(member, Map::new())
+        Self::with(member, None)
     }
 
     /// As its own page carries it; gives the names of the fields that were opened, for the ledger.
@@ -40,42 +42,30 @@ impl MemberView {
         tx: &TenantTx,
         vault: &Vault,
     ) -> Result<(Self, Vec<&'static str>), Fault> {
-        let mut personal = Map::new();
-        let mut opened = Vec::new();
-        if tx.allows::<ViewContact, Member>(&member) {
-            let email = match &member.email {
-                Some(sealed) => {
-                    opened.push("email");
-                    json!(
-                        vault
-                            .open(place(member.tenant, member.id), sealed)?
-                            .expose()
-                    )
-                }
-                None => Value::Null,
-            };
-            personal.insert("email".to_owned(), email);
+        if !tx.allows::<ViewContact, Member>(&member) {
+            return Ok((Self::with(member, None), Vec::new()));
         }
-        Ok((Self::with(member, personal), opened))
+        let Some(sealed) = &member.email else {
+            return Ok((Self::with(member, Some(None)), Vec::new()));
+        };
+        let opened = vault.open(place(member.tenant, member.id), sealed)?;
+        let email = opened.expose().to_owned();
+        Ok((Self::with(member, Some(Some(email))), vec!["email"]))
     }
 
-    fn with(member: Member, personal: Map<String, Value>) -> Self {
+    fn with(member: Member, email: Option<Option<String>>) -> Self {
         Self {
             id: member.id,
             version: member.version,
             joined_at: member.joined_at,
             updated_at: member.updated_at,
-            role: member.role(),
+            role: RoleName(member.role()),
             subject: member.subject,
             name: member.name,
-            ceiling: member.ceiling,
+            ceiling: RoleName(member.ceiling),
             state: member.state,
             artist_id: member.artist_id,
-            personal,
+            email,
         }
-    }
-
-    pub(super) fn position(&self) -> (String, Uuid) {
-        (self.joined_at.to_string(), self.id)
     }
 }

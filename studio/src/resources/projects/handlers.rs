@@ -1,39 +1,39 @@
 use garde::Validate;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use watertight::{
-    answer::Answer,
-    argument::{Day, Field, IfMatch, Path, Query, Valid, line, prose},
+    answer::{Answer, Created, Draft, Nothing},
+    argument::{CursorText, Day, Field, Firm, IfMatch, Line, Path, Prose, Query, Valid},
 };
-use watertight_tenancy::{Read, Stored, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, Limits, Outcome};
+use watertight_tenancy::{Stored, TenantTx, ToSql};
+use watertight_terms::{Entry, Fault, Limits};
 
 use super::{
-    ARCHIVE, CHOICES, CREATE, EDIT, LIST_BY_CREATION, LIST_BY_CREATION_DOWN, LIST_BY_NAME,
-    LIST_BY_NAME_DOWN, Project, ProjectView,
+    ARCHIVE, CHOICES, CREATE, EDIT, Project, ProjectView,
     actions::{Archive, Create, Edit, View},
 };
 use crate::{
     app::Desk,
     resources::{
         money::Money,
-        page::{Page, expect_version, limit},
+        page::{self, List, Paging, Sort, expect_version},
     },
 };
 
 /// Which projects, in which order.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     #[garde(range(min = 1, max = Limits::PAGE_ROWS))]
     limit: Option<u32>,
-    #[garde(length(bytes, max = Limits::CURSOR_BYTES))]
-    cursor: Option<String>,
+    #[garde(dive)]
+    cursor: Option<CursorText>,
     #[serde(default)]
     #[garde(skip)]
-    sort: Sort,
-    #[garde(inner(custom(line(100))))]
-    q: Option<String>,
+    sort: Sort<Project>,
+    #[garde(dive)]
+    q: Option<Line<100>>,
     #[garde(skip)]
     status: Option<Status>,
     #[serde(default)]
@@ -41,40 +41,11 @@ pub(super) struct Asked {
     archived: bool,
 }
 
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-enum Sort {
-    #[default]
-    #[serde(rename = "name")]
-    Name,
-    #[serde(rename = "-name")]
-    NameDown,
-    #[serde(rename = "created_at")]
-    Creation,
-    #[serde(rename = "-created_at")]
-    CreationDown,
-}
-
-impl Sort {
-    fn statement(self) -> Read {
-        match self {
-            Self::Name => LIST_BY_NAME,
-            Self::NameDown => LIST_BY_NAME_DOWN,
-            Self::Creation => LIST_BY_CREATION,
-            Self::CreationDown => LIST_BY_CREATION_DOWN,
-        }
-    }
-
-    fn value(self, view: &ProjectView) -> String {
-        match self {
-            Self::Name | Self::NameDown => view.name.clone(),
-            Self::Creation | Self::CreationDown => view.created_at.to_string(),
-        }
-    }
-}
-
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
+/// How far it is.
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Status {
+#[schemars(inline)]
+pub(super) enum Status {
     #[default]
     Planned,
     Active,
@@ -89,49 +60,30 @@ impl Status {
             Self::Finished => "finished",
         }
     }
+
+    /// The status of that name, as the table has it.
+    pub(super) fn parse(name: &str) -> Self {
+        match name {
+            "active" => Self::Active,
+            "finished" => Self::Finished,
+            _ => Self::Planned,
+        }
+    }
 }
 
 pub(super) async fn list(
-    mut tx: TenantTx,
+    tx: TenantTx,
     desk: Desk,
     Query(asked): Query<Asked>,
-) -> Result<Answer, Fault> {
-    let status = asked.status.map(Status::as_str);
-    let page = Page::new(
-        format!(
-            "projects {:?} {:?} {status:?} {}",
-            asked.sort, asked.q, asked.archived
-        ),
-        asked.limit,
-        asked.cursor.as_deref(),
-        &desk.cursors,
-        tx.tenant(),
-    )?;
-    let parameters: [&(dyn ToSql + Sync); 6] = [
-        &asked.q,
-        &status,
-        &asked.archived,
-        &page.after_value(),
-        &page.after_id(),
-        &limit(&page),
-    ];
-    let projects = tx
-        .page::<View, Project>(asked.sort.statement(), &parameters)
-        .await?;
-    let listed = projects
-        .into_iter()
-        .map(|project| ProjectView::of(project, &tx))
-        .collect();
-    let (list, ids) = page.cut(
-        listed,
-        |view: &ProjectView| (asked.sort.value(view), view.id),
-        &desk.cursors,
-        tx.tenant(),
-    )?;
-    let receipt = tx
-        .finish(Entry::new("project.view", "project").ids(ids))
-        .await?;
-    Answer::ok(list, receipt)
+) -> Result<Answer<List<ProjectView>>, Fault> {
+    let (q, status) = (asked.q.as_deref(), asked.status.map(Status::as_str));
+    let paging = Paging {
+        limit: asked.limit,
+        cursor: asked.cursor,
+        sort: asked.sort,
+    };
+    let filters: [&(dyn ToSql + Sync); 3] = [&q, &status, &asked.archived];
+    page::list::<View, Project, _>(tx, &desk, paging, &filters, ProjectView::of).await
 }
 
 /// The projects among which somebody may choose, by id and name.
@@ -143,28 +95,29 @@ pub(crate) async fn choices(tx: &mut TenantTx) -> Result<Vec<(Uuid, String)>, Fa
         .collect())
 }
 
-pub(super) async fn show(mut tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer, Fault> {
+pub(super) async fn show(
+    mut tx: TenantTx,
+    Path(id): Path<Uuid>,
+) -> Result<Answer<ProjectView>, Fault> {
     let granted = tx.grant::<View, Project>(id).await?;
     let project = tx.seen(granted)?;
     let version = project.version;
     let view = ProjectView::of(project, &tx);
-    let receipt = tx
-        .finish(Entry::new("project.view", "project").ids([id]))
-        .await?;
-    Ok(Answer::ok(view, receipt)?.etag(version))
+    let entry = Entry::new("project.view", "project").ids([id]);
+    Draft::ok(view)?.etag(version).finish(tx, entry).await
 }
 
 /// A new project.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct New {
-    #[garde(inner(custom(line(32))))]
-    code: Option<String>,
-    #[garde(custom(line(Limits::NAME_CHARS)))]
-    name: String,
+    #[garde(dive)]
+    code: Option<Line<32>>,
+    #[garde(dive)]
+    name: Line<{ Limits::NAME_CHARS }>,
     #[serde(default)]
-    #[garde(custom(prose(Limits::NAME_CHARS)))]
-    client: String,
+    #[garde(dive)]
+    client: Prose<{ Limits::NAME_CHARS }>,
     #[serde(default)]
     #[garde(skip)]
     status: Status,
@@ -175,18 +128,18 @@ pub(super) struct New {
     #[garde(dive)]
     budget: Option<Money>,
     #[serde(default)]
-    #[garde(custom(prose(Limits::NOTES_CHARS)))]
-    notes: String,
+    #[garde(dive)]
+    notes: Prose<{ Limits::NOTES_CHARS }>,
 }
 
 pub(super) async fn create(
     mut tx: TenantTx,
     desk: Desk,
     Valid(new): Valid<New>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<Created<ProjectView>>, Fault> {
     let granted = tx.grant_new::<Create, Project>()?;
     let (id, now) = (desk.random.uuid(), desk.clock.now());
-    let code = new.code.unwrap_or_else(|| made_code(id));
+    let code = new.code.map_or_else(|| made_code(id), Line::into_inner);
     let (starts_on, ends_on) = (new.starts_on.map(Day::date), new.ends_on.map(Day::date));
     let (minor, currency) = columns(&new.budget);
     let status = new.status.as_str();
@@ -194,50 +147,50 @@ pub(super) async fn create(
         &id,
         &now,
         &code,
-        &new.name,
-        &new.client,
+        &&*new.name,
+        &&*new.client,
         &status,
         &starts_on,
         &ends_on,
         &minor,
         &currency,
-        &new.notes,
+        &&*new.notes,
     ];
     let spent = tx.create(granted, CREATE, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let view = reload(&mut tx, id).await?;
-    let receipt = tx.commit(entry.ended(Outcome::Allowed, 201)).await?;
-    Ok(Answer::created(view, &format!("/v1/projects/{id}"), receipt)?.etag(1))
+    let draft = Draft::created(view, &format!("/v1/projects/{id}"))?;
+    draft.etag(1).commit(tx, entry).await
 }
 
 /// A change: what is absent stays, null clears what may be empty.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Edited {
     #[serde(default)]
-    #[garde(inner(custom(line(32))))]
-    code: Field<String>,
+    #[garde(dive)]
+    code: Firm<Line<32>>,
     #[serde(default)]
-    #[garde(inner(custom(line(Limits::NAME_CHARS))))]
-    name: Field<String>,
+    #[garde(dive)]
+    name: Firm<Line<{ Limits::NAME_CHARS }>>,
     #[serde(default)]
-    #[garde(inner(custom(prose(Limits::NAME_CHARS))))]
-    client: Field<String>,
+    #[garde(dive)]
+    client: Firm<Prose<{ Limits::NAME_CHARS }>>,
     #[serde(default)]
-    #[garde(skip)]
-    status: Field<Status>,
+    #[garde(dive)]
+    status: Firm<Status>,
     #[serde(default)]
-    #[garde(skip)]
+    #[garde(dive)]
     starts_on: Field<Day>,
     #[serde(default)]
-    #[garde(skip)]
+    #[garde(dive)]
     ends_on: Field<Day>,
     #[serde(default)]
     #[garde(dive)]
     budget: Field<Money>,
     #[serde(default)]
-    #[garde(inner(custom(prose(Limits::NOTES_CHARS))))]
-    notes: Field<String>,
+    #[garde(dive)]
+    notes: Firm<Prose<{ Limits::NOTES_CHARS }>>,
 }
 
 pub(super) async fn edit(
@@ -246,16 +199,16 @@ pub(super) async fn edit(
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
     Valid(edited): Valid<Edited>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<ProjectView>, Fault> {
     let granted = tx.grant::<Edit, Project>(id).await?;
     expect_version(version, granted.version())?;
     let before = granted.row();
     let kept = |given: Option<String>, before: &String| given.unwrap_or_else(|| before.clone());
-    let code = kept(edited.code.given("code")?, &before.code);
-    let name = kept(edited.name.given("name")?, &before.name);
-    let client = kept(edited.client.given("client")?, &before.client);
-    let notes = kept(edited.notes.given("notes")?, &before.notes);
-    let status = edited.status.given("status")?.map(Status::as_str);
+    let code = kept(edited.code.given().map(Line::into_inner), &before.code);
+    let name = kept(edited.name.given().map(Line::into_inner), &before.name);
+    let client = kept(edited.client.given().map(Prose::into_inner), &before.client);
+    let notes = kept(edited.notes.given().map(Prose::into_inner), &before.notes);
+    let status = edited.status.given().map(Status::as_str);
     let status = status.unwrap_or(&before.status);
     let starts_on = edited.starts_on.or(before.starts_on.map(Day::from));
     let ends_on = edited.ends_on.or(before.ends_on.map(Day::from));
@@ -268,10 +221,9 @@ pub(super) async fn edit(
     ];
     let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
     let view = reload(&mut tx, id).await?;
-    let receipt = tx
-        .commit(Entry::new(spent.action(), spent.noun()).ids([id]))
-        .await?;
-    Ok(Answer::ok(view, receipt)?.etag(spent.version() + 1))
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    let draft = Draft::ok(view)?.etag(spent.version() + 1);
+    draft.commit(tx, entry).await
 }
 
 pub(super) async fn archive(
@@ -279,14 +231,13 @@ pub(super) async fn archive(
     desk: Desk,
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<Nothing>, Fault> {
     let granted = tx.grant::<Archive, Project>(id).await?;
     expect_version(version, granted.version())?;
     let now = desk.clock.now();
     let (spent, _row) = tx.change(granted, ARCHIVE, &[&now]).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let receipt = tx.commit(entry.ended(Outcome::Allowed, 204)).await?;
-    Ok(Answer::no_content(receipt))
+    Draft::no_content().commit(tx, entry).await
 }
 
 fn columns(budget: &Option<Money>) -> (Option<i64>, Option<&str>) {

@@ -13,6 +13,7 @@ mod handlers;
 pub(crate) use handlers::choices;
 
 use jiff::{Timestamp, civil::Date};
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 use watertight::{
@@ -20,10 +21,15 @@ use watertight::{
     door::{Routes, delete, get, patch, post},
 };
 use watertight_authority::{Fact, Resource};
-use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Stored, TenantTx};
+use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored, TenantTx};
 use watertight_terms::{Fault, Kind, TenantId};
 
-use super::{Class, Columns, Registered, money::Money};
+use super::{
+    Class, Columns, Registered,
+    money::Money,
+    page::{Listed, Order},
+};
+use handlers::Status;
 
 /// A project, as stored.
 #[derive(Debug)]
@@ -76,6 +82,7 @@ pub const RESOURCE: Registered = Registered {
     policy: include_str!("policy.cedar"),
     migrations: &[super::migration!("0004_projects")],
     tables: &[COLUMNS],
+    rows: &[Rows::of::<Project>()],
     constraints: CONSTRAINTS,
     routes,
 };
@@ -200,10 +207,22 @@ macro_rules! list {
     };
 }
 
-const LIST_BY_NAME: Read = list!("name", "text", ">", "ASC");
-const LIST_BY_NAME_DOWN: Read = list!("name", "text", "<", "DESC");
-const LIST_BY_CREATION: Read = list!("created_at", "timestamptz", ">", "ASC");
-const LIST_BY_CREATION_DOWN: Read = list!("created_at", "timestamptz", "<", "DESC");
+impl Listed for Project {
+    const ORDERS: &'static [Order<Self>] = &[
+        Order {
+            name: "name",
+            up: list!("name", "text", ">", "ASC"),
+            down: list!("name", "text", "<", "DESC"),
+            value: |project| project.name.clone(),
+        },
+        Order {
+            name: "created_at",
+            up: list!("created_at", "timestamptz", ">", "ASC"),
+            down: list!("created_at", "timestamptz", "<", "DESC"),
+            value: |project| project.created_at.to_string(),
+        },
+    ];
+}
 
 /// The first hundred by name: what a form offers.
 const CHOICES: Read = Read::new(concat!(
@@ -231,7 +250,8 @@ const ARCHIVE: Change = Change::new(
 );
 
 /// A project as answered: `details` are there for whoever may see them.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Project")]
 struct ProjectView {
     id: Uuid,
     version: i32,
@@ -245,10 +265,10 @@ struct ProjectView {
     details: Option<Details>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Details {
     client: String,
-    status: String,
+    status: Status,
     budget: Option<Money>,
     notes: String,
     archived_at: Option<Timestamp>,
@@ -268,7 +288,7 @@ impl ProjectView {
             ends_on: project.ends_on.map(Day::from),
             details: sees_details.then_some(Details {
                 client: project.client,
-                status: project.status,
+                status: Status::parse(&project.status),
                 budget: project.budget,
                 notes: project.notes,
                 archived_at: project.archived_at,
@@ -283,14 +303,33 @@ fn routes(routes: Routes) -> Routes {
         .route(
             "/v1/projects",
             get(handlers::list)
+                .says("projects by name or creation")
                 .needs::<View, Project>()
-                .and(post(handlers::create).needs::<Create, Project>()),
+                .and(
+                    post(handlers::create)
+                        .says("opens a project")
+                        .sample(
+                            r#"{"name": "Aurora", "client": "Nordlicht", "starts_on": "2031-03-01",
+                                "budget": {"minor": 4500000, "currency": "EUR"}}"#,
+                        )
+                        .needs::<Create, Project>(),
+                ),
         )
         .route(
             "/v1/projects/{id}",
             get(handlers::show)
+                .says("a project, with its budget if you may see it")
                 .needs::<View, Project>()
-                .and(patch(handlers::edit).needs::<Edit, Project>())
-                .and(delete(handlers::archive).needs::<Archive, Project>()),
+                .and(
+                    patch(handlers::edit)
+                        .says("changes what is given; `null` clears")
+                        .sample(r#"{"status": "active", "ends_on": null}"#)
+                        .needs::<Edit, Project>(),
+                )
+                .and(
+                    delete(handlers::archive)
+                        .says("archives a project; its bookings stay")
+                        .needs::<Archive, Project>(),
+                ),
         )
 }

@@ -13,19 +13,20 @@
 //! membership, with any change of role; `tenancy.enter` looks at all of it in the data's transaction.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 use watertight::{
-    answer::Answer,
+    answer::{Answer, Draft, Html, Nothing},
     argument::{Form, PageCaller, Path},
     door::{Routes, delete, get, post},
 };
 use watertight_authority::{Fact, Resource};
 use watertight_identity::page::PageSecret;
 use watertight_tenancy::{PageLife, PageSession, TenantTx};
-use watertight_terms::{Entry, Fault, Outcome, TenantId};
+use watertight_terms::{Entry, Fault, TenantId};
 
-use super::Registered;
+use super::{Registered, page::List};
 use crate::app::Desk;
 
 /// How long a session of the pages counts.
@@ -72,6 +73,7 @@ pub const RESOURCE: Registered = Registered {
     policy: include_str!("policy.cedar"),
     migrations: &[],
     tables: &[],
+    rows: &[],
     constraints: &[],
     routes,
 };
@@ -85,65 +87,76 @@ fn routes(routes: Routes) -> Routes {
             "/ui/sessions/{id}/end",
             post(end_from_page).page().needs::<End, Session>(),
         )
-        .route("/v1/me/sessions", get(list).needs::<View, Session>())
-        .route("/v1/me/sessions/{id}", delete(end).needs::<End, Session>())
+        .route(
+            "/v1/me/sessions",
+            get(list)
+                .says("your own sessions of the pages")
+                .needs::<View, Session>(),
+        )
+        .route(
+            "/v1/me/sessions/{id}",
+            delete(end)
+                .says("ends one of your sessions")
+                .needs::<End, Session>(),
+        )
 }
 
-async fn open(mut tx: TenantTx, desk: Desk) -> Result<Answer, Fault> {
+async fn open(mut tx: TenantTx, desk: Desk) -> Result<Answer<Nothing>, Fault> {
     let granted = tx.grant_new::<actions::Open, Session>()?;
     let (id, secret) = (desk.random.uuid(), PageSecret::new(&desk.random));
     let client = tx.account().request().client.clone().unwrap_or_default();
     tx.open_page_session(granted, id, &secret, &client, LIFE)
         .await?;
-    let entry = Entry::new("session.open", "session")
-        .ids([id])
-        .ended(Outcome::Allowed, 204);
-    let receipt = tx.commit(entry).await?;
-    Answer::no_content(receipt).set_cookie(&secret.cookie())
+    let entry = Entry::new("session.open", "session").ids([id]);
+    Draft::no_content()
+        .set_cookie(&secret.cookie())?
+        .commit(tx, entry)
+        .await
 }
 
 /// Nothing to say with a form but its token.
 #[derive(Debug, serde::Deserialize, garde::Validate)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+struct Empty {}
 
 async fn log_out(
     mut tx: TenantTx,
     PageCaller(secret): PageCaller,
-    _form: Form<Nothing>,
-) -> Result<Answer, Fault> {
+    _form: Form<Empty>,
+) -> Result<Answer<Html>, Fault> {
     let granted = tx.grant_new::<actions::End, Session>()?;
     tx.end_this_page_session(granted, &secret).await?;
-    let entry = Entry::new("session.end", "session").ended(Outcome::Allowed, 303);
-    Answer::no_content(tx.commit(entry).await?)
-        .see_other("/ui/sign-in")?
-        .set_cookie(&PageSecret::no_cookie())
+    let entry = Entry::new("session.end", "session");
+    Draft::see_other("/ui/sign-in")?
+        .set_cookie(&PageSecret::no_cookie())?
+        .commit(tx, entry)
+        .await
 }
 
 async fn end_from_page(
     tx: TenantTx,
     Path(id): Path<Uuid>,
-    _form: Form<Nothing>,
-) -> Result<Answer, Fault> {
-    end_one(tx, id, 303).await?.see_other("/ui/sessions")
+    _form: Form<Empty>,
+) -> Result<Answer<Html>, Fault> {
+    end_one(tx, id, Draft::see_other("/ui/sessions")?).await
 }
 
-async fn end(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer, Fault> {
-    end_one(tx, id, 204).await
+async fn end(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<Nothing>, Fault> {
+    end_one(tx, id, Draft::no_content()).await
 }
 
-async fn end_one(mut tx: TenantTx, id: Uuid, status: u16) -> Result<Answer, Fault> {
+async fn end_one<T>(mut tx: TenantTx, id: Uuid, draft: Draft<T>) -> Result<Answer<T>, Fault> {
     let granted = tx.grant_new::<actions::End, Session>()?;
     tx.end_page_session(granted, id).await?;
-    let entry = Entry::new("session.end", "session")
-        .ids([id])
-        .ended(Outcome::Allowed, status);
-    Ok(Answer::no_content(tx.commit(entry).await?))
+    draft
+        .commit(tx, Entry::new("session.end", "session").ids([id]))
+        .await
 }
 
 /// A session of the pages, as answered.
-#[derive(Serialize)]
-struct SessionView {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Session")]
+pub(crate) struct SessionView {
     id: Uuid,
     opened_at: Timestamp,
     seen_at: Timestamp,
@@ -165,31 +178,20 @@ impl From<PageSession> for SessionView {
     }
 }
 
-/// The own sessions, at most twenty: one page is all of them.
-#[derive(Serialize)]
-struct Sessions {
-    items: Vec<SessionView>,
-    next_cursor: Option<String>,
-}
-
-async fn list(tx: TenantTx) -> Result<Answer, Fault> {
+async fn list(tx: TenantTx) -> Result<Answer<List<SessionView>>, Fault> {
     listed(tx, None).await
 }
 
-/// The own sessions; `here` is the one that asks, on a page.
-pub(crate) async fn listed(mut tx: TenantTx, here: Option<&PageSecret>) -> Result<Answer, Fault> {
+/// The own sessions, at most twenty: one page is all of them. `here` is the one that asks, on a page.
+pub(crate) async fn listed(
+    mut tx: TenantTx,
+    here: Option<&PageSecret>,
+) -> Result<Answer<List<SessionView>>, Fault> {
     let _granted = tx.grant_new::<actions::View, Session>()?;
     let sessions = tx.page_sessions(here).await?;
     let ids: Vec<Uuid> = sessions.iter().map(|session| session.id).collect();
-    let receipt = tx
-        .finish(Entry::new("session.view", "session").ids(ids))
-        .await?;
     let items = sessions.into_iter().map(SessionView::from).collect();
-    Answer::ok(
-        Sessions {
-            items,
-            next_cursor: None,
-        },
-        receipt,
-    )
+    Draft::ok(List::whole(items))?
+        .finish(tx, Entry::new("session.view", "session").ids(ids))
+        .await
 }

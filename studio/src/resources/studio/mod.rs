@@ -1,10 +1,11 @@
 //! The studio as its members meet it: `/v1/me`.
 
 use garde::Validate;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use watertight::{
-    answer::Answer,
+    answer::{Answer, Draft},
     argument::Valid,
     door::{Guest, Routes, get, open, patch},
 };
@@ -62,14 +63,27 @@ pub const RESOURCE: super::Registered = super::Registered {
     policy: include_str!("policy.cedar"),
     migrations: &[super::migration!("0002_operators")],
     tables: &[],
+    rows: &[],
     constraints: &[],
     routes,
 };
 
 fn routes(routes: Routes) -> Routes {
     routes
-        .route("/v1/me", get(me).guests_too(guest).needs::<View, Studio>())
-        .route("/v1/studio", patch(change).needs::<Change, Studio>())
+        .route(
+            "/v1/me",
+            get(me)
+                .says("who you are here, and what you may do")
+                .guests_too(guest)
+                .needs::<View, Studio>(),
+        )
+        .route(
+            "/v1/studio",
+            patch(change)
+                .says("decides what holds in the studio; asks for a fresh proof of who you are")
+                .sample(r#"{"impersonation": "refused"}"#)
+                .needs::<Change, Studio>(),
+        )
         .route(
             "/health",
             open(http::Method::GET, || async {
@@ -79,7 +93,8 @@ fn routes(routes: Routes) -> Routes {
         )
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Me")]
 struct MeView {
     subject: String,
     member_id: Option<Uuid>,
@@ -89,14 +104,15 @@ struct MeView {
     can: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "StudioOfMe")]
 struct StudioView {
-    id: TenantId,
+    id: Uuid,
     name: String,
     zone: String,
 }
 
-async fn me(tx: TenantTx) -> Result<Answer, Fault> {
+async fn me(tx: TenantTx) -> Result<Answer<MeView>, Fault> {
     let (member_id, artist_id) = match &tx.standing().principal {
         Principal::Member { id, artist, .. } => (Some(*id), *artist),
         Principal::Service { .. } => (None, None),
@@ -108,18 +124,19 @@ async fn me(tx: TenantTx) -> Result<Answer, Fault> {
         role: tx.account().role().to_owned(),
         artist_id,
         studio: StudioView {
-            id: tx.tenant(),
+            id: tx.tenant().0,
             name: name.to_owned(),
             zone: zone.to_owned(),
         },
         can: tx.can(),
     };
-    let receipt = tx.finish(Entry::new("studio.view", "studio")).await?;
-    Answer::ok(view, receipt)
+    Draft::ok(view)?
+        .finish(tx, Entry::new("studio.view", "studio"))
+        .await
 }
 
 /// What an owner decides.
-#[derive(Debug, Deserialize, Serialize, Validate)]
+#[derive(Debug, Deserialize, Serialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Decided {
     /// Whether somebody at Clerk may act as a member of the studio.
@@ -127,7 +144,7 @@ struct Decided {
     impersonation: Acting,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Acting {
     Refused,
@@ -138,7 +155,7 @@ async fn change(
     mut tx: TenantTx,
     desk: Desk,
     Valid(decided): Valid<Decided>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<Decided>, Fault> {
     let granted = tx.grant_new::<Change, Studio>()?;
     // It opens the studio's rows to somebody who is not in it.
     tx.verified_within(Reverification::Strict, &desk.clock)?;
@@ -148,25 +165,29 @@ async fn change(
     };
     tx.choose_impersonation(granted, choice).await?;
     let entry = Entry::new("studio.change", "studio").ids([tx.tenant().0]);
-    let receipt = tx.commit(entry).await?;
-    Answer::ok(decided, receipt)
+    Draft::ok(decided)?.commit(tx, entry).await
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Guest")]
 struct GuestView {
     subject: String,
     role: &'static str,
     studio: GuestStudioView,
-    can: [&'static str; 0],
+    #[schemars(length(max = 0))]
+    can: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "StudioOfGuest")]
 struct GuestStudioView {
     name: String,
 }
 
 /// A guest learns the studio's name and nothing else.
-fn guest(guest: Guest) -> std::pin::Pin<Box<dyn Future<Output = Result<Answer, Fault>> + Send>> {
+fn guest(
+    guest: Guest,
+) -> std::pin::Pin<Box<dyn Future<Output = Result<Answer<GuestView>, Fault>> + Send>> {
     Box::pin(async move {
         let view = GuestView {
             subject: guest.subject().to_owned(),
@@ -174,9 +195,10 @@ fn guest(guest: Guest) -> std::pin::Pin<Box<dyn Future<Output = Result<Answer, F
             studio: GuestStudioView {
                 name: guest.studio().to_owned(),
             },
-            can: [],
+            can: Vec::new(),
         };
-        let receipt = guest.finish(Entry::new("studio.view", "studio")).await?;
-        Answer::ok(view, receipt)
+        Draft::ok(view)?
+            .finish_for(guest, Entry::new("studio.view", "studio"))
+            .await
     })
 }

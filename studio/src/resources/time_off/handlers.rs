@@ -1,15 +1,16 @@
 use garde::Validate;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 use watertight::{
-    answer::Answer,
-    argument::{Field, IfMatch, Instant, Path, Query, Valid, prose},
+    answer::{Answer, Created, Draft, Nothing},
+    argument::{CursorText, Firm, Id, IfMatch, Instant, Path, Prose, Query, Valid},
 };
-use watertight_tenancy::{Read, Stored, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, Kind, Limits, Outcome};
+use watertight_tenancy::{Stored, TenantTx, ToSql};
+use watertight_terms::{Entry, Fault, Kind, Limits};
 
 use super::{
-    ARCHIVE, CREATE, EDIT, LIST_BY_START, LIST_BY_START_DOWN, TimeOff, TimeOffView,
+    ARCHIVE, CREATE, EDIT, TimeOff, TimeOffView,
     actions::{Archive, Create, Edit, View},
 };
 use crate::{
@@ -20,102 +21,67 @@ use crate::{
             time::{Before, expect_room, lock, lock_move, lock_new},
             when::{DayPart, Given},
         },
-        page::{Page, expect_version, limit},
+        page::{self, List, Paging, Sort, expect_version},
     },
 };
 
 /// Whose time off, in which order.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     #[garde(range(min = 1, max = Limits::PAGE_ROWS))]
     limit: Option<u32>,
-    #[garde(length(bytes, max = Limits::CURSOR_BYTES))]
-    cursor: Option<String>,
+    #[garde(dive)]
+    cursor: Option<CursorText>,
     #[serde(default)]
     #[garde(skip)]
-    sort: Sort,
+    sort: Sort<TimeOff>,
     #[garde(skip)]
-    artist_id: Option<Uuid>,
+    artist_id: Option<Id>,
     #[garde(skip)]
     from: Option<Instant>,
     #[garde(skip)]
     to: Option<Instant>,
 }
 
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-enum Sort {
-    #[default]
-    #[serde(rename = "starts_at")]
-    Start,
-    #[serde(rename = "-starts_at")]
-    StartDown,
-}
-
-impl Sort {
-    fn statement(self) -> Read {
-        match self {
-            Self::Start => LIST_BY_START,
-            Self::StartDown => LIST_BY_START_DOWN,
-        }
-    }
-}
-
 pub(super) async fn list(
-    mut tx: TenantTx,
+    tx: TenantTx,
     desk: Desk,
     Query(asked): Query<Asked>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<List<TimeOffView>>, Fault> {
+    let artist = asked.artist_id.map(|Id(id)| id);
     let (from, to) = (
         asked.from.map(Instant::timestamp),
         asked.to.map(Instant::timestamp),
     );
-    let page = Page::new(
-        format!(
-            "time off {:?} {:?} {from:?} {to:?}",
-            asked.sort, asked.artist_id
-        ),
-        asked.limit,
-        asked.cursor.as_deref(),
-        &desk.cursors,
-        tx.tenant(),
-    )?;
-    let parameters: [&(dyn ToSql + Sync); 6] = [
-        &asked.artist_id,
-        &from,
-        &to,
-        &page.after_value(),
-        &page.after_id(),
-        &limit(&page),
-    ];
-    let absences = tx
-        .page::<View, TimeOff>(asked.sort.statement(), &parameters)
-        .await?;
-    let listed = absences.into_iter().map(TimeOffView::from).collect();
-    let position = |view: &TimeOffView| (view.starts_at.to_string(), view.id);
-    let (list, ids) = page.cut(listed, position, &desk.cursors, tx.tenant())?;
-    let receipt = tx
-        .finish(Entry::new("time_off.view", "time_off").ids(ids))
-        .await?;
-    Answer::ok(list, receipt)
+    let paging = Paging {
+        limit: asked.limit,
+        cursor: asked.cursor,
+        sort: asked.sort,
+    };
+    let filters: [&(dyn ToSql + Sync); 3] = [&artist, &from, &to];
+    page::list::<View, TimeOff, _>(tx, &desk, paging, &filters, |off, _| TimeOffView::from(off))
+        .await
 }
 
-pub(super) async fn show(mut tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer, Fault> {
+pub(super) async fn show(
+    mut tx: TenantTx,
+    Path(id): Path<Uuid>,
+) -> Result<Answer<TimeOffView>, Fault> {
     let granted = tx.grant::<View, TimeOff>(id).await?;
     let off = tx.seen(granted)?;
     let version = off.version;
-    let receipt = tx
-        .finish(Entry::new("time_off.view", "time_off").ids([id]))
-        .await?;
-    Ok(Answer::ok(TimeOffView::from(off), receipt)?.etag(version))
+    let entry = Entry::new("time_off.view", "time_off").ids([id]);
+    let draft = Draft::ok(TimeOffView::from(off))?.etag(version);
+    draft.finish(tx, entry).await
 }
 
 /// A new absence.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct New {
     #[garde(skip)]
-    artist_id: Uuid,
+    artist_id: Id,
     #[garde(skip)]
     starts_at: Option<Instant>,
     #[garde(skip)]
@@ -125,15 +91,15 @@ pub(super) struct New {
     #[garde(skip)]
     to: Option<DayPart>,
     #[serde(default)]
-    #[garde(custom(prose(Limits::NOTES_CHARS)))]
-    notes: String,
+    #[garde(dive)]
+    notes: Prose<{ Limits::NOTES_CHARS }>,
 }
 
 pub(super) async fn create(
     mut tx: TenantTx,
     desk: Desk,
     Valid(new): Valid<New>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<Created<TimeOffView>>, Fault> {
     let granted = tx.grant_new::<Create, TimeOff>()?;
     let settings = Settings::of(&mut tx).await?;
     let given = Given {
@@ -144,53 +110,51 @@ pub(super) async fn create(
         slices: None,
     };
     let spell = given.spell(&settings)?;
-    lock_new(&mut tx, new.artist_id).await?;
+    lock_new(&mut tx, new.artist_id.0).await?;
     let (id, now) = (desk.random.uuid(), desk.clock.now());
-    expect_room(&mut tx, new.artist_id, &spell, id, Before::NoOption).await?;
+    expect_room(&mut tx, new.artist_id.0, &spell, id, Before::NoOption).await?;
     let (from_day, from_part, to_day, to_part) = spell.day_columns();
     let parameters: [&(dyn ToSql + Sync); 10] = [
         &id,
         &now,
-        &new.artist_id,
+        &new.artist_id.0,
         &spell.starts_at,
         &spell.ends_at,
         &from_day,
         &from_part,
         &to_day,
         &to_part,
-        &new.notes,
+        &&*new.notes,
     ];
     let spent = tx.create(granted, CREATE, &parameters).await?;
-    let entry = Entry::new(spent.action(), spent.noun())
-        .ids([id])
-        .ended(Outcome::Allowed, 201);
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let view = reload(&mut tx, id).await?;
-    let receipt = tx.commit(entry).await?;
-    Ok(Answer::created(view, &format!("/v1/time-off/{id}"), receipt)?.etag(1))
+    let draft = Draft::created(view, &format!("/v1/time-off/{id}"))?;
+    draft.etag(1).commit(tx, entry).await
 }
 
 /// A change: what is absent stays.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Edited {
     #[serde(default)]
-    #[garde(skip)]
-    artist_id: Field<Uuid>,
+    #[garde(dive)]
+    artist_id: Firm<Id>,
     #[serde(default)]
-    #[garde(skip)]
-    starts_at: Field<Instant>,
+    #[garde(dive)]
+    starts_at: Firm<Instant>,
     #[serde(default)]
-    #[garde(skip)]
-    ends_at: Field<Instant>,
+    #[garde(dive)]
+    ends_at: Firm<Instant>,
     #[serde(default)]
-    #[garde(skip)]
-    from: Field<DayPart>,
+    #[garde(dive)]
+    from: Firm<DayPart>,
     #[serde(default)]
-    #[garde(skip)]
-    to: Field<DayPart>,
+    #[garde(dive)]
+    to: Firm<DayPart>,
     #[serde(default)]
-    #[garde(inner(custom(prose(Limits::NOTES_CHARS))))]
-    notes: Field<String>,
+    #[garde(dive)]
+    notes: Firm<Prose<{ Limits::NOTES_CHARS }>>,
 }
 
 pub(super) async fn edit(
@@ -199,16 +163,16 @@ pub(super) async fn edit(
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
     Valid(edited): Valid<Edited>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<TimeOffView>, Fault> {
     let granted = tx.grant::<Edit, TimeOff>(id).await?;
     expect_version(version, granted.version())?;
     let before = granted.row();
     expect_unarchived(before)?;
     let given = Given {
-        starts_at: edited.starts_at.given("starts_at")?,
-        ends_at: edited.ends_at.given("ends_at")?,
-        from: edited.from.given("from")?,
-        to: edited.to.given("to")?,
+        starts_at: edited.starts_at.given(),
+        ends_at: edited.ends_at.given(),
+        from: edited.from.given(),
+        to: edited.to.given(),
         slices: None,
     };
     let mut spell = before.spell.clone();
@@ -216,11 +180,9 @@ pub(super) async fn edit(
         let settings = Settings::of(&mut tx).await?;
         spell = given.over(&before.spell).spell(&settings)?;
     }
-    let artist = edited
-        .artist_id
-        .given("artist_id")?
-        .unwrap_or(before.artist);
-    let notes = edited.notes.given("notes")?;
+    let artist = edited.artist_id.given().map(|Id(id)| id);
+    let artist = artist.unwrap_or(before.artist);
+    let notes = edited.notes.given().map(Prose::into_inner);
     let notes = notes.unwrap_or_else(|| before.notes.clone());
     if artist != before.artist || spell != before.spell {
         lock_move(&mut tx, before.artist, artist).await?;
@@ -241,10 +203,9 @@ pub(super) async fn edit(
     ];
     let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
     let view = reload(&mut tx, id).await?;
-    let receipt = tx
-        .commit(Entry::new(spent.action(), spent.noun()).ids([id]))
-        .await?;
-    Ok(Answer::ok(view, receipt)?.etag(spent.version() + 1))
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    let draft = Draft::ok(view)?.etag(spent.version() + 1);
+    draft.commit(tx, entry).await
 }
 
 pub(super) async fn archive(
@@ -252,15 +213,14 @@ pub(super) async fn archive(
     desk: Desk,
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
-) -> Result<Answer, Fault> {
+) -> Result<Answer<Nothing>, Fault> {
     let granted = tx.grant::<Archive, TimeOff>(id).await?;
     expect_version(version, granted.version())?;
     lock(&mut tx, granted.row().artist).await?;
     let now = desk.clock.now();
     let (spent, _row) = tx.change(granted, ARCHIVE, &[&now]).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let receipt = tx.commit(entry.ended(Outcome::Allowed, 204)).await?;
-    Ok(Answer::no_content(receipt))
+    Draft::no_content().commit(tx, entry).await
 }
 
 fn expect_unarchived(off: &TimeOff) -> Result<(), Fault> {

@@ -13,16 +13,18 @@
 mod handlers;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Resource};
-use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Stored};
+use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, Kind, TenantId};
 
 use super::{
     Class, Columns, Registered,
     bookings::when::{DayPart, Spell},
+    page::{Listed, Order},
 };
 
 /// An absence, as stored.
@@ -66,6 +68,7 @@ pub const RESOURCE: Registered = Registered {
     policy: include_str!("policy.cedar"),
     migrations: &[],
     tables: &[COLUMNS],
+    rows: &[Rows::of::<TimeOff>()],
     constraints: CONSTRAINTS,
     routes,
 };
@@ -159,8 +162,14 @@ macro_rules! list {
     };
 }
 
-const LIST_BY_START: Read = list!(">", "ASC");
-const LIST_BY_START_DOWN: Read = list!("<", "DESC");
+impl Listed for TimeOff {
+    const ORDERS: &'static [Order<Self>] = &[Order {
+        name: "starts_at",
+        up: list!(">", "ASC"),
+        down: list!("<", "DESC"),
+        value: |off| off.spell.starts_at.to_string(),
+    }];
+}
 
 const CREATE: Insert = Insert::new(
     "INSERT INTO studio.time_off (tenant_id, id, created_at, updated_at, artist_id, starts_at, ends_at, from_day,
@@ -180,7 +189,8 @@ const ARCHIVE: Change = Change::new(
 );
 
 /// Time off as answered.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TimeOff")]
 struct TimeOffView {
     id: Uuid,
     version: i32,
@@ -222,14 +232,33 @@ fn routes(routes: Routes) -> Routes {
         .route(
             "/v1/time-off",
             get(handlers::list)
+                .says("absences by their time, of an artist, in a window")
                 .needs::<View, TimeOff>()
-                .and(post(handlers::create).needs::<Create, TimeOff>()),
+                .and(
+                    post(handlers::create)
+                        .says("enters an absence, by instants or by days")
+                        .sample(
+                            r#"{"artist_id": "{/v1/artists}", "from": {"date": "2031-03-10"},
+                                "to": {"date": "2031-03-12", "part": "am"}}"#,
+                        )
+                        .needs::<Create, TimeOff>(),
+                ),
         )
         .route(
             "/v1/time-off/{id}",
             get(handlers::show)
+                .says("an absence")
                 .needs::<View, TimeOff>()
-                .and(patch(handlers::edit).needs::<Edit, TimeOff>())
-                .and(delete(handlers::archive).needs::<Archive, TimeOff>()),
+                .and(
+                    patch(handlers::edit)
+                        .says("moves it, or changes what is said of it")
+                        .sample(r#"{"notes": "a wedding"}"#)
+                        .needs::<Edit, TimeOff>(),
+                )
+                .and(
+                    delete(handlers::archive)
+                        .says("archives an absence, and gives its time back")
+                        .needs::<Archive, TimeOff>(),
+                ),
         )
 }
