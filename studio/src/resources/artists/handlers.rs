@@ -347,6 +347,7 @@ async fn reload(
 /// Skills: words as `compositing` or `rigging-lead`.
 #[derive(Debug, Default, Deserialize, Validate, JsonSchema)]
 #[serde(transparent)]
+#[garde(transparent)]
 #[schemars(inline)]
 pub(super) struct Skills(#[garde(length(max = 32), dive)] Vec<Slug<64>>);
 

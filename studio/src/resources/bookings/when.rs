@@ -70,6 +70,7 @@ pub(crate) struct Slice {
 /// The slices of a booking, as they are given.
 #[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(transparent)]
+#[garde(transparent)]
 #[schemars(inline)]
 pub(crate) struct Slices(#[garde(length(min = 1, max = 100))] pub(crate) Vec<Slice>);
 
