@@ -249,6 +249,7 @@ fn responses() -> Map<String, Value> {
     let response = |(status, about): &(u16, &str)| {
         let schema = match status {
             400 | 422 => "#/components/schemas/ProblemWithErrors",
+            403 => "#/components/schemas/NotAllowed",
             409 => "#/components/schemas/Conflict",
             _ => "#/components/schemas/Problem",
         };
@@ -306,11 +307,29 @@ fn problems() -> Map<String, Value> {
         },
     });
     with_errors["required"] = json!([required.as_slice(), &["errors"]].concat());
+    let mut not_allowed = problem(&members);
+    // By which Clerk's front end asks for a factor again, and tries once more.
+    not_allowed["properties"]["clerk_error"] = json!({
+        "type": "object",
+        "properties": {
+            "type": text,
+            "reason": text,
+            "metadata": {
+                "type": "object",
+                "properties": { "reverification": text },
+                "required": ["reverification"],
+                "additionalProperties": false,
+            },
+        },
+        "required": ["type", "reason", "metadata"],
+        "additionalProperties": false,
+    });
     let mut conflict = problem(&members);
     conflict["additionalProperties"] = json!(true);
     [
         ("Problem", problem(&members)),
         ("ProblemWithErrors", with_errors),
+        ("NotAllowed", not_allowed),
         ("Conflict", conflict),
     ]
     .map(|(name, schema)| (name.to_owned(), schema))

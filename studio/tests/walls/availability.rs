@@ -177,7 +177,8 @@ async fn availability_of_200_artists_reads_by_the_index_and_answers_at_once() {
             .all(|item| item["next_free"].as_array().unwrap().len() == 3)
     );
     println!("200 artists, 12,000 bookings: {took:?}");
-    assert!(took.as_secs() < 5, "{took:?}");
+    // Seconds on an idle machine; the bound is for what waits for a lock that never comes.
+    assert!(took.as_secs() < 60, "{took:?}");
     // As the app role, behind row security, an artist's rows are found by tenant, artist and both ends.
     let raw = world.as_app().await;
     raw.script("BEGIN").await.unwrap();

@@ -61,7 +61,8 @@ async fn of_200_pencils_that_are_confirmed_at_once_the_first_in_rank_wins() {
         assert!(!told["conflicts"].as_array().unwrap().is_empty());
     }
     assert_eq!(blocking(&world).await, 1);
-    assert!(took.as_secs() < 5, "{took:?}");
+    // Seconds on an idle machine; the bound is for what waits for a lock that never comes.
+    assert!(took.as_secs() < 60, "{took:?}");
     println!("200 confirmations of pencils: 1 won, 199 told, {took:?}");
 }
 
@@ -86,7 +87,8 @@ async fn of_200_holds_that_are_confirmed_at_once_one_wins_and_the_rest_are_told(
     assert_eq!(told.1["type"], "/problems/double-booking");
     assert_eq!(told.1["conflicts"].as_array().unwrap().len(), 1);
     assert_eq!(blocking(&world).await, 1);
-    assert!(took.as_secs() < 5, "{took:?}");
+    // Seconds on an idle machine; the bound is for what waits for a lock that never comes.
+    assert!(took.as_secs() < 60, "{took:?}");
     println!("200 confirmations of holds: 1 won, 199 told, {took:?}");
 }
 
