@@ -15,6 +15,7 @@ use crate::{app::App, config::Config, pages, resources, webhooks};
 ///
 /// ```text
 /// request id, trace            1-edge
+/// a body left unread           1-edge       closes the connection, and says so
 /// security headers             1-edge
 /// which origins may call       CORS         answers preflights
 /// panics are defects           1-edge       500
@@ -74,6 +75,7 @@ pub fn router(app: &App) -> Router {
         ))
         .layer(origins(&app.config))
         .layer(middleware::from_fn(watertight_edge::secure_answer))
+        .layer(middleware::from_fn(watertight_edge::close_unread))
         .layer(middleware::from_fn_with_state(
             edge,
             watertight_edge::name_request,

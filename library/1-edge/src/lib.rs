@@ -21,6 +21,7 @@
 //!     .layer(middleware::from_fn_with_state(edge.clone(), watertight_edge::bound_request))
 //!     .layer(middleware::from_fn_with_state(edge.clone(), watertight_edge::catch_panic))
 //!     .layer(middleware::from_fn(watertight_edge::secure_answer))
+//!     .layer(middleware::from_fn(watertight_edge::close_unread))
 //!     .layer(middleware::from_fn_with_state(edge, watertight_edge::name_request));
 //! ```
 //!
@@ -36,6 +37,7 @@ mod headers;
 mod limits;
 mod panic;
 mod serve;
+mod unread;
 
 use axum::response::Response;
 use uuid::Uuid;
@@ -47,6 +49,7 @@ pub use headers::secure_answer;
 pub use limits::{RequestLimits, bound_request};
 pub use panic::catch_panic;
 pub use serve::{ServeLimits, serve};
+pub use unread::close_unread;
 
 /// Turns a fault into an answer; handed in by the product, whose statuses live in one file.
 pub type Refuse = fn(&Fault, Uuid) -> Response;

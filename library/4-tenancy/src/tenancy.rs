@@ -249,7 +249,7 @@ impl Tenancy {
             ),
             "ZT016" => Fault::not_allowed(),
             "ZT019" => Fault::new(
-                Kind::NotAllowed,
+                Kind::Unauthenticated,
                 "impersonation",
                 "this studio lets nobody act as its members",
             ),

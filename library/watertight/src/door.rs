@@ -38,7 +38,6 @@ use std::{
 
 use axum::{
     Router,
-    body::HttpBody,
     extract::{RawPathParams, Request, State, rejection::RawPathParamsRejection},
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
@@ -649,11 +648,7 @@ fn filter(method: &Method) -> MethodFilter {
 fn refuse(fault: &Fault, request: &Request) -> Response {
     let id =
         watertight_edge::facts(request.extensions()).map_or(uuid::Uuid::nil(), |facts| facts.id);
-    let mut response = problem::refuse(fault, id);
-    if !request.body().is_end_stream() {
-        problem::say_close(&mut response);
-    }
-    response
+    problem::refuse(fault, id)
 }
 
 /// Strangers write nothing to the database: they go to the platform's security log.

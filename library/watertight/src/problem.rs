@@ -148,18 +148,8 @@ impl IntoResponse for Problem {
             let scheme = HeaderValue::from_static("Bearer");
             headers.insert(header::WWW_AUTHENTICATE, scheme);
         }
-        if matches!(self.status, 408 | 413) {
-            say_close(&mut response);
-        }
         response
     }
-}
-
-/// What is answered before its body was read leaves the rest of it on the connection, which is closed
-/// then: said, or the client sends its next request into it (RFC 9112, section 9.6).
-pub(crate) fn say_close(response: &mut Response) {
-    let close = HeaderValue::from_static("close");
-    response.headers_mut().insert(header::CONNECTION, close);
 }
 
 fn title_of(fault: &Fault) -> &'static str {
@@ -264,12 +254,6 @@ mod tests {
             "application/problem+json"
         );
         assert!(!response.headers().contains_key("www-authenticate"));
-        assert!(!response.headers().contains_key("connection"));
-        let large = refuse(
-            &Fault::new(Kind::TooLarge, "body-too-large", "large"),
-            Uuid::nil(),
-        );
-        assert_eq!(large.headers()["connection"], "close");
         let unknown = Fault::new(Kind::Unauthenticated, "unauthenticated", "who are you");
         let response = refuse(&unknown, Uuid::nil());
         assert_eq!(response.status(), 401);

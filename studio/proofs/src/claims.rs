@@ -124,9 +124,9 @@ pub const PRIVATE_FIELDS_ARE_THE_OWNERS_AND_ONES_OWN: Claim = Claim {
     },
 };
 
-/// Inviting, admitting, another role, removing.
+/// Inviting, admitting, another role, removing; deciding what holds in the studio.
 pub const OWNERS_SAY_WHO_IS_IN: Claim = Claim {
-    name: "who is in a studio, and as what, is said by owners",
+    name: "who is in a studio, as what, and what holds there is said by owners",
     implications: |policies, request| {
         let these = r#"principal.role == "owner""#;
         only_if(is_the_owners(request), policies.set().clone(), these)
@@ -192,9 +192,10 @@ pub fn is_own_session(request: &RequestEnv) -> bool {
     action(request).starts_with("session.")
 }
 
-/// Whether it is for owners alone: who is in the studio, and as what.
+/// Whether it is for owners alone: who is in the studio and as what, and what holds there.
 pub fn is_the_owners(request: &RequestEnv) -> bool {
-    action(request).starts_with("member.") && !is_view(request)
+    let is_of_members = action(request).starts_with("member.") && !is_view(request);
+    is_of_members || action(request) == "studio.change"
 }
 
 fn kind(request: &RequestEnv) -> &str {

@@ -67,7 +67,7 @@ pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(),
         "tenant_fields": ["tenant_id", "studio_id"],
         "list_keys": ["items"],
         "cursor_field": "next_cursor",
-        "resources": [artists(), projects(), bookings(), time_off()],
+        "resources": [artists(), projects(), bookings()],
         "max_body": world.config.limits.body_bytes,
         "http": { "slow_bound_s": 30 },
         "cors": { "allowed": [ORIGIN, format!("http://127.0.0.1:{}", world.port)] },
@@ -142,29 +142,10 @@ fn projects() -> Value {
         "string_fields": ["name", "client", "notes"], "unique_fields": ["code"],
         "search_param": "q", "sort_param": "sort", "cursor_param": "cursor", "page_size_param": "limit", "max_page": 100,
         "readonly_fields": { "created_at": "2001-01-01T00:00:00Z", "version": 9 },
-        "hidden_fields": { "freelancer": ["client", "status", "budget", "notes", "tenant_id"] },
+        "hidden_fields": { "freelancer": ["client", "budget", "notes", "tenant_id"] },
         "policy": {
             "owner": ["list", "get", "create", "update", "delete"], "manager": ["list", "get", "create", "update", "delete"],
-            "freelancer": ["list"], "guest": [],
-        },
-    })
-}
-
-fn time_off() -> Value {
-    json!({
-        "name": "time-off", "collection": "/v1/time-off", "item": "/v1/time-off/{id}",
-        "methods": { "list": "GET", "get": "GET", "create": "POST", "update": "PATCH", "delete": "DELETE" },
-        "create_body": { "notes": "{marker} away {rand}", "artist_id": "{ref:artists}",
-            "starts_at": "2033-01-01T10:00:00Z", "ends_at": "2033-01-01T11:00:00Z" },
-        "update_body": { "notes": "HIJACKED" },
-        "string_fields": ["notes"], "date_fields": ["starts_at"], "range": ["starts_at", "ends_at"],
-        "refs": { "artist_id": "artists" }, "filters": { "artist_id": "artists" },
-        "sort_param": "sort", "cursor_param": "cursor", "page_size_param": "limit", "max_page": 100,
-        "readonly_fields": { "created_at": "2001-01-01T00:00:00Z", "version": 9 },
-        "hidden_fields": { "freelancer": ["tenant_id"] },
-        "policy": {
-            "owner": ["list", "get", "create", "update", "delete"], "manager": ["list", "get", "create", "update", "delete"],
-            "freelancer": ["list"], "freelancer:own": ["list", "get"], "guest": [],
+            "leaver": ["list", "get", "create", "update", "delete"], "freelancer": ["list"], "guest": [],
         },
     })
 }
@@ -181,7 +162,7 @@ fn bookings() -> Value {
         "filters": { "artist_id": "artists", "project_id": "projects" },
         "search_param": "q", "sort_param": "sort", "cursor_param": "cursor", "page_size_param": "limit", "max_page": 100,
         "readonly_fields": { "created_at": "2001-01-01T00:00:00Z", "version": 9, "rank": 1, "expires_at": "2040-01-01T00:00:00Z" },
-        "hidden_fields": { "freelancer": ["tenant_id", "rate", "ended_by"] },
+        "hidden_fields": { "freelancer": ["tenant_id", "ended_by"] },
         "own_field": "artist_id", "own_user_key": "artist_id", "own_other": "manager",
         "exclusive": { "refs": { "artist_id": "artists" },
             "body": { "state": "confirmed", "starts_at": "2032-01-01T10:00:00Z", "ends_at": "2032-01-01T11:00:00Z" } },
@@ -240,7 +221,7 @@ fn ui() -> Value {
                 "starts_at": "2031-01-01T10:00", "ends_at": "2031-01-01T11:00" },
         },
         "render": [
-            { "path": "/ui/bookings", "resource": "bookings", "fields": ["title", "notes"] },
+            { "path": "/ui/bookings", "resource": "bookings", "fields": ["title", "notes"], "must_show": false },
             { "path": "/ui/bookings/{id}", "resource": "bookings", "fields": ["title", "notes"] },
         ],
     })

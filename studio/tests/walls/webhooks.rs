@@ -608,9 +608,17 @@ async fn a_new_organization_becomes_a_studio_only_where_that_is_configured() {
 async fn an_answer_before_the_body_was_read_says_that_the_connection_ends() {
     let world = World::new().await;
     let url = format!("{}/webhooks/clerk", world.base);
+    let artists = format!("{}/v1/artists", world.base);
+    let owner = world.token(0, "owner");
     for (request, status, closes) in [
         (world.http.put(&url).body("{}"), 405, true),
         (world.http.post(&url).body(vec![b'x'; 3_000_000]), 413, true),
+        (world.http.post(&artists).body("{}"), 401, true),
+        (
+            world.http.post(&artists).bearer_auth(&owner).body("{}"),
+            415,
+            false,
+        ),
         (world.http.put(&url), 405, false),
         (world.http.post(&url).body("{}"), 401, false),
     ] {

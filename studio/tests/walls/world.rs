@@ -1,6 +1,6 @@
 //! A world: a database from the template, two studios in it, the product running on a port.
 
-use std::{net::SocketAddr, path::PathBuf, sync::OnceLock};
+use std::{net::SocketAddr, path::PathBuf, sync::OnceLock, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -109,7 +109,11 @@ impl World {
             base,
             double,
             studios: template.studios,
-            http: reqwest::Client::new(),
+            // The server closes what idles; a busy machine could otherwise be asked on such a one.
+            http: reqwest::Client::builder()
+                .pool_idle_timeout(Duration::from_secs(2))
+                .build()
+                .unwrap(),
             webhook_secret,
             folder,
             database,
@@ -507,7 +511,7 @@ async fn make_template(
         match raw.script(&rename).await {
             Ok(()) => break,
             Err(error) if attempt == 100 => panic!("{error}"),
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
     serde_json::json!({ "keys": keys, "studios": studios })
