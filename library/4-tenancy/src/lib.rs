@@ -40,6 +40,7 @@ mod context;
 mod desk;
 mod doctor;
 mod fault;
+mod impersonation;
 mod install;
 mod jobs;
 mod lease;

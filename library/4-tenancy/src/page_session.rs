@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 use watertight_authority::{Action, GrantedNew, Resource};
-use watertight_identity::{Impersonation, page::PageSecret};
+use watertight_identity::page::PageSecret;
 use watertight_terms::Fault;
 
 use crate::TenantTx;
@@ -36,27 +36,7 @@ const OPEN: &str = "SELECT tenancy.open_page_session($1, $2, $3, $4, $5)";
 const MINE: &str = "SELECT id, opened_at, seen_at, expires_at, client, here FROM tenancy.page_sessions_of_mine($1)";
 const END: &str = "SELECT tenancy.end_page_session($1, $2) AS ended";
 
-const CHOOSE_IMPERSONATION: &str = "SELECT tenancy.choose_impersonation($1)";
-
 impl TenantTx {
-    /// Chooses whether somebody at the identity provider may act as a member of the studio, which is
-    /// then to read only and under both names. The database takes the choice from an owner.
-    ///
-    /// # Errors
-    /// When the grant is another transaction's, or the caller only acts as an owner.
-    pub async fn choose_impersonation<A: Action<R>, R: Resource>(
-        &mut self,
-        granted: GrantedNew<A, R>,
-        choice: Impersonation,
-    ) -> Result<(), Fault> {
-        self.spend_new(granted)?;
-        let word = match choice {
-            Impersonation::Refused => "refused",
-            Impersonation::ReadOnly => "read_only",
-        };
-        self.run(CHOOSE_IMPERSONATION, &[&word]).await.map(drop)
-    }
-
     /// Opens a page session for the caller, whose token was verified for this very transaction.
     /// Member, session and role are the transaction's own; nothing of them can be given here.
     ///

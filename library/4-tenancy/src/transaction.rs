@@ -127,9 +127,24 @@ impl TenantTx {
     }
 
     pub(crate) async fn load<R: Stored>(&mut self, id: Uuid) -> Result<R, Fault> {
-        let rows = self.read(R::LOAD, &[&id]).await?;
-        let row = rows.first().ok_or_else(Fault::unseen)?;
-        self.own(R::from_row(row)?)
+        self.find(R::LOAD, id).await?.ok_or_else(Fault::unseen)
+    }
+
+    /// A row that this transaction has written, as it is now. `read` is [`Stored::LOAD`], or a
+    /// statement of the same parameters that reads more of it.
+    ///
+    /// # Errors
+    /// When it is not there: a defect of ours.
+    pub async fn written<R: Stored>(&mut self, read: Read, id: Uuid) -> Result<R, Fault> {
+        let row = self.find(read, id).await?;
+        row.ok_or_else(|| Fault::bug(format!("a written {} is not there", R::NOUN)))
+    }
+
+    async fn find<R: Stored>(&mut self, read: Read, id: Uuid) -> Result<Option<R>, Fault> {
+        let rows = self.read(read, &[&id]).await?;
+        rows.first()
+            .map(|row| self.own(R::from_row(row)?))
+            .transpose()
     }
 
     /// The row of a grant that is good for nothing but seeing.

@@ -13,7 +13,7 @@ use super::{
 use crate::commands::{Failure, write_private};
 
 /// The functions of the database that the app role may call with their owners' rights.
-const DEFINER_FUNCTIONS: [&str; 25] = [
+const DEFINER_FUNCTIONS: &[&str] = &[
     "enter",
     "tenant_id",
     "actor",

@@ -1,4 +1,4 @@
-//! Lists and versions: what every resource does alike.
+//! Lists, versions and names: what every resource does alike.
 //!
 //! ```text
 //! GET /v1/artists?sort=-name&limit=20    {"items": […], "next_cursor": "…"}
@@ -7,6 +7,7 @@
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
+use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
@@ -284,4 +285,25 @@ pub fn expect_version(named: Option<i32>, current: i32) -> Result<(), Fault> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Refuses a change of what is archived; `what` names it, as in `the booking`.
+///
+/// # Errors
+/// Conflict.
+pub fn expect_unarchived(what: &str, archived_at: Option<Timestamp>) -> Result<(), Fault> {
+    match archived_at {
+        None => Ok(()),
+        Some(_) => Err(Fault::new(
+            Kind::Conflict,
+            "conflict",
+            format!("{what} is archived"),
+        )),
+    }
+}
+
+/// A name for people where they gave none: a letter and eight characters of the random id.
+pub fn made_name(letter: &str, id: Uuid) -> String {
+    let digits: String = id.simple().to_string().chars().take(8).collect();
+    format!("{letter}-{}", digits.to_uppercase())
 }

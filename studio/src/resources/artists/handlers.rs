@@ -181,7 +181,8 @@ pub(super) async fn create(
     ];
     let spent = tx.create(granted, CREATE, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let (view, opened) = reload(&mut tx, &desk, id).await?;
+    let artist = tx.written(Artist::LOAD, id).await?;
+    let (view, opened) = ArtistView::opened(artist, &tx, &desk.vault)?;
     Draft::created(view, &format!("/v1/artists/{id}"))?
         .etag(1)
         .commit(tx, entry.opened(opened))
@@ -273,7 +274,8 @@ pub(super) async fn edit(
     ];
     let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let (view, opened) = reload(&mut tx, &desk, id).await?;
+    let artist = tx.written(Artist::LOAD, id).await?;
+    let (view, opened) = ArtistView::opened(artist, &tx, &desk.vault)?;
     Draft::ok(view)?
         .etag(spent.version() + 1)
         .commit(tx, entry.opened(opened))
@@ -330,18 +332,6 @@ fn merge(
         };
     }
     Ok(sealed)
-}
-
-async fn reload(
-    tx: &mut TenantTx,
-    desk: &Desk,
-    id: Uuid,
-) -> Result<(ArtistView, Vec<&'static str>), Fault> {
-    let rows = tx.read(Artist::LOAD, &[&id]).await?;
-    let row = rows
-        .first()
-        .ok_or_else(|| Fault::bug("a written artist is not there"))?;
-    ArtistView::opened(Artist::from_row(row)?, tx, &desk.vault)
 }
 
 /// Skills: words as `compositing` or `rigging-lead`.

@@ -23,7 +23,10 @@ use super::{
     time::{Before, expect_room, lock},
     view::{BookingView, reload},
 };
-use crate::{app::Desk, resources::page::expect_version};
+use crate::{
+    app::Desk,
+    resources::page::{expect_unarchived, expect_version},
+};
 
 /// A deadline that somebody names lies at most so far ahead.
 const DEADLINE_MOST: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -268,24 +271,13 @@ pub(super) async fn answered<A: Action<Booking>>(
 
 /// The state after a transition, or a conflict that says in which state the booking is.
 pub(super) fn expect_next(booking: &Booking, transition: Transition) -> Result<State, Fault> {
-    expect_unarchived(booking)?;
+    expect_unarchived("the booking", booking.content.archived_at)?;
     let state = booking.content.state;
     next(state, transition).ok_or_else(|| {
         let name = state.as_str().replace('_', " ");
         let said = format!("a booking that is {name} cannot be {}", transition.deed());
         Fault::new(Kind::Conflict, "conflict", said).details(json!({ "state": state }))
     })
-}
-
-fn expect_unarchived(booking: &Booking) -> Result<(), Fault> {
-    match booking.content.archived_at {
-        None => Ok(()),
-        Some(_) => Err(Fault::new(
-            Kind::Conflict,
-            "conflict",
-            "the booking is archived",
-        )),
-    }
 }
 
 /// A deadline that somebody named.

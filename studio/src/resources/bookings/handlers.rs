@@ -12,16 +12,16 @@ use watertight_terms::{Entry, Fault, Kind, Limits};
 use super::{
     Booking, State, Transition,
     actions::{Archive, Create, Edit, View},
-    acts::expect_next,
+    acts::{answered, expect_next},
     content::{self, Content, Rate, write},
     settings::{self, Settings},
-    time::{Before, LOCK_ARTIST, PROJECT, expect_room, known, lock_move},
+    time::{Before, LOCK_ARTIST, PROJECT, expect_room, known, lock, lock_move},
     view::{BookingView, reload},
     when::{DayPart, Given, Slices},
 };
 use crate::{
     app::Desk,
-    resources::page::{self, List, Paging, Sort, expect_version},
+    resources::page::{self, List, Paging, Sort, expect_version, made_name},
 };
 
 /// Which bookings, in which order.
@@ -195,7 +195,7 @@ pub(crate) async fn create(
         expect_room(&mut tx, artist, &content.spell, id, before).await?;
     }
     let reference = new.reference.map(Line::into_inner);
-    let reference = reference.unwrap_or_else(|| made_reference(id));
+    let reference = reference.unwrap_or_else(|| made_name("B", id));
     let spent = content::create(&mut tx, granted, id, now, &reference, &content).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let view = reload(&mut tx, id).await?;
@@ -312,10 +312,7 @@ pub(super) async fn edit(
     content.reason = None;
     content.deed = Transition::Change.as_str().to_owned();
     let spent = write(&mut tx, granted, now, &content).await?;
-    let view = reload(&mut tx, id).await?;
-    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let draft = Draft::ok(view)?.etag(spent.version() + 1);
-    draft.commit(tx, entry).await
+    answered(tx, spent).await
 }
 
 pub(super) async fn archive(
@@ -327,18 +324,11 @@ pub(super) async fn archive(
     let granted = tx.grant::<Archive, Booking>(id).await?;
     expect_version(version, granted.version())?;
     let mut content = granted.row().content.clone();
-    let artist = content.artist;
-    lock_move(&mut tx, artist, artist).await?;
+    lock(&mut tx, content.artist).await?;
     let now = desk.clock.now();
     content.archived_at.get_or_insert(now);
     content.deed = "archive".to_owned();
     let spent = write(&mut tx, granted, now, &content).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     Draft::no_content().commit(tx, entry).await
-}
-
-/// A reference for people: `B-` and eight characters of the random id.
-fn made_reference(id: Uuid) -> String {
-    let digits: String = id.simple().to_string().chars().take(8).collect();
-    format!("B-{}", digits.to_uppercase())
 }

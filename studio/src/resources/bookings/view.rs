@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
-use watertight_tenancy::{Stored, TenantTx};
+use watertight_tenancy::TenantTx;
 use watertight_terms::Fault;
 
 use super::{
@@ -87,9 +87,6 @@ impl BookingView {
 
 /// A booking as it is now, with its rank, as answered.
 pub(super) async fn reload(tx: &mut TenantTx, id: Uuid) -> Result<BookingView, Fault> {
-    let rows = tx.read(SHOWN, &[&id]).await?;
-    let row = rows
-        .first()
-        .ok_or_else(|| Fault::bug("a written booking is not there"))?;
-    Ok(BookingView::of(Booking::from_row(row)?, tx))
+    let booking: Booking = tx.written(SHOWN, id).await?;
+    Ok(BookingView::of(booking, tx))
 }

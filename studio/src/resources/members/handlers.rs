@@ -111,7 +111,8 @@ pub(super) async fn invite(
     let parameters: [&(dyn ToSql + Sync); 4] = [&id, &now, &role, &email];
     let spent = tx.create(granted, INVITE, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let (view, opened) = reload(&mut tx, &desk, id).await?;
+    let member = tx.written(Member::LOAD, id).await?;
+    let (view, opened) = MemberView::opened(member, &tx, &desk.vault)?;
     let tenant = tx.tenant();
     let draft = Draft::accepted(view)?;
     let answer = draft.commit(tx, entry.opened(opened)).await?;
@@ -154,7 +155,8 @@ pub(super) async fn edit(
     let (now, ceiling) = (desk.clock.now(), ceiling.as_str());
     let (spent, _row) = tx.change(granted, EDIT, &[&now, &ceiling, &artist]).await?;
     let tenant = tx.tenant();
-    let (view, opened) = reload(&mut tx, &desk, id).await?;
+    let member = tx.written(Member::LOAD, id).await?;
+    let (view, opened) = MemberView::opened(member, &tx, &desk.vault)?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let draft = Draft::ok(view)?.etag(spent.version() + 1);
     let answer = draft.commit(tx, entry.opened(opened)).await?;
@@ -190,7 +192,8 @@ pub(super) async fn admit(
     let (now, role) = (desk.clock.now(), admitted.role.0.as_str());
     let (spent, _row) = tx.change(granted, ADMIT, &[&now, &role]).await?;
     let tenant = tx.tenant();
-    let (view, opened) = reload(&mut tx, &desk, id).await?;
+    let member = tx.written(Member::LOAD, id).await?;
+    let (view, opened) = MemberView::opened(member, &tx, &desk.vault)?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let draft = Draft::ok(view)?.etag(spent.version() + 1);
     let answer = draft.commit(tx, entry.opened(opened)).await?;
@@ -237,18 +240,6 @@ async fn count(
         .first()
         .ok_or_else(|| Fault::bug("a count without a row"))?;
     row.field(column)
-}
-
-async fn reload(
-    tx: &mut TenantTx,
-    desk: &Desk,
-    id: Uuid,
-) -> Result<(MemberView, Vec<&'static str>), Fault> {
-    let rows = tx.read(Member::LOAD, &[&id]).await?;
-    let row = rows
-        .first()
-        .ok_or_else(|| Fault::bug("a written member is not there"))?;
-    MemberView::opened(Member::from_row(row)?, tx, &desk.vault)
 }
 
 fn wrong_state(what: &str) -> Fault {

@@ -17,7 +17,7 @@ use crate::{
     app::Desk,
     resources::{
         money::Money,
-        page::{self, List, Paging, Sort, expect_version},
+        page::{self, List, Paging, Sort, expect_version, made_name},
     },
 };
 
@@ -139,7 +139,9 @@ pub(super) async fn create(
 ) -> Result<Answer<Created<ProjectView>>, Fault> {
     let granted = tx.grant_new::<Create, Project>()?;
     let (id, now) = (desk.random.uuid(), desk.clock.now());
-    let code = new.code.map_or_else(|| made_code(id), Line::into_inner);
+    let code = new
+        .code
+        .map_or_else(|| made_name("P", id), Line::into_inner);
     let (starts_on, ends_on) = (new.starts_on.map(Day::date), new.ends_on.map(Day::date));
     let (minor, currency) = columns(&new.budget);
     let status = new.status.as_str();
@@ -158,7 +160,7 @@ pub(super) async fn create(
     ];
     let spent = tx.create(granted, CREATE, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let view = reload(&mut tx, id).await?;
+    let view = ProjectView::of(tx.written(Project::LOAD, id).await?, &tx);
     let draft = Draft::created(view, &format!("/v1/projects/{id}"))?;
     draft.etag(1).commit(tx, entry).await
 }
@@ -220,7 +222,7 @@ pub(super) async fn edit(
         &now, &code, &name, &client, &status, &starts_on, &ends_on, &minor, &currency, &notes,
     ];
     let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
-    let view = reload(&mut tx, id).await?;
+    let view = ProjectView::of(tx.written(Project::LOAD, id).await?, &tx);
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let draft = Draft::ok(view)?.etag(spent.version() + 1);
     draft.commit(tx, entry).await
@@ -246,18 +248,4 @@ fn columns(budget: &Option<Money>) -> (Option<i64>, Option<&str>) {
         budget.map(|money| money.minor),
         budget.map(|money| money.currency.as_str()),
     )
-}
-
-async fn reload(tx: &mut TenantTx, id: Uuid) -> Result<ProjectView, Fault> {
-    let rows = tx.read(Project::LOAD, &[&id]).await?;
-    let row = rows
-        .first()
-        .ok_or_else(|| Fault::bug("a written project is not there"))?;
-    Ok(ProjectView::of(Project::from_row(row)?, tx))
-}
-
-/// A code for people: `P-` and eight characters of the random id.
-fn made_code(id: Uuid) -> String {
-    let digits: String = id.simple().to_string().chars().take(8).collect();
-    format!("P-{}", digits.to_uppercase())
 }

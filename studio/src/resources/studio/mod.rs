@@ -1,4 +1,4 @@
-//! The studio as its members meet it: `/v1/me`.
+//! The studio as its members meet it: `/v1/me`, and what an owner decides in it: `PATCH /v1/studio`.
 
 use garde::Validate;
 use schemars::JsonSchema;

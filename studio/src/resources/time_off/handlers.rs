@@ -7,7 +7,7 @@ use watertight::{
     argument::{CursorText, Firm, Id, IfMatch, Instant, Path, Prose, Query, Valid},
 };
 use watertight_tenancy::{Stored, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, Kind, Limits};
+use watertight_terms::{Entry, Fault, Limits};
 
 use super::{
     ARCHIVE, CREATE, EDIT, TimeOff, TimeOffView,
@@ -21,7 +21,7 @@ use crate::{
             time::{Before, expect_room, lock, lock_move, lock_new},
             when::{DayPart, Given},
         },
-        page::{self, List, Paging, Sort, expect_version},
+        page::{self, List, Paging, Sort, expect_unarchived, expect_version},
     },
 };
 
@@ -128,7 +128,7 @@ pub(super) async fn create(
     ];
     let spent = tx.create(granted, CREATE, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let view = reload(&mut tx, id).await?;
+    let view = TimeOffView::from(tx.written::<TimeOff>(TimeOff::LOAD, id).await?);
     let draft = Draft::created(view, &format!("/v1/time-off/{id}"))?;
     draft.etag(1).commit(tx, entry).await
 }
@@ -167,7 +167,7 @@ pub(super) async fn edit(
     let granted = tx.grant::<Edit, TimeOff>(id).await?;
     expect_version(version, granted.version())?;
     let before = granted.row();
-    expect_unarchived(before)?;
+    expect_unarchived("the time off", before.archived_at)?;
     let given = Given {
         starts_at: edited.starts_at.given(),
         ends_at: edited.ends_at.given(),
@@ -202,7 +202,7 @@ pub(super) async fn edit(
         &notes,
     ];
     let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
-    let view = reload(&mut tx, id).await?;
+    let view = TimeOffView::from(tx.written::<TimeOff>(TimeOff::LOAD, id).await?);
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let draft = Draft::ok(view)?.etag(spent.version() + 1);
     draft.commit(tx, entry).await
@@ -221,23 +221,4 @@ pub(super) async fn archive(
     let (spent, _row) = tx.change(granted, ARCHIVE, &[&now]).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     Draft::no_content().commit(tx, entry).await
-}
-
-fn expect_unarchived(off: &TimeOff) -> Result<(), Fault> {
-    match off.archived_at {
-        None => Ok(()),
-        Some(_) => Err(Fault::new(
-            Kind::Conflict,
-            "conflict",
-            "the time off is archived",
-        )),
-    }
-}
-
-async fn reload(tx: &mut TenantTx, id: Uuid) -> Result<TimeOffView, Fault> {
-    let rows = tx.read(TimeOff::LOAD, &[&id]).await?;
-    let row = rows
-        .first()
-        .ok_or_else(|| Fault::bug("written time off is not there"))?;
-    Ok(TimeOff::from_row(row)?.into())
 }
