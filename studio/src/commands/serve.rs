@@ -31,9 +31,11 @@ impl Serve {
         let app = App::new(config, verifier, clock, Random::system())
             .map_err(|error| Failure::setup(error.to_string()))?;
         examine(&app, output).await?;
-        let listener = TcpListener::bind(listen)
-            .await
-            .map_err(|error| Failure::setup(format!("[http] listen {listen}: {error}")))?;
+        let refused =
+            |error: std::io::Error| Failure::setup(format!("[http] listen {listen}: {error}"));
+        let listener = TcpListener::bind(listen).await.map_err(refused)?;
+        // Not what was asked for: port 0 is any that is free.
+        let listen = listener.local_addr().map_err(refused)?;
         output.result(
             &format!("listening on http://{listen}"),
             &json!({ "listen": listen }),

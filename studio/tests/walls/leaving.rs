@@ -12,14 +12,14 @@ use std::{
 use jiff::Timestamp;
 use proptest::{prelude::*, test_runner::TestRunner};
 use serde_json::json;
-use studio::app::App;
 use uuid::Uuid;
 use watertight_tenancy::{News, ProviderEvent, support::RawConnection};
 use watertight_terms::{Clock, Random, Role, Subject};
 
 use crate::{
+    process::Process,
     webhooks::{deliver, membership},
-    world::{World, serve, verifier},
+    world::World,
 };
 
 /// A request as its client saw it.
@@ -84,20 +84,14 @@ async fn visible(raw: &RawConnection, member: Uuid) -> Instant {
     }
 }
 
-/// Under load on two servers over one database: who is removed by an owner, removed at Clerk or
+/// Under load on two processes over one database: who is removed by an owner, removed at Clerk or
 /// lowered at Clerk gets nothing for a request that began after that was so, and nothing at all once
 /// the removal was answered, but for what was on its way to the client.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_answered_after_a_removal_on_either_of_two_servers() {
+async fn nothing_is_answered_after_a_removal_on_either_of_two_processes() {
     let world = World::new().await;
-    let twin = App::new(
-        world.config.clone(),
-        verifier(&world.double),
-        Clock::system(),
-        Random::system(),
-    )
-    .unwrap();
-    let bases = [world.base.clone(), serve(&twin).await];
+    let process = Process::serve(&world).await;
+    let bases = [world.base.clone(), process.base.clone()];
     for (what, part) in [
         ("removed by an owner", "leaver"),
         ("removed at clerk", "manager"),

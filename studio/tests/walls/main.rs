@@ -26,6 +26,7 @@ mod model;
 mod openapi;
 mod pages;
 mod pool;
+mod process;
 mod projects;
 mod ranks;
 mod reconciling;
