@@ -87,12 +87,16 @@ pub struct Database {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Clerk {
-    /// The only issuer whose tokens count.
+    /// The issuer whose tokens count.
     pub issuer: String,
     /// Where its keys are.
     pub jwks_url: Option<String>,
     /// Or a file with its public key (PEM).
     pub jwt_key_file: Option<PathBuf>,
+    /// Further instances whose tokens count, for the move from one to another. All of them must be
+    /// yours: whoever has an instance names any user and any organization.
+    #[serde(default)]
+    pub further_instances: Vec<Instance>,
     /// The origins that may ask for tokens, and call the API from a browser.
     pub authorized_parties: Vec<String>,
     /// Origin of Clerk's Frontend API, whose script the sign-in page loads; the issuer, unless said.
@@ -117,6 +121,18 @@ pub struct Clerk {
     /// How far clocks may differ.
     #[serde(default = "clock_skew_s")]
     pub clock_skew_s: i64,
+}
+
+/// An instance of Clerk's: `[[clerk.further_instances]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    /// The issuer whose tokens count.
+    pub issuer: String,
+    /// Where its keys are.
+    pub jwks_url: Option<String>,
+    /// Or a file with its public key (PEM).
+    pub jwt_key_file: Option<PathBuf>,
 }
 
 /// Which organizations become studios.
@@ -212,6 +228,17 @@ pub enum ConfigFault {
 }
 
 impl Clerk {
+    /// The instances whose tokens count, the usual one first.
+    pub fn instances(&self) -> Vec<Instance> {
+        let usual = Instance {
+            issuer: self.issuer.clone(),
+            jwks_url: self.jwks_url.clone(),
+            jwt_key_file: self.jwt_key_file.clone(),
+        };
+        let further = self.further_instances.iter().cloned();
+        std::iter::once(usual).chain(further).collect()
+    }
+
     /// What Clerk's roles are here.
     pub fn roles(&self) -> RoleMap {
         let named = self.role_map.iter();
@@ -337,7 +364,8 @@ impl Config {
                 "name the origins that may ask for tokens",
             );
         }
-        if self.clerk.jwks_url.is_some() == self.clerk.jwt_key_file.is_some() {
+        let has_one_source = |one: &Instance| one.jwks_url.is_some() != one.jwt_key_file.is_some();
+        if !self.clerk.instances().iter().all(has_one_source) {
             return fault("clerk", "jwks_url", "give either jwks_url or jwt_key_file");
         }
         Ok(())
@@ -460,6 +488,14 @@ mod tests {
                 "requests_at_once",
             ),
             (GOOD.replace("jwks_url", "# "), vec![], "jwks_url"),
+            (
+                GOOD.to_owned(),
+                vec![(
+                    "STUDIO_CLERK_FURTHER_INSTANCES",
+                    "[{ issuer = \"https://clerk.former.test\" }]",
+                )],
+                "jwks_url",
+            ),
             ("[http".to_owned(), vec![], "configuration"),
         ] {
             let error = read(&text, &environment).unwrap_err();

@@ -10,7 +10,7 @@ use watertight_terms::{Clock, Random};
 use super::{Failure, Output};
 use crate::{
     app::App,
-    config::Config,
+    config::{Config, Instance},
     jobs::{Pace, work_until},
     path,
 };
@@ -83,33 +83,39 @@ pub async fn serve_until(
 /// # Errors
 /// When the settings cannot be used.
 pub fn verifier(config: &Config, clock: Clock) -> Result<Verifier, Failure> {
-    let clerk = &config.clerk;
-    let keys = match (&clerk.jwks_url, &clerk.jwt_key_file) {
+    let mut instances = Vec::new();
+    for instance in config.clerk.instances() {
+        let keys = keys(config, &instance)?;
+        let settings = VerifierSettings {
+            issuer: instance.issuer,
+            authorized_parties: config.clerk.authorized_parties.clone(),
+            audiences: Vec::new(),
+            role_map: config.clerk.roles(),
+            clock_skew_s: config.clerk.clock_skew_s,
+            longest_life_s: 120,
+            // Whether somebody may is each studio's choice; the database asks it.
+            impersonation: Impersonation::ReadOnly,
+        };
+        instances.push((settings, keys));
+    }
+    Verifier::of(instances, clock).map_err(|error| Failure::setup(format!("[clerk] {error}")))
+}
+
+fn keys(config: &Config, instance: &Instance) -> Result<Keys, Failure> {
+    let unusable = |why: String| Failure::setup(format!("[clerk] jwt_key_file: {why}"));
+    match (&instance.jwks_url, &instance.jwt_key_file) {
         (Some(url), _) => {
             let outbound = config
                 .outbound()
                 .map_err(|error| Failure::setup(format!("[outbound] {error}")))?;
-            Keys::jwks(outbound, url)
+            Ok(Keys::jwks(outbound, url))
         }
         (None, Some(file)) => {
-            let pem = std::fs::read_to_string(file)
-                .map_err(|error| Failure::setup(format!("[clerk] jwt_key_file: {error}")))?;
-            Keys::pem(None, &pem)
-                .map_err(|error| Failure::setup(format!("[clerk] jwt_key_file: {error}")))?
+            let pem = std::fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
+            Keys::pem(None, &pem).map_err(|error| unusable(error.to_string()))
         }
-        (None, None) => return Err(Failure::setup("[clerk] give jwks_url or jwt_key_file")),
-    };
-    let settings = VerifierSettings {
-        issuer: clerk.issuer.clone(),
-        authorized_parties: clerk.authorized_parties.clone(),
-        audiences: Vec::new(),
-        role_map: clerk.roles(),
-        clock_skew_s: clerk.clock_skew_s,
-        longest_life_s: 120,
-        // Whether somebody may is each studio's choice; the database asks it.
-        impersonation: Impersonation::ReadOnly,
-    };
-    Verifier::new(settings, keys, clock).map_err(|error| Failure::setup(format!("[clerk] {error}")))
+        (None, None) => Err(Failure::setup("[clerk] give jwks_url or jwt_key_file")),
+    }
 }
 
 /// At SIGHUP every key of Clerk's that was fetched is forgotten, and every token that was verified:

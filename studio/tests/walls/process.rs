@@ -7,8 +7,10 @@ use std::{
 };
 
 use serde_json::Value;
-use studio::commands::write_private;
+use studio::{commands::write_private, demo::ORIGIN};
 use tokio::net::TcpListener;
+use watertight_identity::double::Double;
+use watertight_terms::{Clock, Random};
 
 use crate::world::World;
 
@@ -24,19 +26,27 @@ pub(crate) struct Process {
 impl Process {
     /// Starts one, which listens when this gives it.
     pub(crate) async fn serve(world: &World) -> Self {
-        let keys = publish_keys(world).await;
+        Self::trusting(world, &[]).await
+    }
+
+    /// The same, which trusts further instances of Clerk's, each by its issuer.
+    async fn trusting(world: &World, further: &[(&str, &Double)]) -> Self {
+        let keys = publish_keys(&world.double).await;
+        let (mut instances, mut allowed) = (String::new(), vec![keys.to_string()]);
+        for (issuer, double) in further {
+            let keys = publish_keys(double).await;
+            allowed.push(keys.to_string());
+            instances += &format!(
+                "[[clerk.further_instances]]\nissuer = \"{issuer}\"\njwks_url = \"{}\"\n",
+                jwks_url(keys)
+            );
+        }
         let first = world.config.keys.location.with_file_name("studio.toml");
         let second = first.with_file_name("second.toml");
         let text = std::fs::read_to_string(&first)
             .unwrap()
-            .replace(
-                "https://clerk.watertight.test/jwks",
-                &format!("http://{keys}/.well-known/jwks.json"),
-            )
-            .replace(
-                "[keys]",
-                &format!("[outbound]\nallow = [\"{keys}\"]\n[keys]"),
-            );
+            .replace("https://clerk.watertight.test/jwks", &jwks_url(keys));
+        let text = format!("{text}[outbound]\nallow = {allowed:?}\n{instances}");
         write_private(&second, &text).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_studio"))
             .args(["--format", "json", "--config"])
@@ -77,10 +87,14 @@ impl Drop for Process {
     }
 }
 
-async fn publish_keys(world: &World) -> SocketAddr {
+fn jwks_url(keys: SocketAddr) -> String {
+    format!("http://{keys}/.well-known/jwks.json")
+}
+
+async fn publish_keys(double: &Double) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = world.double.router(Vec::new());
+    let router = double.router(Vec::new());
     tokio::spawn(async move { axum::serve(listener, router).await });
     address
 }
@@ -107,4 +121,29 @@ async fn a_process_that_is_told_of_a_rotation_asks_for_the_keys_again() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     panic!("it did not ask again");
+}
+
+/// While a studio moves from one instance of Clerk's to another, tokens of either get in, each by
+/// its own keys.
+#[tokio::test]
+async fn tokens_of_a_further_instance_get_in_by_its_own_keys() {
+    const FORMER: &str = "https://former.watertight.test";
+    let world = World::new().await;
+    let former = Double::new(FORMER, ORIGIN, Clock::system(), Random::system()).unwrap();
+    let told = async |process: &Process, token: String| {
+        let url = format!("{}/v1/me", process.base);
+        let asked = world.http.get(url).bearer_auth(token);
+        asked.send().await.unwrap().status().as_u16()
+    };
+    let mut claims = world.claims(0, "owner");
+    claims["iss"] = FORMER.into();
+    let good = former.sign(&former.header(), &claims);
+    let forged = world.double.sign(&world.double.header(), &claims);
+
+    let process = Process::trusting(&world, &[(FORMER, &former)]).await;
+    assert_eq!(told(&process, world.token(0, "owner")).await, 200);
+    assert_eq!(told(&process, good.clone()).await, 200);
+    assert_eq!(told(&process, forged).await, 401);
+    let alone = Process::serve(&world).await;
+    assert_eq!(told(&alone, good).await, 401);
 }

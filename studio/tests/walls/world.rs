@@ -127,11 +127,16 @@ impl World {
 
     /// A token of that part whose claims are bent.
     pub(crate) fn bent_token(&self, studio: usize, part: &str, bend: &Value) -> String {
-        let mut claims = self.double.claims(&self.token_request(studio, part));
+        let mut claims = self.claims(studio, part);
         for (name, value) in bend.as_object().unwrap() {
             claims[name] = value.clone();
         }
         self.double.sign(&self.double.header(), &claims)
+    }
+
+    /// The claims of that part's token.
+    pub(crate) fn claims(&self, studio: usize, part: &str) -> Value {
+        self.double.claims(&self.token_request(studio, part))
     }
 
     fn token_request(&self, studio: usize, part: &str) -> TokenRequest {
