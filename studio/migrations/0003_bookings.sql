@@ -1,28 +1,7 @@
--- Bookings as studios know them: states, slices, ranks, challenges and their history; time off; how a
--- studio divides its days.
+-- Bookings as studios know them: states, slices, ranks, challenges and their history; time off.
 
 SET LOCAL ROLE {app}_owner;
 GRANT CREATE ON SCHEMA studio TO {app}_gate;
-
--- What a studio decided for itself. A value that is null, or no row: the product's default.
-CREATE TABLE studio.settings (
-  tenant_id uuid PRIMARY KEY REFERENCES tenancy.studios,
-  version integer NOT NULL DEFAULT 1,
-  created_at timestamptz NOT NULL DEFAULT now(),
-  updated_at timestamptz NOT NULL DEFAULT now(),
-  hold_minutes integer CHECK (hold_minutes BETWEEN 1 AND 10080),
-  challenge_hours integer CHECK (challenge_hours BETWEEN 1 AND 720),
-  am_from time,
-  am_to time,
-  pm_from time,
-  pm_to time,
-  -- {"mon": [{"from": "09:00", "to": "18:00"}], …}; null: around the clock.
-  working_hours jsonb CHECK (jsonb_typeof(working_hours) = 'object'),
-  CONSTRAINT settings_half_days CHECK (num_nulls(am_from, am_to, pm_from, pm_to) = 4
-    OR num_nulls(am_from, am_to, pm_from, pm_to) = 0 AND am_from < am_to AND am_to <= pm_from AND pm_from < pm_to)
-);
-SELECT tenancy.protect('studio.settings');
-GRANT SELECT ON studio.settings TO {app}_app;
 
 ALTER TABLE studio.bookings
   DROP CONSTRAINT bookings_state_check,

@@ -1,5 +1,5 @@
--- A studio that Clerk brought, where the configuration lets it: o1|key|organization|owner|name|expires
--- at|nonce|mac, the name in hexadecimal digits. Only an organization that no studio has becomes one: the
+-- A studio that Clerk brought, where the configuration lets it: o1|key|organization|owner|name|admission|
+-- expires at|nonce|mac, the name in hexadecimal digits. Only an organization that no studio has becomes one: the
 -- first owner of a new studio is the only one whom an event admits. Gives whether it became one.
 
 SET LOCAL ROLE {app}_owner;
@@ -9,11 +9,11 @@ SET LOCAL ROLE {app}_gate;
 CREATE FUNCTION studio.open_studio(event text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
-  p text[] := tenancy.verified(event, 'o1', 8);
+  p text[] := tenancy.verified(event, 'o1', 9);
   tenant uuid;
 BEGIN
   IF EXISTS (SELECT FROM tenancy.studios s WHERE s.organization = p[3]) THEN RETURN false; END IF;
-  tenant := studio.make_studio(convert_from(decode(p[5], 'hex'), 'UTF8'), 'UTC', p[3], p[4]);
+  tenant := studio.make_studio(convert_from(decode(p[5], 'hex'), 'UTF8'), 'UTC', p[3], p[4], p[6]);
   PERFORM ledger.note_service(tenant, 'clerk', NULL, 'studio.create', 'studio', ARRAY[tenant]);
   RETURN true;
 EXCEPTION WHEN unique_violation THEN

@@ -121,6 +121,7 @@ impl App {
             roles: config.clerk.roles(),
             backend: backend(&config, &clock)?,
             new_studios: config.clerk.new_studios,
+            admission: config.clerk.admission.into(),
             random: random.clone(),
         };
         let receiver = receiver(&config, &people, &clock)?;

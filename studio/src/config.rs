@@ -24,10 +24,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use garde::Validate;
+use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use watertight_identity::RoleMap;
 use watertight_outbound::{OutboundError, OutboundRules};
+use watertight_tenancy::Admission;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -115,6 +118,10 @@ pub struct Clerk {
     /// `invite` only `studio create` makes one.
     #[serde(default)]
     pub new_studios: NewStudios,
+    /// Who admits whom nobody here invited, in a studio that is made from now on; an owner may decide
+    /// otherwise. By `clerk` whoever holds Clerk's dashboard lets people in, as far as managers.
+    #[serde(default)]
+    pub admission: AdmissionBy,
     /// Further Clerk roles and what they are here, such as `admin = "owner"`.
     #[serde(default)]
     pub role_map: BTreeMap<String, watertight_terms::Role>,
@@ -144,6 +151,29 @@ pub enum NewStudios {
     Invite,
     /// Any that has an owner.
     Any,
+}
+
+/// Who admits whom nobody invited.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, Validate, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "Admission", inline)]
+pub enum AdmissionBy {
+    /// An owner of the studio.
+    #[default]
+    Owner,
+    /// Clerk.
+    Clerk,
+}
+
+impl From<AdmissionBy> for Admission {
+    fn from(by: AdmissionBy) -> Self {
+        match by {
+            AdmissionBy::Owner => Self::Owner,
+            AdmissionBy::Clerk => Self::Clerk,
+        }
+    }
 }
 
 /// `[keys]`

@@ -19,6 +19,8 @@ CREATE TABLE tenancy.studios (
   suspended_at timestamptz,
   -- Whether somebody at the identity provider may act as a member: an owner's choice.
   impersonation text NOT NULL DEFAULT 'refused' CHECK (impersonation IN ('refused', 'read_only')),
+  -- Who admits whom nobody here invited: its owners, or the identity provider as far as a manager.
+  admission text NOT NULL DEFAULT 'owner' CHECK (admission IN ('owner', 'clerk')),
   -- Random, so that no two studios queue behind one lock and nobody can compute another's.
   lock_key bigint NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now()
@@ -87,7 +89,7 @@ CREATE POLICY digest ON tenancy.studios FOR SELECT TO {app}_digest USING (true);
 CREATE POLICY digest ON tenancy.members FOR SELECT TO {app}_digest USING (true);
 CREATE POLICY digest ON tenancy.services FOR SELECT TO {app}_digest USING (true);
 CREATE POLICY digest ON tenancy.page_sessions FOR SELECT TO {app}_digest USING (true);
-GRANT SELECT, INSERT, UPDATE (status, epoch, suspended_at, impersonation) ON tenancy.studios TO {app}_gate;
+GRANT SELECT, INSERT, UPDATE (status, epoch, suspended_at, name, impersonation, admission) ON tenancy.studios TO {app}_gate;
 GRANT SELECT, INSERT ON tenancy.members, tenancy.services TO {app}_gate;
 GRANT SELECT, INSERT, DELETE, UPDATE (seen_at, ended_at) ON tenancy.page_sessions TO {app}_gate;
 GRANT SELECT ON tenancy.studios, tenancy.members, tenancy.services TO {app}_digest;
@@ -328,16 +330,26 @@ BEGIN
 END $accessors$;
 GRANT EXECUTE ON FUNCTION tenancy.enter(text) TO {app}_app;
 
--- An owner's choice whether somebody at the identity provider may act as a member, to read.
-CREATE FUNCTION tenancy.choose_impersonation(choice text) RETURNS void
+-- What an owner decides for the studio; null leaves as it is.
+CREATE FUNCTION tenancy.choose(called text, acting text, admitting text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 BEGIN
   IF tenancy.role() IS DISTINCT FROM 'owner' OR NOT tenancy.writes() THEN
     RAISE EXCEPTION 'an owner chooses' USING ERRCODE = '42501';
   END IF;
-  UPDATE tenancy.studios s SET impersonation = choice WHERE s.tenant_id = tenancy.tenant_id();
+  UPDATE tenancy.studios s SET name = coalesce(called, s.name), impersonation = coalesce(acting, s.impersonation),
+      admission = coalesce(admitting, s.admission)
+    WHERE s.tenant_id = tenancy.tenant_id();
 END $$;
-GRANT EXECUTE ON FUNCTION tenancy.choose_impersonation(text) TO {app}_app;
+
+-- What was decided for the own studio, for its owners and managers.
+CREATE FUNCTION tenancy.choices() RETURNS TABLE (name text, zone text, status text, impersonation text, admission text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+BEGIN
+  RETURN QUERY SELECT s.name, s.zone, s.status, s.impersonation, s.admission FROM tenancy.studios s
+    WHERE s.tenant_id = tenancy.tenant_id() AND tenancy.role() IN ('owner', 'manager');
+END $$;
+GRANT EXECUTE ON FUNCTION tenancy.choose(text, text, text), tenancy.choices() TO {app}_app;
 
 -- The seal's key is made here and never leaves. gen_random_uuid() draws from the strong generator.
 DO $seal$

@@ -113,10 +113,15 @@ BEGIN
   SELECT * INTO was FROM tenancy.members m WHERE m.tenant_id = of_tenant AND m.subject = about;
   IF NOT FOUND THEN
     IF kind NOT IN ('member', 'gone') THEN RETURN; END IF;
-    -- Nobody here invited them: no data until an owner admits them.
-    INSERT INTO tenancy.members (tenant_id, id, subject, ceiling, provider_removed, provider_role, provider_at_ms, name, name_at_ms)
-      VALUES (of_tenant, gen_random_uuid(), about, 'guest', gone, CASE WHEN gone THEN 'guest' ELSE role END, at_ms,
-        said_name, CASE WHEN said_name IS NULL THEN 0 ELSE at_ms END)
+    -- Nobody here invited them: no data until an owner admits them, or the owners left that to the
+    -- provider. Even then nobody but an owner makes an owner. The same for whom it tells as gone, or the
+    -- order of what it tells would matter.
+    INSERT INTO tenancy.members (tenant_id, id, subject, state, ceiling, provider_removed, provider_role, provider_at_ms,
+        name, name_at_ms)
+      SELECT of_tenant, gen_random_uuid(), about, CASE s.admission WHEN 'clerk' THEN 'active' ELSE 'pending' END,
+          CASE s.admission WHEN 'clerk' THEN 'manager' ELSE 'guest' END, gone, CASE WHEN gone THEN 'guest' ELSE role END,
+          at_ms, said_name, CASE WHEN said_name IS NULL THEN 0 ELSE at_ms END
+        FROM tenancy.studios s WHERE s.tenant_id = of_tenant
       RETURNING * INTO now_is;
   ELSE
     -- One who is missing in a list counts as removed only if nothing newer was heard meanwhile.

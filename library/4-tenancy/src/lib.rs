@@ -36,11 +36,11 @@
     reason = "this is the room that knows the driver; nobody else may"
 )]
 
+mod choices;
 mod context;
 mod desk;
 mod doctor;
 mod fault;
-mod impersonation;
 mod install;
 mod jobs;
 mod lease;
@@ -56,6 +56,7 @@ pub mod support;
 mod tenancy;
 mod transaction;
 
+pub use choices::{Admission, Choices};
 pub use desk::{Account, BoxFuture, Desk, Journal, Line, Receipt};
 pub use doctor::{Expectation, Finding, Severity, examine};
 pub use fault::Constraint;

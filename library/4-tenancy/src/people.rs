@@ -3,7 +3,7 @@
 use uuid::Uuid;
 use watertight_terms::{Fault, Role, Subject, TenantId, check_line};
 
-use crate::{Row, Tenancy};
+use crate::{Admission, Row, Tenancy};
 
 /// A name that is longer is not kept.
 const NAME_CHARS: usize = 200;
@@ -248,8 +248,8 @@ impl Tenancy {
         self.call_gate(COMPLETE, "f1", &fields).await.map(drop)
     }
 
-    /// Makes a studio of an organization that is none yet, with its first owner. Gives whether it was
-    /// none. The product's migration has the function, for it knows what a studio consists of.
+    /// Makes a studio of an organization that is none yet, with its first owner, and says who admits
+    /// the others. Gives whether it was none. The product's migration has the function, for it knows what a studio consists of.
     ///
     /// # Errors
     /// When the database cannot be reached.
@@ -258,13 +258,19 @@ impl Tenancy {
         organization: &Subject,
         owner: &Subject,
         name: &str,
+        admission: Admission,
     ) -> Result<bool, Fault> {
         let name = match storable(name) {
             "" => organization.as_str(),
             name => name,
         };
         let name = hex::encode(name);
-        let fields = [organization.as_str(), owner.as_str(), &name];
+        let fields = [
+            organization.as_str(),
+            owner.as_str(),
+            &name,
+            admission.as_str(),
+        ];
         let rows = self.call_gate(OPEN, "o1", &fields).await?;
         one(&rows)?.field("opened")
     }

@@ -66,7 +66,7 @@ pub(crate) use form::csrf_token;
 pub use form::{CSRF_FIELD, Form, PageCaller};
 pub use read::spoken;
 pub use text::{CursorText, Email, Id, Line, Prose, RoleName, Slug};
-pub use time::{Day, Instant, Zone};
+pub use time::{Day, Instant, TimeOfDay, Zone};
 
 /// A request, as far as handlers read it: everything but who is calling.
 #[derive(Debug, Clone)]

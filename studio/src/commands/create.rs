@@ -1,7 +1,7 @@
 use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
-use watertight_tenancy::{Call, Constraint, Operator};
+use watertight_tenancy::{Admission, Call, Constraint, Operator, ToSql};
 use watertight_terms::{Kind, Subject, check_line};
 
 use super::{Failure, Output};
@@ -24,7 +24,7 @@ pub(super) struct Create {
     owner: Subject,
 }
 
-const CREATE: Call = Call::new("SELECT studio.create_studio($1, $2, $3, $4) AS tenant");
+const CREATE: Call = Call::new("SELECT studio.create_studio($1, $2, $3, $4, $5) AS tenant");
 
 const TAKEN: Constraint = Constraint {
     name: "studios_organization_key",
@@ -47,12 +47,13 @@ impl Create {
             .await
             .map_err(|error| Failure::setup(error.to_string()))?;
         let (organization, owner) = (self.clerk_org.as_str(), self.owner.as_str());
+        let admission = Admission::from(config.clerk.admission).as_str();
+        let parameters: [&(dyn ToSql + Sync); 5] =
+            [&self.name, &self.zone, &organization, &owner, &admission];
         let row = operator
-            .call(
-                CREATE,
-                &[&self.name, &self.zone, &organization, &owner],
-                |name| (name == TAKEN.name).then_some(&TAKEN),
-            )
+            .call(CREATE, &parameters, |name| {
+                (name == TAKEN.name).then_some(&TAKEN)
+            })
             .await
             .map_err(|fault| Failure::refused(fault.spoken().to_owned()))?;
         let tenant: Uuid = row

@@ -13,7 +13,7 @@ use watertight_identity::{
     backend::{Backend, BackendError},
     objects::Membership,
 };
-use watertight_tenancy::{Effect, EffectKind, News, ProviderEvent, Tenancy};
+use watertight_tenancy::{Admission, Effect, EffectKind, News, ProviderEvent, Tenancy};
 use watertight_terms::{Fault, Random, Role, TenantId, check_line};
 use watertight_vault::{Place, Vault};
 
@@ -40,6 +40,8 @@ pub struct People {
     pub backend: Option<Backend>,
     /// Which organizations become studios.
     pub new_studios: NewStudios,
+    /// Who admits whom nobody invited, in a new studio.
+    pub admission: Admission,
     /// Randomness, for the names of what is not a delivery.
     pub random: Random,
 }
@@ -98,9 +100,10 @@ impl People {
             None => None,
         };
         let name = named.as_ref().map_or("", |name| name.expose());
+        let (organization, first) = (&owner.organization, &owner.subject);
         let opened = self
             .tenancy
-            .open_studio(&owner.organization, &owner.subject, name);
+            .open_studio(organization, first, name, self.admission);
         if opened.await? {
             tracing::info!(target: "security", organization = %owner.organization, "clerk brought a new studio");
         }

@@ -118,7 +118,7 @@ async fn availability_says_who_is_free_contended_or_busy_and_what_is_free_next()
     }
     // Within working hours, where the studio has said which.
     world.as_admin().await.run(
-        "INSERT INTO studio.settings (tenant_id, working_hours) VALUES ($1, '{\"tue\": [{\"from\": \"10:00\", \"to\": \"18:00\"}]}')",
+        "UPDATE studio.settings SET working_hours = '{\"tue\": [{\"from\": \"10:00\", \"to\": \"18:00\"}]}' WHERE tenant_id = $1",
         &[&world.studios[0].tenant]).await.unwrap();
     let (_, found) = check("manager", json!({ "artist_ids": [artists[0]] })).await;
     assert_eq!(

@@ -69,7 +69,7 @@ async fn a_hold_lives_half_an_hour_or_as_the_studio_says_and_longer_when_it_is_w
         .as_admin()
         .await
         .run(
-            "INSERT INTO studio.settings (tenant_id, hold_minutes) VALUES ($1, 45)",
+            "UPDATE studio.settings SET hold_minutes = 45 WHERE tenant_id = $1",
             &[&world.studios[0].tenant],
         )
         .await

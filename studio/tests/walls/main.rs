@@ -33,6 +33,7 @@ mod reconciling;
 mod refusals;
 mod requests;
 mod schema;
+mod settings;
 mod states;
 mod time;
 mod webhooks;

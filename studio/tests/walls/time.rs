@@ -139,7 +139,6 @@ async fn sql_as_the_app_role_takes_no_time_and_writes_no_history() {
         "SELECT jobs.schedule(tenancy.tenant_id(), 'holds', now())",
         "SELECT studio.occupy(tenancy.tenant_id(), NULL, 'booking', NULL, now(), 'hold', false, '{}', '{}')",
         "SELECT * FROM jobs.due",
-        "UPDATE studio.settings SET hold_minutes = 1",
     ] {
         let raw = world.as_app().await;
         raw.script("BEGIN").await.unwrap();
@@ -366,8 +365,8 @@ async fn days_and_halves_of_days_follow_the_clocks_of_berlin_new_york_and_lord_h
     let owner = world.token(0, "owner");
     admin
         .script(&format!(
-            "INSERT INTO studio.settings (tenant_id, am_from, am_to, pm_from, pm_to)
-             VALUES ('{}', '01:45', '02:15', '14:00', '18:00')",
+            "UPDATE studio.settings SET am_from = '01:45', am_to = '02:15', pm_from = '14:00', pm_to = '18:00'
+             WHERE tenant_id = '{}'",
             world.studios[0].tenant
         ))
         .await

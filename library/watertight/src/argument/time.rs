@@ -1,7 +1,10 @@
 use std::{borrow::Cow, fmt, ops::Deref};
 
 use garde::{Path, Report, Validate};
-use jiff::{Timestamp, civil::Date};
+use jiff::{
+    Timestamp,
+    civil::{Date, Time},
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -184,6 +187,83 @@ impl JsonSchema for Day {
             "format": "date",
             "pattern": "^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$",
             "maxLength": 10,
+        })
+    }
+}
+
+/// A time of the day, wherever it is: `HH:MM`.
+///
+/// ```
+/// use watertight::argument::TimeOfDay;
+/// let opens: TimeOfDay = serde_json::from_str(r#""09:30""#).unwrap();
+/// assert_eq!(opens.to_string(), "09:30");
+/// assert!(serde_json::from_str::<TimeOfDay>(r#""24:00""#).is_err());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimeOfDay(Time);
+
+impl TimeOfDay {
+    /// The time for arithmetic and statements.
+    pub fn time(self) -> Time {
+        self.0
+    }
+}
+
+/// To the minute.
+impl From<Time> for TimeOfDay {
+    fn from(time: Time) -> Self {
+        Self(Time::constant(time.hour(), time.minute(), 0, 0))
+    }
+}
+
+impl fmt::Display for TimeOfDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02}:{:02}", self.0.hour(), self.0.minute())
+    }
+}
+
+impl Serialize for TimeOfDay {
+    fn serialize<S: Serializer>(&self, target: S) -> Result<S::Ok, S::Error> {
+        target.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeOfDay {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(source)?;
+        let shaped = has_shape(&text, "00:00");
+        let time: Option<Time> = shaped.then(|| text.parse().ok()).flatten();
+        time.map(Self).ok_or_else(|| {
+            spoken(
+                "wrong-type",
+                "a time of the day is written like `09:30`, from `00:00` to `23:59`",
+            )
+        })
+    }
+}
+
+/// Nothing is left to check once it is read.
+impl Validate for TimeOfDay {
+    type Context = ();
+
+    fn validate_into(&self, (): &(), _: &mut dyn FnMut() -> Path, _: &mut Report) {}
+}
+
+impl JsonSchema for TimeOfDay {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "TimeOfDay".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$",
+            "maxLength": 5,
+            "examples": ["09:30"],
         })
     }
 }

@@ -19,13 +19,15 @@ use super::{
     actions::{Cancel, Challenge, Complete, Confirm, Extend, Pencil, Release, Start},
     content::{self, write},
     next,
-    settings::Settings,
     time::{Before, expect_room, lock},
     view::{BookingView, reload},
 };
 use crate::{
     app::Desk,
-    resources::page::{expect_unarchived, expect_version},
+    resources::{
+        page::{expect_unarchived, expect_version},
+        studio::settings::Settings,
+    },
 };
 
 /// A deadline that somebody names lies at most so far ahead.

@@ -19,10 +19,12 @@ use watertight_terms::{Entry, Fault, FieldFault, Kind};
 
 use super::{
     State,
-    settings::Settings,
     when::{DayPart, Given, Slice, Spell},
 };
-use crate::resources::artists::{Artist, actions::View};
+use crate::resources::{
+    artists::{Artist, actions::View},
+    studio::settings::Settings,
+};
 
 /// How far ahead the next free stretches are looked for.
 const HORIZON: SignedDuration = SignedDuration::from_hours(90 * 24);

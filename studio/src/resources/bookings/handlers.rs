@@ -14,14 +14,16 @@ use super::{
     actions::{Archive, Create, Edit, View},
     acts::{answered, expect_next},
     content::{self, Content, Rate, write},
-    settings::{self, Settings},
     time::{Before, LOCK_ARTIST, PROJECT, expect_room, known, lock, lock_move},
     view::{BookingView, reload},
     when::{DayPart, Given, Slices},
 };
 use crate::{
     app::Desk,
-    resources::page::{self, List, Paging, Sort, expect_version, made_name},
+    resources::{
+        page::{self, List, Paging, Sort, expect_version, made_name},
+        studio::settings::{self, Settings},
+    },
 };
 
 /// Which bookings, in which order.

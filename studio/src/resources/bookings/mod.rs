@@ -22,7 +22,6 @@ mod content;
 pub(crate) mod due;
 mod handlers;
 mod history;
-pub(crate) mod settings;
 mod states;
 pub(crate) mod time;
 mod view;
@@ -86,12 +85,7 @@ pub const RESOURCE: Registered = Registered {
     schema: include_str!("schema.cedarschema"),
     policy: include_str!("policy.cedar"),
     migrations: &[super::migration!("0003_bookings")],
-    tables: &[
-        COLUMNS,
-        VERSION_COLUMNS,
-        OCCUPANCY_COLUMNS,
-        SETTINGS_COLUMNS,
-    ],
+    tables: &[COLUMNS, VERSION_COLUMNS, OCCUPANCY_COLUMNS],
     rows: &[Rows::of::<Booking>()],
     constraints: CONSTRAINTS,
     routes,
@@ -181,24 +175,6 @@ const OCCUPANCY_COLUMNS: Columns = Columns {
         ("ends_at", Class::Internal),
     ],
     retention: "as long as its source; made of it, and can be made again",
-};
-
-const SETTINGS_COLUMNS: Columns = Columns {
-    table: "studio.settings",
-    columns: &[
-        ("tenant_id", Class::Internal),
-        ("version", Class::Internal),
-        ("created_at", Class::Internal),
-        ("updated_at", Class::Internal),
-        ("hold_minutes", Class::Internal),
-        ("challenge_hours", Class::Internal),
-        ("am_from", Class::Internal),
-        ("am_to", Class::Internal),
-        ("pm_from", Class::Internal),
-        ("pm_to", Class::Internal),
-        ("working_hours", Class::Internal),
-    ],
-    retention: "as long as the studio",
 };
 
 const CONSTRAINTS: &[Constraint] = &[

@@ -17,7 +17,7 @@ use watertight::argument::{Day, Instant};
 use watertight_tenancy::Row;
 use watertight_terms::{Fault, FieldFault, Kind};
 
-use super::settings::Settings;
+use crate::resources::studio::settings::Settings;
 
 /// A window, and a slice, is at most two years long.
 const LONGEST_S: i64 = 2 * 366 * 24 * 3600;

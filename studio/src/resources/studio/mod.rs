@@ -1,39 +1,54 @@
-//! The studio as its members meet it: `/v1/me`, and what an owner decides in it: `PATCH /v1/studio`.
+//! The studio as its members meet it: `/v1/me`, and what its owners decide: `/v1/studio`.
+//!
+//! ```text
+//! GET   /v1/me       everybody
+//! GET   /v1/studio   owners and managers
+//! PATCH /v1/studio   owners; RFC 7396: absent stays, null means the product's default
+//! ```
 
-use garde::Validate;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+mod handlers;
+mod me;
+pub(crate) mod settings;
+
+use jiff::Timestamp;
 use uuid::Uuid;
-use watertight::{
-    answer::{Answer, Draft},
-    argument::Valid,
-    door::{Guest, Routes, get, open, patch},
-};
-use watertight_authority::{Action, Fact, Principal, Resource};
-use watertight_identity::{Impersonation, Reverification};
-use watertight_tenancy::TenantTx;
-use watertight_terms::{Entry, Fault, TenantId};
+use watertight::door::{Routes, get, open, patch};
+use watertight_authority::{Fact, Resource};
+use watertight_tenancy::{Change, Read, Row, Rows, Stored};
+use watertight_terms::{Fault, TenantId};
 
-use crate::app::Desk;
+use super::{Class, Columns};
+use settings::Settings;
 
-/// The studio itself, as policies and the ledger name it.
+/// The studio itself, as policies and the ledger name it, with what it decided.
 #[derive(Debug)]
-pub struct Studio(TenantId);
+pub struct Studio {
+    tenant: TenantId,
+    version: i32,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    name: String,
+    zone: String,
+    status: String,
+    impersonation: String,
+    admission: String,
+    settings: Settings,
+}
 
 impl Resource for Studio {
     const NOUN: &'static str = "studio";
     const ENTITY: &'static str = "Studio";
 
     fn id(&self) -> Uuid {
-        self.0.0
+        self.tenant.0
     }
 
     fn tenant(&self) -> TenantId {
-        self.0
+        self.tenant
     }
 
     fn version(&self) -> i32 {
-        1
+        self.version
     }
 
     fn facts(&self) -> Vec<(&'static str, Fact)> {
@@ -41,48 +56,100 @@ impl Resource for Studio {
     }
 }
 
-/// What may be done with the studio.
-#[derive(Debug)]
-pub struct View;
-
-impl Action<Studio> for View {
-    const NAME: &'static str = "studio.view";
-}
-
-/// Deciding what holds in the studio.
-#[derive(Debug)]
-pub struct Change;
-
-impl Action<Studio> for Change {
-    const NAME: &'static str = "studio.change";
-}
-
 /// The studio, for the register.
 pub const RESOURCE: super::Registered = super::Registered {
     schema: include_str!("schema.cedarschema"),
     policy: include_str!("policy.cedar"),
     migrations: &[super::migration!("0002_operators")],
-    tables: &[],
-    rows: &[],
+    tables: &[COLUMNS],
+    rows: &[Rows::of::<Studio>()],
     constraints: &[],
     routes,
 };
 
+/// What may be done with the studio.
+pub mod actions {
+    crate::resources::actions! { super::Studio:
+        View "studio.view", Inspect "studio.inspect", Change "studio.change"
+    }
+}
+
+const COLUMNS: Columns = Columns {
+    table: "studio.settings",
+    columns: &[
+        ("tenant_id", Class::Internal),
+        ("id", Class::Internal),
+        ("version", Class::Internal),
+        ("created_at", Class::Internal),
+        ("updated_at", Class::Internal),
+        ("hold_minutes", Class::Internal),
+        ("challenge_hours", Class::Internal),
+        ("am_from", Class::Internal),
+        ("am_to", Class::Internal),
+        ("pm_from", Class::Internal),
+        ("pm_to", Class::Internal),
+        ("working_hours", Class::Internal),
+    ],
+    retention: "as long as the studio",
+};
+
+impl Stored for Studio {
+    const LOAD: Read = Read::new(
+        "SELECT s.version, s.created_at, s.updated_at, s.hold_minutes, s.challenge_hours, s.am_from, s.am_to, s.pm_from,
+           s.pm_to, s.working_hours, s.tenant_id, c.name, c.zone, c.status, c.impersonation, c.admission
+         FROM studio.settings s, tenancy.choices() c WHERE s.tenant_id = $1 AND s.id = $2",
+    );
+
+    fn from_row(row: &Row) -> Result<Self, Fault> {
+        let zone: String = row.field("zone")?;
+        Ok(Self {
+            tenant: TenantId(row.field("tenant_id")?),
+            version: row.field("version")?,
+            created_at: row.field("created_at")?,
+            updated_at: row.field("updated_at")?,
+            name: row.field("name")?,
+            status: row.field("status")?,
+            impersonation: row.field("impersonation")?,
+            admission: row.field("admission")?,
+            settings: Settings::new(&zone, Some(row))?,
+            zone,
+        })
+    }
+}
+
+const CHANGE: Change = Change::new(
+    "UPDATE studio.settings SET version = version + 1, updated_at = $4, hold_minutes = $5, challenge_hours = $6,
+       am_from = $7, am_to = $8, pm_from = $9, pm_to = $10, working_hours = $11
+     WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
+);
+
 fn routes(routes: Routes) -> Routes {
+    use actions::{Change, Inspect, View};
     routes
         .route(
             "/v1/me",
-            get(me)
+            get(me::me)
                 .says("who you are here, and what you may do")
-                .guests_too(guest)
+                .guests_too(me::guest)
                 .needs::<View, Studio>(),
         )
         .route(
             "/v1/studio",
-            patch(change)
-                .says("decides what holds in the studio; asks for a fresh proof of who you are")
-                .sample(r#"{"impersonation": "refused"}"#)
-                .needs::<Change, Studio>(),
+            get(handlers::show)
+                .says("what holds in the studio, for its owners and managers")
+                .needs::<Inspect, Studio>()
+                .and(
+                    patch(handlers::change)
+                        .says(
+                            "decides what holds in the studio; `null` means the default; `impersonation` and \
+                             `admission` ask for a fresh proof of who you are",
+                        )
+                        .sample(
+                            r#"{"hold_minutes": 45, "half_days": {"am": {"from": "09:00", "to": "13:00"},
+                                "pm": {"from": "14:00", "to": "18:00"}}}"#,
+                        )
+                        .needs::<Change, Studio>(),
+                ),
         )
         .route(
             "/health",
@@ -91,114 +158,4 @@ fn routes(routes: Routes) -> Routes {
             })
             .public("load balancers ask whether the process lives; it says nothing else"),
         )
-}
-
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Me")]
-struct MeView {
-    subject: String,
-    member_id: Option<Uuid>,
-    role: String,
-    artist_id: Option<Uuid>,
-    studio: StudioView,
-    can: Vec<String>,
-}
-
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "StudioOfMe")]
-struct StudioView {
-    id: Uuid,
-    name: String,
-    zone: String,
-}
-
-async fn me(tx: TenantTx) -> Result<Answer<MeView>, Fault> {
-    let (member_id, artist_id) = match &tx.standing().principal {
-        Principal::Member { id, artist, .. } => (Some(*id), *artist),
-        Principal::Service { .. } => (None, None),
-    };
-    let (name, zone) = tx.studio();
-    let view = MeView {
-        subject: tx.account().actor().to_owned(),
-        member_id,
-        role: tx.account().role().to_owned(),
-        artist_id,
-        studio: StudioView {
-            id: tx.tenant().0,
-            name: name.to_owned(),
-            zone: zone.to_owned(),
-        },
-        can: tx.can(),
-    };
-    Draft::ok(view)?
-        .finish(tx, Entry::new("studio.view", "studio"))
-        .await
-}
-
-/// What an owner decides.
-#[derive(Debug, Deserialize, Serialize, Validate, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Decided {
-    /// Whether somebody at Clerk may act as a member of the studio.
-    #[garde(skip)]
-    impersonation: Acting,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Acting {
-    Refused,
-    ReadOnly,
-}
-
-async fn change(
-    mut tx: TenantTx,
-    desk: Desk,
-    Valid(decided): Valid<Decided>,
-) -> Result<Answer<Decided>, Fault> {
-    let granted = tx.grant_new::<Change, Studio>()?;
-    // It opens the studio's rows to somebody who is not in it.
-    tx.verified_within(Reverification::Strict, &desk.clock)?;
-    let choice = match decided.impersonation {
-        Acting::Refused => Impersonation::Refused,
-        Acting::ReadOnly => Impersonation::ReadOnly,
-    };
-    tx.choose_impersonation(granted, choice).await?;
-    let entry = Entry::new("studio.change", "studio").ids([tx.tenant().0]);
-    Draft::ok(decided)?.commit(tx, entry).await
-}
-
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Guest")]
-struct GuestView {
-    subject: String,
-    role: &'static str,
-    studio: GuestStudioView,
-    #[schemars(length(max = 0))]
-    can: Vec<String>,
-}
-
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "StudioOfGuest")]
-struct GuestStudioView {
-    name: String,
-}
-
-/// A guest learns the studio's name and nothing else.
-fn guest(
-    guest: Guest,
-) -> std::pin::Pin<Box<dyn Future<Output = Result<Answer<GuestView>, Fault>> + Send>> {
-    Box::pin(async move {
-        let view = GuestView {
-            subject: guest.subject().to_owned(),
-            role: "guest",
-            studio: GuestStudioView {
-                name: guest.studio().to_owned(),
-            },
-            can: Vec::new(),
-        };
-        Draft::ok(view)?
-            .finish_for(guest, Entry::new("studio.view", "studio"))
-            .await
-    })
 }

@@ -17,11 +17,11 @@ use crate::{
     app::Desk,
     resources::{
         bookings::{
-            settings::Settings,
             time::{Before, expect_room, lock, lock_move, lock_new},
             when::{DayPart, Given},
         },
         page::{self, List, Paging, Sort, expect_unarchived, expect_version},
+        studio::settings::Settings,
     },
 };
 
