@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    licences,
+    evidence, licences,
     setup::{Tool, provide},
     shop::{Shop, Trouble, read, run as run_command, say},
     tests, tidy,
@@ -11,7 +11,7 @@ type Step = (&'static str, fn(&Shop) -> Result<(), Trouble>);
 
 /// In this order: what is quick to fail comes first, and the tests last, so that their closing
 /// line stays on the screen.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("programs", |shop| {
         provide(shop, &[Tool::PostgreSql, Tool::Cvc5])
     }),
@@ -19,6 +19,7 @@ const STEPS: [Step; 8] = [
         run_command(shop.cargo("fmt").args(["--all", "--check"]))
     }),
     ("house rules", tidy::run),
+    ("evidence", evidence::check),
     ("lints", lints),
     ("licences", licences::run),
     ("documentation", documentation),

@@ -1,23 +1,106 @@
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, time::Instant};
 
-use crate::shop::{Shop, Trouble, read, run as run_command, say};
+use crate::{
+    evidence::{self, Evidence},
+    setup::{Tool, provide},
+    shop::{Shop, Trouble, read, run as run_command, say},
+    tests::with_database,
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// How long what can go on forever goes on
     #[arg(long, value_name = "N", default_value_t = 30)]
     minutes: u32,
+    /// Only these runs
+    #[arg(long, value_enum, value_name = "RUN")]
+    only: Vec<Run>,
 }
 
-/// Runs what there is. No room has a soak, a fuzzer or mutants yet, and nothing is added to
-/// `docs/evidence.jsonl`: success would read as evidence.
+/// What takes minutes to hours.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Run {
+    /// 10,000 stories of bookings, told to a model and to the product
+    Stories,
+    /// Each target of `fuzz/`, for its part of the minutes; needs a nightly toolchain and cargo-fuzz
+    Fuzz,
+    /// Makes a new resource in a copy of the last commit, and everything is green with it
+    NewResource,
+}
+
+const RUNS: [Run; 3] = [Run::Stories, Run::Fuzz, Run::NewResource];
+const STORIES: &str = "10000";
+
+/// What a run had: the seed that tells the same again, and how much of it there was.
+type Shown = (Option<String>, String);
+
+/// Makes each run, and notes in `docs/evidence.jsonl` what it showed.
 pub(crate) fn run(shop: &Shop, arguments: &Arguments) -> Result<(), Trouble> {
-    new_resource(shop)?;
-    say(format_args!(
-        "rooms with tests that go on for {} minutes: none yet",
-        arguments.minutes
-    ));
+    let commit = evidence::commit(shop)?;
+    let wanted = |run: &&Run| arguments.only.is_empty() || arguments.only.contains(run);
+    for run in RUNS.iter().filter(wanted) {
+        let started = Instant::now();
+        let (what, (seed, figure)) = match run {
+            Run::Stories => ("stories", stories(shop)?),
+            Run::Fuzz => ("fuzz", fuzz(shop, arguments.minutes)?),
+            Run::NewResource => ("new-resource", new_resource(shop)?),
+        };
+        let evidence = Evidence {
+            what: what.to_owned(),
+            commit: commit.clone(),
+            date: evidence::today(shop)?,
+            seconds: started.elapsed().as_secs(),
+            seed,
+            figure,
+        };
+        evidence::add(shop, &evidence)?;
+        say(format_args!("{what}: {}", evidence.figure));
+    }
     Ok(())
+}
+
+fn stories(shop: &Shop) -> Result<Shown, Trouble> {
+    provide(shop, &[Tool::PostgreSql])?;
+    let seed = seed()?;
+    let mut test = shop.cargo("test");
+    test.args(["-p", "studio", "--all-features", "--test", "walls", "--"])
+        .args(["no_story_of_any_roles", "--nocapture"])
+        .env("WATERTIGHT_STORIES", STORIES)
+        .env("WATERTIGHT_SEED", &seed);
+    with_database(shop, &mut test)?;
+    Ok((Some(seed), format!("{STORIES} stories")))
+}
+
+/// 32 bytes of the system's randomness, in hexadecimal digits.
+fn seed() -> Result<String, Trouble> {
+    let mut bytes = [0_u8; 32];
+    fs::File::open("/dev/urandom")
+        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes))
+        .map_err(|error| Trouble::setup("the system gives no randomness", error))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+const FUZZ_TARGETS: [&str; 3] = ["token", "jwks", "webhook"];
+
+fn fuzz(shop: &Shop, minutes: u32) -> Result<Shown, Trouble> {
+    if !shop.has(
+        shop.command("cargo")
+            .args(["+nightly", "fuzz", "--version"]),
+    ) {
+        return Err(Trouble::Setup(
+            "fuzzing needs a nightly toolchain and `cargo install cargo-fuzz`".to_owned(),
+        ));
+    }
+    let seconds = minutes * 60 / u32::try_from(FUZZ_TARGETS.len()).unwrap_or(1);
+    for target in FUZZ_TARGETS {
+        let mut fuzz = shop.command("cargo");
+        fuzz.args(["+nightly", "fuzz", "run", target, "--"])
+            .arg(format!("-max_total_time={seconds}"))
+            .env_remove("RUSTUP_TOOLCHAIN");
+        run_command(&mut fuzz)?;
+    }
+    let targets = FUZZ_TARGETS.join(", ");
+    Ok((None, format!("{targets}: {seconds} s each")))
 }
 
 /// What `git status` says after `cargo x new resource equipment && cargo x accept`, but for the
@@ -33,7 +116,7 @@ const PROMISED: [&str; 6] = [
 
 /// Makes a resource in a copy of the last commit, and checks that nothing else was touched and that
 /// everything is green.
-fn new_resource(shop: &Shop) -> Result<(), Trouble> {
+fn new_resource(shop: &Shop) -> Result<Shown, Trouble> {
     let copy = Shop {
         root: shop.target.join("long/new-resource"),
         target: shop.target.join("long/target"),
@@ -54,8 +137,10 @@ fn new_resource(shop: &Shop) -> Result<(), Trouble> {
     expect_promised(&status)?;
     // Everything that CI checks, with the new resource among the others.
     cargo(&["check"])?;
-    say("a new resource: one folder, one migration, one line; everything is green with it");
-    Ok(())
+    Ok((
+        None,
+        "one folder, one migration, one line; everything is green with it".to_owned(),
+    ))
 }
 
 fn expect_promised(status: &str) -> Result<(), Trouble> {

@@ -19,6 +19,7 @@ use clap::{Parser, Subcommand};
 mod accept;
 mod check;
 mod demo;
+mod evidence;
 mod licences;
 mod long;
 mod new;
