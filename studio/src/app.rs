@@ -11,6 +11,7 @@ use watertight::{
 use watertight_authority::Authority;
 use watertight_identity::{Verifier, backend::Backend, webhook::Signer};
 use watertight_ledger::Ledger;
+use watertight_outbound::{Outbound, OutboundError};
 use watertight_tenancy::{Expectation, Finding, Settings, Severity, Tenancy, examine};
 use watertight_terms::{Clock, Fault, KeyFile, Random};
 use watertight_vault::Vault;
@@ -49,6 +50,8 @@ pub struct Desk {
     pub random: Random,
     /// People here and at Clerk.
     pub people: People,
+    /// Connections outward.
+    pub outbound: Outbound,
 }
 
 impl Argument for Desk {
@@ -79,6 +82,9 @@ pub enum AppFault {
     /// The identity provider's settings cannot be used.
     #[error("[clerk] {0}")]
     Identity(String),
+    /// A connection outward cannot be allowed as the configuration says.
+    #[error("[outbound] {0}")]
+    Outbound(#[from] OutboundError),
     /// The database cannot be examined.
     #[error(transparent)]
     Database(#[from] watertight_tenancy::InstallFault),
@@ -131,6 +137,7 @@ impl App {
             clock: clock.clone(),
             random: random.clone(),
             people,
+            outbound: config.outbound()?,
         };
         Ok(Self {
             receiver,

@@ -116,6 +116,14 @@ impl Outbound {
         })))
     }
 
+    /// Whether the rules let `url` be reached, as far as that is told before a name is resolved.
+    ///
+    /// # Errors
+    /// When they refuse it.
+    pub fn permits(&self, url: &str) -> Result<(), OutboundError> {
+        self.0.gate.pass(url).map(drop)
+    }
+
     /// Fetches `url` whole.
     ///
     /// # Errors

@@ -50,6 +50,8 @@ BEGIN
 END $$;
 
 -- Forgets work that was done up to a time, in microseconds: j2|key|tenant|kind|time|expires at|nonce|mac.
+-- What nobody claimed is kept, however early it is due: its transaction may have ended after the work
+-- was looked for.
 CREATE FUNCTION jobs.done(event text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
@@ -57,7 +59,7 @@ DECLARE
   p text[] := tenancy.verified(event, 'j2', 8);
 BEGIN
   DELETE FROM jobs.due d WHERE d.tenant_id = p[3]::uuid AND d.kind = p[4]
-    AND d.due_at <= timestamptz 'epoch' + p[5]::bigint * interval '1 microsecond';
+    AND d.claimed_until IS NOT NULL AND d.due_at <= timestamptz 'epoch' + p[5]::bigint * interval '1 microsecond';
 END $$;
 GRANT EXECUTE ON FUNCTION jobs.claim(text), jobs.done(text) TO {app}_app;
 

@@ -139,6 +139,9 @@ pub const SERVICES_KEEP_TO_THEIR_NAME: Claim = Claim {
     implications: |policies, request| {
         let name = match action(request) {
             "booking.view" | "booking.expire" | "booking.lapse" => r#"principal.name == "expiry""#,
+            "delivery.view" | "delivery.attempt" | "delivery.settle" => {
+                r#"principal.name == "delivery""#
+            }
             _ => "false",
         };
         only_if(!is_member(request), policies.set().clone(), name)
@@ -194,8 +197,10 @@ pub fn is_own_session(request: &RequestEnv) -> bool {
 
 /// Whether it is for owners alone: who is in the studio and as what, and what holds there.
 pub fn is_the_owners(request: &RequestEnv) -> bool {
-    let is_of_members = action(request).starts_with("member.") && !is_view(request);
-    is_of_members || action(request) == "studio.change"
+    let name = action(request);
+    let is_of_members = name.starts_with("member.") && !is_view(request);
+    let leaves = name.starts_with("webhook.") || name.starts_with("delivery.");
+    is_of_members || leaves && is_member(request) || name == "studio.change"
 }
 
 fn kind(request: &RequestEnv) -> &str {

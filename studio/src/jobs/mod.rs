@@ -13,19 +13,29 @@
 
 use std::{future::Future, time::Duration};
 
+use futures_util::{StreamExt, stream};
+use tokio::task::JoinSet;
+use uuid::Uuid;
 use watertight_identity::{Caller, ServiceName};
 use watertight_tenancy::{Job, Tenancy, TenantTx};
 use watertight_terms::{Fault, Kind, Request};
 
 use crate::{
     app::{App, Desk},
-    resources::bookings::due::Due,
+    resources::{bookings::due::Due, webhooks::tell},
 };
 
-/// The service as which it acts.
+/// The services as which it acts.
 const EXPIRY: ServiceName = ServiceName::new("expiry");
+const DELIVERY: ServiceName = ServiceName::new("delivery");
 /// At most so much is claimed at once.
 const CLAIM_MOST: u32 = 50;
+
+/// The kind of work that the triggers of bookings schedule where something is to be told.
+const DELIVERIES: &str = "deliveries";
+/// So many studios are told at once, and so much is told each.
+const TELLING_MOST: usize = 8;
+const AT_ONCE: usize = 4;
 
 /// So often it looks for more work of one kind in a studio before it turns to others.
 const ROUNDS_MOST: usize = 100;
@@ -54,59 +64,101 @@ pub async fn work_until(app: &App, pace: Pace, stop: impl Future<Output = ()>) {
         tenancy: app.tenancy.clone(),
         desk: app.desk.clone(),
     };
+    let mut telling = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     let mut rounds = tokio::time::interval(Duration::from_millis(pace.poll_ms));
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = &mut stop => return,
+            () = &mut stop => break,
             _ = rounds.tick() => {}
         }
-        if let Err(fault) = worker.round(pace).await {
+        if let Err(fault) = worker.round(pace, &mut telling).await {
             tracing::warn!("looking for work: {fault}");
         }
     }
+    while telling.join_next().await.is_some() {}
 }
 
+#[derive(Clone)]
 struct Worker {
     tenancy: Tenancy,
     desk: Desk,
 }
 
 impl Worker {
-    async fn round(&self, pace: Pace) -> Result<(), Fault> {
+    async fn round(&self, pace: Pace, telling: &mut JoinSet<()>) -> Result<(), Fault> {
+        while telling.try_join_next().is_some() {}
         for job in self.tenancy.claim(CLAIM_MOST, pace.lease_s).await? {
-            // One studio's trouble is not another's; it comes back when the claim has run out.
-            if let Err(fault) = self.work(&job).await {
-                tracing::warn!(tenant = %job.tenant, kind = job.kind, "work that is due: {fault}");
+            match (job.kind.as_str(), Due::parse(&job.kind)) {
+                // Others' servers may be slow: nothing that is due here waits for them.
+                (DELIVERIES, _) if telling.len() >= TELLING_MOST => {}
+                (DELIVERIES, _) => {
+                    let worker = self.clone();
+                    telling.spawn(async move { worker.tell(&job).await });
+                }
+                (_, Some(due)) => noted(&job, self.expire(&job, due).await),
+                (_, None) => noted(&job, Err(Fault::bug("work of an unknown kind"))),
             }
         }
         Ok(())
     }
 
-    async fn work(&self, job: &Job) -> Result<(), Fault> {
-        let due = Due::parse(&job.kind)
-            .ok_or_else(|| Fault::bug(format!("work of an unknown kind `{}`", job.kind)))?;
+    /// Ends what ran out.
+    async fn expire(&self, job: &Job, due: Due) -> Result<(), Fault> {
         let now = self.desk.clock.now();
         // Bounded: what conflicts each time is left for when the claim has run out.
         for _ in 0..ROUNDS_MOST {
-            let ids = due.find(self.begin(job).await?, now).await?;
+            let ids = due.find(self.begin(EXPIRY, job).await?, now).await?;
             if ids.is_empty() {
                 return self.tenancy.done(job, now).await;
             }
             for id in ids {
-                let worked = due.work(self.begin(job).await?, &self.desk, id).await;
-                match worked {
-                    // Somebody changed it at the same moment: the next look says whether it is due.
-                    Err(fault) if fault.kind() == Kind::Conflict => {}
-                    other => other?,
-                }
+                let worked = due.work(self.begin(EXPIRY, job).await?, &self.desk, id);
+                unless_changed(worked.await)?;
             }
         }
         Ok(())
     }
 
-    async fn begin(&self, job: &Job) -> Result<TenantTx, Fault> {
+    /// Tells what is to be told, some of it at once.
+    async fn tell(&self, job: &Job) {
+        noted(job, self.deliver(job).await);
+    }
+
+    async fn deliver(&self, job: &Job) -> Result<(), Fault> {
+        let now = self.desk.clock.now();
+        for _ in 0..ROUNDS_MOST {
+            let ids = tell::due(self.begin(DELIVERY, job).await?, now).await?;
+            if ids.is_empty() {
+                return self.tenancy.done(job, now).await;
+            }
+            let told = ids.into_iter().map(|id| self.deliver_one(job, id));
+            let mut told = stream::iter(told).buffer_unordered(AT_ONCE);
+            while let Some(one) = told.next().await {
+                unless_changed(one)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn deliver_one(&self, job: &Job, id: Uuid) -> Result<(), Fault> {
+        let taken = tell::take(self.begin(DELIVERY, job).await?, &self.desk, id);
+        let Some(letter) = taken.await? else {
+            return Ok(());
+        };
+        let now = self.desk.clock.now();
+        let status = tell::send(&self.desk.outbound, &letter, now).await?;
+        tell::settle(
+            self.begin(DELIVERY, job).await?,
+            &self.desk,
+            &letter,
+            status,
+        )
+        .await
+    }
+
+    async fn begin(&self, service: ServiceName, job: &Job) -> Result<TenantTx, Fault> {
         let request = Request {
             id: self.desk.random.uuid(),
             client_id: None,
@@ -114,8 +166,23 @@ impl Worker {
             client: None,
             at: self.desk.clock.now(),
         };
-        let caller = Caller::service(EXPIRY, job.tenant);
+        let caller = Caller::service(service, job.tenant);
         let begun = self.tenancy.begin(&caller, request).await;
         begun.map_err(|refused| refused.fault)
+    }
+}
+
+/// Somebody changed it at the same moment: the next look says whether it is due.
+fn unless_changed(worked: Result<(), Fault>) -> Result<(), Fault> {
+    match worked {
+        Err(fault) if fault.kind() == Kind::Conflict => Ok(()),
+        other => other,
+    }
+}
+
+/// One studio's trouble is not another's; what failed comes back when the claim has run out.
+fn noted(job: &Job, worked: Result<(), Fault>) {
+    if let Err(fault) = worked {
+        tracing::warn!(tenant = %job.tenant, kind = job.kind, "work that is due: {fault}");
     }
 }

@@ -28,6 +28,7 @@ mod register;
 pub mod sessions;
 pub mod studio;
 pub mod time_off;
+pub mod webhooks;
 
 use register::REGISTER;
 use watertight::{
@@ -158,9 +159,18 @@ pub enum Class {
     Internal,
     /// About a person; sealed.
     Personal,
+    /// What opens something; sealed.
+    Secret,
 }
 
-/// The columns that hold personal values, as the start-up check wants them.
+impl Class {
+    /// Whether the column holds what the vault sealed.
+    pub fn is_sealed(self) -> bool {
+        matches!(self, Self::Personal | Self::Secret)
+    }
+}
+
+/// The columns that hold sealed values, as the start-up check wants them.
 pub fn personal_columns() -> Vec<(&'static str, &'static str)> {
     tables()
         .flat_map(|table| {
@@ -169,7 +179,7 @@ pub fn personal_columns() -> Vec<(&'static str, &'static str)> {
                 .iter()
                 .map(|(column, class)| (table.table, *column, *class))
         })
-        .filter(|(_, _, class)| *class == Class::Personal)
+        .filter(|(_, _, class)| class.is_sealed())
         .map(|(table, column, _)| (table, column))
         .collect()
 }

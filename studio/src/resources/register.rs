@@ -11,4 +11,5 @@ pub(super) const REGISTER: &[(&str, Registered)] = &[
     ("sessions", super::sessions::RESOURCE),
     ("studio", super::studio::RESOURCE),
     ("time_off", super::time_off::RESOURCE),
+    ("webhooks", super::webhooks::RESOURCE),
 ];

@@ -35,6 +35,7 @@ mod requests;
 mod schema;
 mod settings;
 mod states;
+mod telling;
 mod time;
 mod webhooks;
 mod worker;

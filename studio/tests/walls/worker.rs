@@ -17,12 +17,18 @@ const FAST: Pace = Pace {
 
 /// A worker in a process of its own, from the binary that operators run.
 fn spawn(world: &World) -> Child {
+    spawn_with(world, &[])
+}
+
+/// The same, with these in its environment.
+pub(crate) fn spawn_with(world: &World, environment: &[(&str, String)]) -> Child {
     let config = world.config.keys.location.with_file_name("studio.toml");
     Command::new(env!("CARGO_BIN_EXE_studio"))
         .arg("--config")
         .arg(config)
         .args(["work", "--poll-ms", "20", "--lease-s", "1"])
         .env("STUDIO_LOG", "warn")
+        .envs(environment.iter().map(|(name, value)| (*name, value)))
         .stdout(Stdio::null())
         .spawn()
         .unwrap()

@@ -1,0 +1,299 @@
+//! What became of each telling.
+
+use garde::Validate;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use watertight::{
+    answer::{Answer, Draft},
+    argument::{CursorText, Id, IfMatch, Path, Query},
+    door::{Routes, get, post},
+};
+use watertight_authority::{Fact, Resource};
+use watertight_tenancy::{Change, Read, Row, Stored, TenantTx, ToSql};
+use watertight_terms::{Entry, Fault, Limits, TenantId};
+
+use super::super::{
+    Class, Columns,
+    page::{self, List, Listed, Order, Paging, Sort, expect_version},
+};
+use crate::app::Desk;
+use actions::{Replay, View};
+
+/// A delivery, as stored.
+#[derive(Debug)]
+pub struct Delivery {
+    tenant: TenantId,
+    id: Uuid,
+    version: i32,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    pub(super) webhook: Uuid,
+    pub(super) booking: Uuid,
+    pub(super) booking_version: i32,
+    pub(super) state: State,
+    pub(super) attempts: i32,
+    pub(super) next_at: Timestamp,
+    status: Option<i32>,
+}
+
+impl Resource for Delivery {
+    const NOUN: &'static str = "delivery";
+    const ENTITY: &'static str = "Delivery";
+
+    fn id(&self) -> Uuid {
+        self.id
+    }
+
+    fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    fn version(&self) -> i32 {
+        self.version
+    }
+
+    fn facts(&self) -> Vec<(&'static str, Fact)> {
+        Vec::new()
+    }
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(super) enum State {
+    Pending,
+    Delivered,
+    Dead,
+}
+
+impl State {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+        }
+    }
+
+    fn parse(name: &str) -> Result<Self, Fault> {
+        let all = [Self::Pending, Self::Delivered, Self::Dead];
+        let mut all = all.into_iter();
+        all.find(|state| state.as_str() == name)
+            .ok_or_else(|| Fault::bug(format!("a delivery in the state `{name}`")))
+    }
+}
+
+/// What may be done with a delivery.
+pub mod actions {
+    crate::resources::actions! { super::Delivery:
+        View "delivery.view", Attempt "delivery.attempt", Settle "delivery.settle", Replay "delivery.replay"
+    }
+}
+
+pub(super) const COLUMNS: Columns = Columns {
+    table: "studio.deliveries",
+    columns: &[
+        ("tenant_id", Class::Internal),
+        ("id", Class::Internal),
+        ("version", Class::Internal),
+        ("created_at", Class::Internal),
+        ("updated_at", Class::Internal),
+        ("webhook_id", Class::Internal),
+        ("booking_id", Class::Internal),
+        ("booking_version", Class::Internal),
+        ("state", Class::Internal),
+        ("attempts", Class::Internal),
+        ("next_at", Class::Internal),
+        ("status", Class::Internal),
+    ],
+    retention: "90 days after the last attempt, then removed by custody",
+};
+
+macro_rules! columns {
+    () => {
+        "tenant_id, id, version, created_at, updated_at, webhook_id, booking_id, booking_version, state, attempts,
+           next_at, status"
+    };
+}
+
+impl Stored for Delivery {
+    const LOAD: Read = Read::new(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM studio.deliveries WHERE tenant_id = $1 AND id = $2"
+    ));
+
+    fn from_row(row: &Row) -> Result<Self, Fault> {
+        let state: String = row.field("state")?;
+        Ok(Self {
+            tenant: TenantId(row.field("tenant_id")?),
+            id: row.field("id")?,
+            version: row.field("version")?,
+            created_at: row.field("created_at")?,
+            updated_at: row.field("updated_at")?,
+            webhook: row.field("webhook_id")?,
+            booking: row.field("booking_id")?,
+            booking_version: row.field("booking_version")?,
+            state: State::parse(&state)?,
+            attempts: row.field("attempts")?,
+            next_at: row.field("next_at")?,
+            status: row.field("status")?,
+        })
+    }
+}
+
+/// A page of the list. `$2` the artist whose rows alone the caller may see, which is nobody's; `$3` a
+/// webhook, `$4` a state, `$5` and `$6` value and id after which it begins, `$7` its length.
+macro_rules! list {
+    ($after:literal, $direction:literal) => {
+        Read::new(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM studio.deliveries WHERE tenant_id = $1 AND $2::uuid IS NULL
+               AND ($3::uuid IS NULL OR webhook_id = $3) AND ($4::text IS NULL OR state = $4)
+               AND ($6::uuid IS NULL OR (created_at, id) ",
+            $after,
+            " ($5::text::timestamptz, $6)) ORDER BY created_at ",
+            $direction,
+            ", id ",
+            $direction,
+            " LIMIT $7"
+        ))
+    };
+}
+
+impl Listed for Delivery {
+    const ORDERS: &'static [Order<Self>] = &[Order {
+        name: "created_at",
+        up: list!(">", "ASC"),
+        down: list!("<", "DESC"),
+        value: |delivery| delivery.created_at.to_string(),
+    }];
+}
+
+/// Whatever is done with a delivery.
+pub(super) const WRITE: Change = Change::new(
+    "UPDATE studio.deliveries SET version = version + 1, updated_at = $4, state = $5, attempts = $6, next_at = $7, status = $8
+     WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
+);
+
+/// A delivery as answered.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Delivery")]
+struct DeliveryView {
+    id: Uuid,
+    version: i32,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    webhook_id: Uuid,
+    booking_id: Uuid,
+    booking_version: i32,
+    state: State,
+    attempts: i32,
+    /// None: no attempt is to come.
+    next_at: Option<Timestamp>,
+    /// What the last attempt was answered; none: nothing.
+    status: Option<i32>,
+}
+
+impl From<Delivery> for DeliveryView {
+    fn from(delivery: Delivery) -> Self {
+        let is_pending = delivery.state == State::Pending;
+        Self {
+            id: delivery.id,
+            version: delivery.version,
+            created_at: delivery.created_at,
+            updated_at: delivery.updated_at,
+            webhook_id: delivery.webhook,
+            booking_id: delivery.booking,
+            booking_version: delivery.booking_version,
+            state: delivery.state,
+            attempts: delivery.attempts,
+            next_at: is_pending.then_some(delivery.next_at),
+            status: delivery.status,
+        }
+    }
+}
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .route(
+            "/v1/deliveries",
+            get(list)
+                .says("what was told, is to be told, and could not be told")
+                .needs::<View, Delivery>(),
+        )
+        .route(
+            "/v1/deliveries/{id}",
+            get(show).says("a delivery").needs::<View, Delivery>(),
+        )
+        .route(
+            "/v1/deliveries/{id}/replay",
+            post(replay)
+                .says("tells it again, as if it had never been tried")
+                .needs::<Replay, Delivery>(),
+        )
+}
+
+/// Which deliveries, in which order.
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    #[garde(range(min = 1, max = Limits::PAGE_ROWS))]
+    limit: Option<u32>,
+    #[garde(dive)]
+    cursor: Option<CursorText>,
+    #[serde(default)]
+    #[garde(skip)]
+    sort: Sort<Delivery>,
+    #[garde(skip)]
+    webhook_id: Option<Id>,
+    #[garde(skip)]
+    state: Option<State>,
+}
+
+async fn list(
+    tx: TenantTx,
+    desk: Desk,
+    Query(asked): Query<Asked>,
+) -> Result<Answer<List<DeliveryView>>, Fault> {
+    let webhook = asked.webhook_id.map(|Id(id)| id);
+    let state = asked.state.map(State::as_str);
+    let paging = Paging {
+        limit: asked.limit,
+        cursor: asked.cursor,
+        sort: asked.sort,
+    };
+    let filters: [&(dyn ToSql + Sync); 2] = [&webhook, &state];
+    page::list::<View, Delivery, _>(tx, &desk, paging, &filters, |row, _| row.into()).await
+}
+
+async fn show(mut tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<DeliveryView>, Fault> {
+    let granted = tx.grant::<View, Delivery>(id).await?;
+    let delivery = tx.seen(granted)?;
+    let version = delivery.version;
+    let entry = Entry::new("delivery.view", "delivery").ids([id]);
+    let draft = Draft::ok(DeliveryView::from(delivery))?;
+    draft.etag(version).finish(tx, entry).await
+}
+
+async fn replay(
+    mut tx: TenantTx,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    IfMatch(version): IfMatch,
+) -> Result<Answer<DeliveryView>, Fault> {
+    let granted = tx.grant::<Replay, Delivery>(id).await?;
+    expect_version(version, granted.version())?;
+    let now = desk.clock.now();
+    let (state, attempts, status) = (State::Pending.as_str(), 0_i32, None::<i32>);
+    let parameters: [&(dyn ToSql + Sync); 5] = [&now, &state, &attempts, &now, &status];
+    let (spent, _row) = tx.change(granted, WRITE, &parameters).await?;
+    let view = DeliveryView::from(tx.written::<Delivery>(Delivery::LOAD, id).await?);
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    let draft = Draft::ok(view)?.etag(spent.version() + 1);
+    draft.commit(tx, entry).await
+}

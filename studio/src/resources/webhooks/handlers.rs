@@ -1,0 +1,181 @@
+use garde::Validate;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use watertight::{
+    answer::{Answer, Created, Draft, Nothing},
+    argument::{CursorText, Firm, IfMatch, Line, Path, Query, Valid},
+};
+use watertight_tenancy::{Stored, TenantTx, ToSql};
+use watertight_terms::{Entry, Fault, FieldFault, Kind, Limits};
+
+use super::{
+    ARCHIVE, COUNT, CREATE, EDIT, Webhook, WebhookView,
+    actions::{Archive, Create, Edit, View},
+    secret_place,
+    tell::Secret,
+};
+use crate::{
+    app::Desk,
+    resources::page::{self, List, Paging, Sort, expect_unarchived, expect_version},
+};
+
+/// A studio has at most so many.
+const WEBHOOKS_MOST: i64 = 10;
+
+/// Which webhooks, in which order.
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    #[garde(range(min = 1, max = Limits::PAGE_ROWS))]
+    limit: Option<u32>,
+    #[garde(dive)]
+    cursor: Option<CursorText>,
+    #[serde(default)]
+    #[garde(skip)]
+    sort: Sort<Webhook>,
+}
+
+pub(super) async fn list(
+    tx: TenantTx,
+    desk: Desk,
+    Query(asked): Query<Asked>,
+) -> Result<Answer<List<WebhookView>>, Fault> {
+    let paging = Paging {
+        limit: asked.limit,
+        cursor: asked.cursor,
+        sort: asked.sort,
+    };
+    page::list::<View, Webhook, _>(tx, &desk, paging, &[], |row, _| row.into()).await
+}
+
+pub(super) async fn show(
+    mut tx: TenantTx,
+    Path(id): Path<Uuid>,
+) -> Result<Answer<WebhookView>, Fault> {
+    let granted = tx.grant::<View, Webhook>(id).await?;
+    let webhook = tx.seen(granted)?;
+    let version = webhook.version;
+    let entry = Entry::new("webhook.view", "webhook").ids([id]);
+    let draft = Draft::ok(WebhookView::from(webhook))?;
+    draft.etag(version).finish(tx, entry).await
+}
+
+/// A new webhook.
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct New {
+    #[garde(dive)]
+    url: Line<2000>,
+}
+
+/// A new webhook as answered, with its secret: this once.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "NewWebhook")]
+pub(super) struct NewWebhookView {
+    #[serde(flatten)]
+    webhook: WebhookView,
+    secret: String,
+}
+
+pub(super) async fn create(
+    mut tx: TenantTx,
+    desk: Desk,
+    Valid(new): Valid<New>,
+) -> Result<Answer<Created<NewWebhookView>>, Fault> {
+    let granted = tx.grant_new::<Create, Webhook>()?;
+    expect_reachable(&desk, &new.url)?;
+    expect_few(&mut tx).await?;
+    let (id, now) = (desk.random.uuid(), desk.clock.now());
+    let secret = Secret::new(&desk.random);
+    let text = secret.to_text();
+    let sealed = desk.vault.seal(secret_place(tx.tenant(), id), &text)?;
+    let parameters: [&(dyn ToSql + Sync); 4] = [&id, &now, &&*new.url, &sealed.as_stored()];
+    let spent = tx.create(granted, CREATE, &parameters).await?;
+    let webhook = tx.written::<Webhook>(Webhook::LOAD, id).await?;
+    let view = NewWebhookView {
+        webhook: webhook.into(),
+        secret: text,
+    };
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    let draft = Draft::created(view, &format!("/v1/webhooks/{id}"))?;
+    draft.etag(1).commit(tx, entry).await
+}
+
+/// A change: what is absent stays.
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Edited {
+    #[serde(default)]
+    #[garde(dive)]
+    url: Firm<Line<2000>>,
+    #[serde(default)]
+    #[garde(skip)]
+    is_paused: Firm<bool>,
+}
+
+pub(super) async fn edit(
+    mut tx: TenantTx,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    IfMatch(version): IfMatch,
+    Valid(edited): Valid<Edited>,
+) -> Result<Answer<WebhookView>, Fault> {
+    let granted = tx.grant::<Edit, Webhook>(id).await?;
+    expect_version(version, granted.version())?;
+    expect_unarchived("the webhook", granted.row().archived_at)?;
+    let url = edited.url.given().map(Line::into_inner);
+    if let Some(url) = &url {
+        expect_reachable(&desk, url)?;
+    }
+    let url = url.unwrap_or_else(|| granted.row().url.clone());
+    let is_paused = edited.is_paused.given().unwrap_or(granted.row().is_paused);
+    let now = desk.clock.now();
+    let parameters: [&(dyn ToSql + Sync); 3] = [&now, &url, &is_paused];
+    let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
+    let view = WebhookView::from(tx.written::<Webhook>(Webhook::LOAD, id).await?);
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    let draft = Draft::ok(view)?.etag(spent.version() + 1);
+    draft.commit(tx, entry).await
+}
+
+pub(super) async fn archive(
+    mut tx: TenantTx,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    IfMatch(version): IfMatch,
+) -> Result<Answer<Nothing>, Fault> {
+    let granted = tx.grant::<Archive, Webhook>(id).await?;
+    expect_version(version, granted.version())?;
+    let now = desk.clock.now();
+    let (spent, _row) = tx.change(granted, ARCHIVE, &[&now]).await?;
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    Draft::no_content().commit(tx, entry).await
+}
+
+async fn expect_few(tx: &mut TenantTx) -> Result<(), Fault> {
+    let none: [&(dyn ToSql + Sync); 0] = [];
+    let rows = tx.read(COUNT, &none).await?;
+    let webhooks: i64 = match rows.first() {
+        Some(row) => row.field("webhooks")?,
+        None => 0,
+    };
+    if webhooks < WEBHOOKS_MOST {
+        return Ok(());
+    }
+    let spoken = format!("a studio has at most {WEBHOOKS_MOST} webhooks; archive one first");
+    Err(Fault::new(Kind::Conflict, "conflict", spoken))
+}
+
+/// Refuses an address that would never be reached. What a name points to is looked at each time.
+fn expect_reachable(desk: &Desk, url: &str) -> Result<(), Fault> {
+    desk.outbound.permits(url).map_err(|_| {
+        let detail = "is no `https://` url of a public host";
+        let spoken = "a field is not as it must be; see `errors`";
+        Fault::new(Kind::Invalid, "invalid", spoken).fields(vec![FieldFault {
+            pointer: "/url".to_owned(),
+            code: "unreachable",
+            detail: detail.to_owned(),
+        }])
+    })
+}

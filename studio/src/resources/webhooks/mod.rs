@@ -1,0 +1,271 @@
+//! Where a studio wants to be told of its bookings, and what became of each telling.
+//!
+//! ```text
+//! GET    /v1/webhooks                  owners; the secret is shown once, by the answer to the POST
+//! POST   /v1/webhooks                  {"url": "https://hooks.example.com/studio"}
+//! PATCH  /v1/webhooks/{id}             {"is_paused": true}
+//! DELETE /v1/webhooks/{id}             archives it; nothing is told there any more
+//! GET    /v1/deliveries                by time; ?webhook_id=…&state=pending|delivered|dead
+//! POST   /v1/deliveries/{id}/replay    as if it had never been tried
+//! ```
+//!
+//! Each version of a booking is told once to each webhook, at least: by a `POST` of JSON, signed after
+//! [Standard Webhooks](https://www.standardwebhooks.com). `webhook-id` is the delivery's and the same
+//! each time; whoever is told twice knows it by that. Any 2xx means that it has arrived. Otherwise it is
+//! tried eight times over two days and is then dead, to be seen and replayed.
+//!
+//! ```json
+//! {"type": "booking.confirm", "timestamp": "2031-03-03T09:00:00Z",
+//!  "data": {"booking_id": "…", "version": 3, "state": "confirmed", "artist_id": "…", "project_id": "…",
+//!           "starts_at": "2031-04-01T08:00:00Z", "ends_at": "2031-04-02T16:00:00Z"}}
+//! ```
+//!
+//! Names, notes and rates are not told: whoever may see them asks the API.
+
+pub mod deliveries;
+mod handlers;
+pub(crate) mod tell;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+use uuid::Uuid;
+use watertight::door::{Routes, delete, get, patch, post};
+use watertight_authority::{Fact, Resource};
+use watertight_tenancy::{Change, Insert, Read, Row, Rows, Stored};
+use watertight_terms::{Fault, TenantId};
+use watertight_vault::{Place, Sealed};
+
+use super::{
+    Class, Columns, Registered,
+    page::{Listed, Order},
+};
+use deliveries::Delivery;
+
+/// The column of a webhook's secret.
+const SECRET: &str = "studio.webhooks.secret";
+
+/// A webhook, as stored.
+#[derive(Debug)]
+pub struct Webhook {
+    tenant: TenantId,
+    id: Uuid,
+    version: i32,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    url: String,
+    is_paused: bool,
+    archived_at: Option<Timestamp>,
+}
+
+impl Resource for Webhook {
+    const NOUN: &'static str = "webhook";
+    const ENTITY: &'static str = "Webhook";
+
+    fn id(&self) -> Uuid {
+        self.id
+    }
+
+    fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    fn version(&self) -> i32 {
+        self.version
+    }
+
+    fn facts(&self) -> Vec<(&'static str, Fact)> {
+        Vec::new()
+    }
+}
+
+/// Webhooks and deliveries, for the register.
+pub const RESOURCE: Registered = Registered {
+    schema: include_str!("schema.cedarschema"),
+    policy: include_str!("policy.cedar"),
+    migrations: &[super::migration!("0012_webhooks")],
+    tables: &[COLUMNS, deliveries::COLUMNS],
+    rows: &[Rows::of::<Webhook>(), Rows::of::<Delivery>()],
+    constraints: &[],
+    routes,
+};
+
+/// What may be done with a webhook.
+pub mod actions {
+    crate::resources::actions! { super::Webhook:
+        View "webhook.view", Create "webhook.create", Edit "webhook.change", Archive "webhook.archive"
+    }
+}
+
+const COLUMNS: Columns = Columns {
+    table: "studio.webhooks",
+    columns: &[
+        ("tenant_id", Class::Internal),
+        ("id", Class::Internal),
+        ("version", Class::Internal),
+        ("created_at", Class::Internal),
+        ("updated_at", Class::Internal),
+        ("url", Class::Internal),
+        ("secret", Class::Secret),
+        ("is_paused", Class::Internal),
+        ("archived_at", Class::Internal),
+    ],
+    retention: "archived rows: 1 year, then removed by custody",
+};
+
+/// Where the secret of a webhook lies.
+fn secret_place(tenant: TenantId, webhook: Uuid) -> Place {
+    Place {
+        tenant,
+        column: SECRET,
+        row: webhook,
+    }
+}
+
+/// A webhook's sealed secret and where it leads.
+const TARGET: Read = Read::new(
+    "SELECT url, secret FROM studio.webhooks WHERE tenant_id = $1 AND id = $2 AND archived_at IS NULL",
+);
+
+/// Where a delivery goes, and what it is signed with.
+#[derive(Debug)]
+struct Target {
+    url: String,
+    secret: Sealed<String>,
+}
+
+impl Target {
+    fn from_row(row: &Row) -> Result<Self, Fault> {
+        Ok(Self {
+            url: row.field("url")?,
+            secret: Sealed::from_stored(row.field("secret")?),
+        })
+    }
+}
+
+impl Stored for Webhook {
+    const LOAD: Read = Read::new(
+        "SELECT tenant_id, id, version, created_at, updated_at, url, is_paused, archived_at
+         FROM studio.webhooks WHERE tenant_id = $1 AND id = $2",
+    );
+
+    fn from_row(row: &Row) -> Result<Self, Fault> {
+        Ok(Self {
+            tenant: TenantId(row.field("tenant_id")?),
+            id: row.field("id")?,
+            version: row.field("version")?,
+            created_at: row.field("created_at")?,
+            updated_at: row.field("updated_at")?,
+            url: row.field("url")?,
+            is_paused: row.field("is_paused")?,
+            archived_at: row.field("archived_at")?,
+        })
+    }
+}
+
+/// A page of the list. `$2` the artist whose rows alone the caller may see, which is nobody's; `$3` and
+/// `$4` value and id after which it begins, `$5` its length.
+macro_rules! list {
+    ($after:literal, $direction:literal) => {
+        Read::new(concat!(
+            "SELECT tenant_id, id, version, created_at, updated_at, url, is_paused, archived_at FROM studio.webhooks
+             WHERE tenant_id = $1 AND $2::uuid IS NULL AND archived_at IS NULL
+               AND ($4::uuid IS NULL OR (created_at, id) ",
+            $after,
+            " ($3::text::timestamptz, $4)) ORDER BY created_at ",
+            $direction,
+            ", id ",
+            $direction,
+            " LIMIT $5"
+        ))
+    };
+}
+
+impl Listed for Webhook {
+    const ORDERS: &'static [Order<Self>] = &[Order {
+        name: "created_at",
+        up: list!(">", "ASC"),
+        down: list!("<", "DESC"),
+        value: |webhook| webhook.created_at.to_string(),
+    }];
+}
+
+const COUNT: Read = Read::new(
+    "SELECT count(*) AS webhooks FROM studio.webhooks WHERE tenant_id = $1 AND archived_at IS NULL",
+);
+
+const CREATE: Insert = Insert::new(
+    "INSERT INTO studio.webhooks (tenant_id, id, created_at, updated_at, url, secret) VALUES ($1, $2, $3, $3, $4, $5)",
+);
+
+const EDIT: Change = Change::new(
+    "UPDATE studio.webhooks SET version = version + 1, updated_at = $4, url = $5, is_paused = $6
+     WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
+);
+
+const ARCHIVE: Change = Change::new(
+    "UPDATE studio.webhooks SET version = version + 1, updated_at = $4, archived_at = coalesce(archived_at, $4)
+     WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
+);
+
+/// A webhook as answered.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Webhook")]
+struct WebhookView {
+    id: Uuid,
+    version: i32,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    url: String,
+    is_paused: bool,
+    archived_at: Option<Timestamp>,
+}
+
+impl From<Webhook> for WebhookView {
+    fn from(webhook: Webhook) -> Self {
+        Self {
+            id: webhook.id,
+            version: webhook.version,
+            created_at: webhook.created_at,
+            updated_at: webhook.updated_at,
+            url: webhook.url,
+            is_paused: webhook.is_paused,
+            archived_at: webhook.archived_at,
+        }
+    }
+}
+
+fn routes(routes: Routes) -> Routes {
+    use actions::{Archive, Create, Edit, View};
+    let routes = routes
+        .route(
+            "/v1/webhooks",
+            get(handlers::list)
+                .says("where the studio is told of its bookings")
+                .needs::<View, Webhook>()
+                .and(
+                    post(handlers::create)
+                        .says("tells every change of a booking there; the answer alone shows the secret")
+                        .sample(r#"{"url": "https://hooks.example.com/studio"}"#)
+                        .needs::<Create, Webhook>(),
+                ),
+        )
+        .route(
+            "/v1/webhooks/{id}",
+            get(handlers::show)
+                .says("a webhook")
+                .needs::<View, Webhook>()
+                .and(
+                    patch(handlers::edit)
+                        .says("changes what is given; while it is paused nothing new is told there")
+                        .sample(r#"{"is_paused": true}"#)
+                        .needs::<Edit, Webhook>(),
+                )
+                .and(
+                    delete(handlers::archive)
+                        .says("archives a webhook; nothing is told there any more")
+                        .needs::<Archive, Webhook>(),
+                ),
+        );
+    deliveries::routes(routes)
+}
