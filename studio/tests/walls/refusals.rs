@@ -82,6 +82,9 @@ async fn new_row(world: &World, studio: usize, collection: &str) -> String {
     if collection == "/v1/members" {
         return brought(world, studio).await;
     }
+    if collection == "/v1/deliveries" {
+        return Box::pin(delivery(world, studio)).await;
+    }
     // No list, and yet it shows no other.
     if collection == "/v1/studio" {
         return world.studios[studio].tenant.to_string();
@@ -92,6 +95,18 @@ async fn new_row(world: &World, studio: usize, collection: &str) -> String {
     let (status, made) = world.send("POST", collection, &token, body).await;
     assert_eq!(status, 201, "{collection}: {made}");
     made["id"].as_str().unwrap().to_owned()
+}
+
+/// A new delivery: of a booking that is made where there is a webhook.
+async fn delivery(world: &World, studio: usize) -> String {
+    new_row(world, studio, "/v1/webhooks").await;
+    let booking = new_row(world, studio, "/v1/bookings").await;
+    let token = world.token(studio, "owner");
+    let path = "/v1/deliveries?sort=-created_at";
+    let (_, told) = world.send("GET", path, &token, None).await;
+    let newest = &told["items"][0];
+    assert_eq!(newest["booking_id"], json!(booking));
+    newest["id"].as_str().unwrap().to_owned()
 }
 
 /// Rows are made by a `POST` of their collection, and `.after` names actions of the resource.
