@@ -7,7 +7,10 @@ use watertight::{
     door::{Bounds, Door, Pages, Route, open},
     problem,
 };
-use watertight_edge::{Edge, RequestLimits};
+use watertight_edge::{
+    Edge, RequestLimits,
+    rate::{AddressRate, limit_address},
+};
 
 use crate::{app::App, config::Config, pages, resources, webhooks};
 
@@ -18,12 +21,14 @@ use crate::{app::App, config::Config, pages, resources, webhooks};
 /// a body left unread           1-edge       closes the connection, and says so
 /// security headers             1-edge
 /// which origins may call       CORS         answers preflights
+/// address limit                1-edge       429        failed authentication costs ten
 /// panics are defects           1-edge       500
 /// size, time, header limits    1-edge       408 413 414 415 431
 /// ---- what follows is the door ----
 /// Caller from a session token  2-identity   401 503   (pages: from their cookie, in the transaction)
-/// made by a page of ours       2-identity   403       (pages only: Origin, Sec-Fetch-Site, form token)
+/// member and studio limits     the door     429       by what the route costs
 /// requests at once             the door     429 503
+/// made by a page of ours       2-identity   403       (pages only: Origin, Sec-Fetch-Site, form token)
 /// body, whole and bounded      1-edge       408 413
 /// begin(caller) -> TenantTx    4-tenancy    403 503
 /// grant::<Cancel, Booking>(id) 4 asks 3     403 404
@@ -40,7 +45,12 @@ pub fn router(app: &App) -> Router {
             ..RequestLimits::default()
         },
         problem::refuse,
-    );
+    )
+    .behind(app.config.proxies().unwrap_or_default())
+    .with_address_rate(AddressRate {
+        limiter: app.limiter.clone(),
+        quota: app.config.limits.of_address(),
+    });
     let mut state = http::Extensions::new();
     state.insert(app.desk.clone());
     let limits = &app.config.limits;
@@ -60,7 +70,8 @@ pub fn router(app: &App) -> Router {
     .with_pages(Pages {
         origins: app.config.page_origins(),
         refuse: pages::refuse,
-    });
+    })
+    .with_rates(limits.of_members(app.limiter.clone()));
     let routes = webhooks::routes(resources::routes(), app.receiver.clone());
     let routes = routes.route("/openapi.json", document());
     pages::routes(routes, &provider(&app.config))
@@ -73,6 +84,7 @@ pub fn router(app: &App) -> Router {
             edge.clone(),
             watertight_edge::catch_panic,
         ))
+        .layer(middleware::from_fn_with_state(edge.clone(), limit_address))
         .layer(origins(&app.config))
         .layer(middleware::from_fn(watertight_edge::secure_answer))
         .layer(middleware::from_fn(watertight_edge::close_unread))
@@ -119,6 +131,8 @@ fn origins(config: &Config) -> CorsLayer {
             header::ETAG,
             header::LOCATION,
             header::RETRY_AFTER,
+            HeaderName::from_static("ratelimit"),
+            HeaderName::from_static("ratelimit-policy"),
             HeaderName::from_static("x-request-id"),
         ])
         .max_age(std::time::Duration::from_secs(600))

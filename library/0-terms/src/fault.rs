@@ -71,9 +71,13 @@ impl Fault {
 
     /// Not now: the caller may try again after `retry_after_s` seconds.
     pub fn unavailable(spoken: impl Into<Cow<'static, str>>, retry_after_s: u32) -> Self {
-        let mut fault = Self::new(Kind::Unavailable, "unavailable", spoken);
-        fault.0.retry_after_s = Some(retry_after_s);
-        fault
+        Self::new(Kind::Unavailable, "unavailable", spoken).again_after(retry_after_s)
+    }
+
+    /// Says after how many seconds trying again helps.
+    pub fn again_after(mut self, seconds: u32) -> Self {
+        self.0.retry_after_s = Some(seconds);
+        self
     }
 
     /// Adds the message for the log.

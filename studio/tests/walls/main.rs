@@ -29,6 +29,8 @@ mod pool;
 mod process;
 mod projects;
 mod ranks;
+mod rates;
+mod rates_shared;
 mod reconciling;
 mod refusals;
 mod requests;

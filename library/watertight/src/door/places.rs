@@ -4,10 +4,10 @@ use std::{
 };
 
 use tokio::sync::OwnedSemaphorePermit;
-use watertight_identity::{Caller, Who};
+use watertight_identity::Caller;
 use watertight_terms::{Fault, Kind};
 
-use super::Door;
+use super::{Door, rates::name};
 
 impl Door {
     /// A place for one request, held until its work is done: work goes on when its client has gone,
@@ -17,11 +17,7 @@ impl Door {
         let everybodys = Arc::clone(&inside.at_once).try_acquire_owned();
         let everybodys = everybodys
             .map_err(|_| Fault::unavailable("too many requests at once; try again", 1))?;
-        let member = match caller.who() {
-            Who::Member(member) => member.subject().to_string(),
-            Who::Service { name, .. } => name.to_owned(),
-            Who::Page { digest } => uuid::Uuid::from_bytes(first_half(digest)).to_string(),
-        };
+        let member = name(caller);
         let mut by_member = inside
             .by_member
             .lock()
@@ -32,7 +28,8 @@ impl Door {
                 Kind::TooMany,
                 "too-many-requests",
                 "you have too many requests under way; wait for some to end",
-            ));
+            )
+            .again_after(1));
         }
         *taken += 1;
         Ok(Place {
@@ -41,12 +38,6 @@ impl Door {
             _everybodys: everybodys,
         })
     }
-}
-
-fn first_half(digest: [u8; 32]) -> [u8; 16] {
-    let mut half = [0; 16];
-    half.copy_from_slice(digest.split_at(16).0);
-    half
 }
 
 /// One of the requests that are worked on.

@@ -8,7 +8,7 @@ use watertight_identity::{
 };
 use watertight_terms::{Fault, Kind};
 
-use super::Door;
+use super::{Door, marked};
 use crate::{argument, problem};
 
 /// Who comes to a route, and how.
@@ -91,12 +91,15 @@ impl Door {
             Method::GET | Method::HEAD => Leads::ToSignIn,
             _ => Leads::Nowhere,
         };
-        move |fault, request_id| match &pages {
-            Some(pages) => {
-                problem::log(fault, request_id);
-                (pages.refuse)(fault, request_id, leads)
-            }
-            None => problem::refuse(fault, request_id),
+        move |fault, request_id| {
+            let response = match &pages {
+                Some(pages) => {
+                    problem::log(fault, request_id);
+                    (pages.refuse)(fault, request_id, leads)
+                }
+                None => problem::refuse(fault, request_id),
+            };
+            marked(response, fault)
         }
     }
 }

@@ -333,6 +333,7 @@ fn routes(routes: Routes) -> Routes {
                     r#"{"artist_ids": ["{/v1/artists}"],
                         "window": {"starts_at": "2031-03-03T09:00:00Z", "ends_at": "2031-03-03T17:00:00Z"}}"#,
                 )
+                .expensive()
                 .needs::<View, Booking>(),
         )
         .route(
@@ -356,6 +357,7 @@ fn routes(routes: Routes) -> Routes {
             "/v1/bookings/{id}/history",
             get(history::list)
                 .says("every version, the newest first, with who made it so and why")
+                .expensive()
                 .needs::<Review, Booking>(),
         );
     actions_of(routes)

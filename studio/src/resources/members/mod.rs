@@ -284,6 +284,7 @@ fn routes(routes: Routes) -> Routes {
             "/v1/members",
             get(handlers::list)
                 .says("members by when they joined, without their addresses, and how many there are")
+                .expensive()
                 .needs::<View, Member>()
                 .and(
                     post(handlers::invite)
