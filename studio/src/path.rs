@@ -4,7 +4,7 @@ use axum::{Router, middleware, response::IntoResponse};
 use http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use watertight::{
-    door::{Bounds, Door, Pages, Route, open},
+    door::{AtOnce, Bounds, Door, Pages, Route, open},
     problem,
 };
 use watertight_edge::{
@@ -57,8 +57,11 @@ pub fn router(app: &App) -> Router {
     let bounds = Bounds {
         body_bytes: limits.body_bytes,
         body_timeout_ms: limits.body_timeout_ms,
-        requests_at_once: limits.requests_at_once,
-        requests_at_once_per_member: limits.requests_at_once_per_member,
+        at_once: AtOnce {
+            all: limits.requests_at_once,
+            of_studio: limits.requests_at_once_per_studio,
+            of_member: limits.requests_at_once_per_member,
+        },
     };
     let door = Door::new(
         app.verifier.clone(),
@@ -73,7 +76,9 @@ pub fn router(app: &App) -> Router {
     })
     .with_rates(limits.of_members(app.limiter.clone()));
     let routes = webhooks::routes(resources::routes(), app.receiver.clone());
-    let routes = routes.route("/openapi.json", document());
+    let routes = routes
+        .route("/openapi.json", document())
+        .route("/healthz", health());
     pages::routes(routes, &provider(&app.config))
         .into_router(door)
         .layer(middleware::from_fn_with_state(
@@ -102,6 +107,13 @@ fn document() -> Route {
         std::future::ready((json, text.clone()).into_response())
     };
     open(Method::GET, answer).public("it says what is committed in docs, and nothing of any studio")
+}
+
+/// Whether this process answers: for whoever decides where requests go. It takes no place, so it
+/// answers while the server is full of work, and asks no database, whose absence is not its fault.
+fn health() -> Route {
+    let answer = || std::future::ready("ok\n".into_response());
+    open(Method::GET, answer).public("it says that the process answers, and nothing else")
 }
 
 /// Where people sign in.

@@ -31,7 +31,6 @@ mod rates;
 mod way;
 
 use std::{
-    collections::HashMap,
     future::Future,
     marker::PhantomData,
     pin::Pin,
@@ -46,7 +45,6 @@ use axum::{
 };
 
 use http::{Method, request::Parts};
-use tokio::sync::Semaphore;
 use watertight_authority::{Action, Resource};
 use watertight_edge::rate::Stranger;
 use watertight_identity::{Caller, Verifier};
@@ -64,6 +62,8 @@ use keyed::Asked;
 
 pub use declared::{Declared, Told, What};
 pub use open::{Open, open, receive};
+pub use places::AtOnce;
+use places::Taken;
 pub use rates::{Class, Own, Rates};
 pub(crate) use way::secret;
 pub use way::{Leads, Pages, Way};
@@ -80,8 +80,7 @@ struct Inside {
     pages: Option<Pages>,
     rates: Option<Rates>,
     vault: Arc<Vault>,
-    at_once: Arc<Semaphore>,
-    by_member: Arc<Mutex<HashMap<String, usize>>>,
+    taken: Arc<Mutex<Taken>>,
     state: http::Extensions,
 }
 
@@ -93,9 +92,7 @@ pub struct Bounds {
     /// A body arrives within so long.
     pub body_timeout_ms: u64,
     /// So many requests are worked on at once; more are told to come back.
-    pub requests_at_once: usize,
-    /// So many of them may be one member's.
-    pub requests_at_once_per_member: usize,
+    pub at_once: AtOnce,
 }
 
 impl Door {
@@ -115,8 +112,7 @@ impl Door {
             pages: None,
             rates: None,
             vault,
-            at_once: Arc::new(Semaphore::new(bounds.requests_at_once)),
-            by_member: Arc::default(),
+            taken: Arc::default(),
             state,
         }))
     }
@@ -427,7 +423,7 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
     let counted = door.count(&caller, needs.class, &parts.extensions).await;
     let place = match &counted.refused {
         Some(fault) => Err(fault.clone()),
-        None => door.place(&caller),
+        None => door.place(&caller, needs.class),
     };
     let visit = Visit {
         door: door.clone(),

@@ -19,8 +19,11 @@ pub struct Limits {
     pub body_bytes: usize,
     /// A body arrives within so long.
     pub body_timeout_ms: u64,
-    /// So many requests are worked on at once; more are told to come back.
+    /// So many requests are worked on at once; more are told to come back. The last fifth is kept for
+    /// what reads a little.
     pub requests_at_once: usize,
+    /// So many of them may be one studio's.
+    pub requests_at_once_per_studio: usize,
     /// So many of them may be one member's.
     pub requests_at_once_per_member: usize,
     /// So many requests a second from one address (of IPv6: its /64) of which nobody knows who sent
@@ -62,6 +65,7 @@ impl Default for Limits {
             body_bytes: 256_000,
             body_timeout_ms: 10_000,
             requests_at_once: 1_024,
+            requests_at_once_per_studio: 512,
             requests_at_once_per_member: 256,
             per_address_s: 500,
             per_member_s: 100,
@@ -88,9 +92,12 @@ impl Limits {
         if !(1_024..=10_000_000).contains(&self.body_bytes) {
             return fault("body_bytes", "give 1024 to 10000000 bytes");
         }
-        if !requests.contains(&self.requests_at_once)
-            || !requests.contains(&self.requests_at_once_per_member)
-        {
+        let at_once = [
+            self.requests_at_once,
+            self.requests_at_once_per_studio,
+            self.requests_at_once_per_member,
+        ];
+        if !at_once.iter().all(|at_once| requests.contains(at_once)) {
             return fault("requests_at_once", "give 1 to 100000 requests");
         }
         if !self.rates().all(|rate| (1..=100_000).contains(&rate)) {

@@ -24,6 +24,7 @@ mod leaving;
 mod members;
 mod model;
 mod openapi;
+mod overload;
 mod pages;
 mod pool;
 mod process;
