@@ -33,7 +33,7 @@ use std::{fmt, sync::Arc};
 use aws_lc_rs::digest::{Context, SHA256};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
-use watertight_terms::{Clock, Fault, Kind};
+use watertight_terms::{Clock, Fault, problems};
 
 pub use address::{AddressRate, Paid, Stranger, limit_address};
 pub use gcra::Quota;
@@ -132,8 +132,7 @@ impl Standing {
 pub fn refusal(standings: &[Standing]) -> Option<Fault> {
     let again_after_s = standings.iter().filter_map(|one| one.again_after_s).max()?;
     let fault = Fault::new(
-        Kind::TooMany,
-        "too-many-requests",
+        problems::TOO_MANY_REQUESTS,
         "you have sent too many requests; `Retry-After` says when to come back",
     );
     Some(fault.again_after(again_after_s))

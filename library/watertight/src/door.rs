@@ -49,7 +49,7 @@ use watertight_authority::{Action, Resource};
 use watertight_edge::rate::Stranger;
 use watertight_identity::{Caller, Verifier};
 use watertight_tenancy::{Account, Receipt, Refused, Tenancy, TenantTx};
-use watertight_terms::{Entry, Fault, Kind, Outcome, Request as Facts};
+use watertight_terms::{Entry, Fault, Kind, Outcome, Request as Facts, problems};
 use watertight_vault::Vault;
 
 use crate::{
@@ -378,8 +378,7 @@ impl Routes {
             .fallback(|request: Request| async move { refuse(&Fault::unseen(), &request) })
             .method_not_allowed_fallback(|request: Request| async move {
                 let fault = Fault::new(
-                    Kind::MethodUnknown,
-                    "method-not-allowed",
+                    problems::METHOD_NOT_ALLOWED,
                     "this path does not know this method",
                 );
                 refuse(&fault, &request)
@@ -504,7 +503,7 @@ impl Visit {
         let first = self.once(handler, &asked).await;
         match first {
             // Others changed the same things at the same instant: once more, then it is told.
-            Err(Ended { fault, .. }) if fault.slug() == "busy" => {
+            Err(Ended { fault, .. }) if fault.problem() == problems::BUSY => {
                 let second = self.once(handler, &asked).await;
                 self.settled(second).await
             }

@@ -74,7 +74,8 @@ pub fn document(routes: &Routes, about: &About) -> Value {
 /// The routes that programs call.
 fn programs(routes: &Routes) -> impl Iterator<Item = &Declared> {
     let declared = routes.declared().iter();
-    declared.filter(|route| route.way == Way::Api && !route.path.starts_with("/ui"))
+    let is_page = |path: &str| path.starts_with("/ui") || path.starts_with("/problems/");
+    declared.filter(move |route| route.way == Way::Api && !is_page(route.path))
 }
 
 fn tag(route: &Declared) -> &'static str {

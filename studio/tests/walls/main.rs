@@ -27,6 +27,7 @@ mod openapi;
 mod overload;
 mod pages;
 mod pool;
+mod problems;
 mod process;
 mod projects;
 mod ranks;

@@ -526,7 +526,7 @@ async fn sql_as_the_app_role_opens_no_session_for_another() {
 async fn a_page_session_has_a_members_quota() {
     let world = crate::rates::world("per_member_s = 1\nburst_s = 6").await;
     let page = Page::of(&world, 0, "owner").await;
-    let mut shown = 0;
+    let (mut shown, started) = (0, std::time::Instant::now());
     for _ in 0..20 {
         let answered = page.get("/ui/bookings").await;
         match answered.status {
@@ -535,5 +535,6 @@ async fn a_page_session_has_a_members_quota() {
             other => panic!("{other}"),
         }
     }
-    assert!((6..=8).contains(&shown), "{shown}");
+    let most = 7 + started.elapsed().as_secs();
+    assert!((6..=most).contains(&shown), "{shown} is not 6 to {most}");
 }

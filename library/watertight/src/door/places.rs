@@ -4,7 +4,7 @@ use std::{
 };
 
 use watertight_identity::{Caller, Who};
-use watertight_terms::{Fault, Kind};
+use watertight_terms::{Fault, problems};
 
 use super::{Class, Door, rates::name};
 
@@ -114,12 +114,12 @@ impl Drop for Held {
 
 fn too_many() -> Fault {
     let spoken = "you have too many requests under way; wait for some to end";
-    Fault::new(Kind::TooMany, "too-many-requests", spoken).again_after(1)
+    Fault::new(problems::TOO_MANY_REQUESTS, spoken).again_after(1)
 }
 
 fn overloaded() -> Fault {
     let spoken = "there is more to do right now than can be done; try again";
-    Fault::new(Kind::Unavailable, "overloaded", spoken).again_after(1)
+    Fault::new(problems::OVERLOADED, spoken).again_after(1)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use watertight_identity::{
     Caller, bearer,
     page::{PageSecret, Setting},
 };
-use watertight_terms::{Fault, Kind};
+use watertight_terms::{Fault, problems};
 
 use super::{Door, marked};
 use crate::{argument, problem};
@@ -120,16 +120,14 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 
 fn signed_out() -> Fault {
     Fault::new(
-        Kind::Unauthenticated,
-        "unauthenticated",
+        problems::UNAUTHENTICATED,
         "you are not signed in, or your session has ended",
     )
 }
 
 fn foreign(why: &'static str) -> Fault {
     Fault::new(
-        Kind::NotAllowed,
-        "foreign-form",
+        problems::FOREIGN_FORM,
         "this did not come from a page of yours; load the page again and try once more",
     )
     .log(why)

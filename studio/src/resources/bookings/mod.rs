@@ -33,7 +33,7 @@ use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Resource};
 use watertight_tenancy::{Constraint, Read, Row, Rows, Stored};
-use watertight_terms::{Fault, Kind, TenantId};
+use watertight_terms::{Fault, TenantId, problems};
 
 use super::{
     Class, Columns, Registered,
@@ -204,26 +204,22 @@ const SETTINGS_COLUMNS: Columns = Columns {
 const CONSTRAINTS: &[Constraint] = &[
     Constraint {
         name: "bookings_reference",
-        kind: Kind::Conflict,
-        slug: "not-unique",
+        problem: crate::problems::NOT_UNIQUE,
         spoken: "another booking of this studio has that reference",
     },
     Constraint {
         name: "occupancy_no_double",
-        kind: Kind::Conflict,
-        slug: "double-booking",
+        problem: crate::problems::DOUBLE_BOOKING,
         spoken: time::DOUBLE,
     },
     Constraint {
         name: "bookings_artist",
-        kind: Kind::Invalid,
-        slug: "invalid",
+        problem: problems::INVALID,
         spoken: "the artist is none that you may book",
     },
     Constraint {
         name: "bookings_project",
-        kind: Kind::Invalid,
-        slug: "invalid",
+        problem: problems::INVALID,
         spoken: "the project is none that you may book for",
     },
 ];
