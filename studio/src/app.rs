@@ -9,6 +9,7 @@ use watertight::{
     describe::Description,
 };
 use watertight_authority::Authority;
+use watertight_edge::rate::Limiter;
 use watertight_identity::{Verifier, backend::Backend, webhook::Signer};
 use watertight_ledger::Ledger;
 use watertight_outbound::{Outbound, OutboundError};
@@ -29,6 +30,8 @@ pub struct App {
     pub random: Random,
     /// Who is calling.
     pub verifier: Verifier,
+    /// Counts requests.
+    pub limiter: Limiter,
     /// In whose rooms.
     pub tenancy: Tenancy,
     /// What handlers work with.
@@ -79,6 +82,9 @@ pub enum AppFault {
     /// The database's settings cannot be used.
     #[error(transparent)]
     Settings(#[from] watertight_tenancy::SettingsFault),
+    /// The store of rate limits cannot be used.
+    #[error("[limits] rate_url: {0}")]
+    Limits(#[from] watertight_edge::rate::StoreFault),
     /// The identity provider's settings cannot be used.
     #[error("[clerk] {0}")]
     Identity(String),
@@ -141,6 +147,7 @@ impl App {
         };
         Ok(Self {
             receiver,
+            limiter: config.limits.limiter(&clock)?,
             config: Arc::new(config),
             clock,
             random,

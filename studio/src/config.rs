@@ -17,6 +17,8 @@
 //! location = "/etc/studio/keys.toml"
 //! ```
 
+mod limits;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -28,9 +30,12 @@ use garde::Validate;
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use watertight_edge::Proxies;
 use watertight_identity::RoleMap;
 use watertight_outbound::{OutboundError, OutboundRules};
 use watertight_tenancy::Admission;
+
+pub use limits::{Limits, Override};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -63,6 +68,9 @@ pub struct Http {
     /// Other origins under which the same pages are opened.
     #[serde(default)]
     pub further_origins: Vec<String>,
+    /// Addresses and networks of proxies whose `X-Forwarded-For` counts.
+    #[serde(default)]
+    pub trusted_proxies: Vec<String>,
 }
 
 /// `[database]`
@@ -184,31 +192,6 @@ pub struct Keys {
     pub location: PathBuf,
 }
 
-/// `[limits]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// A body has at most so many bytes.
-    pub body_bytes: usize,
-    /// A body arrives within so long.
-    pub body_timeout_ms: u64,
-    /// So many requests are worked on at once; more are told to come back.
-    pub requests_at_once: usize,
-    /// So many of them may be one member's.
-    pub requests_at_once_per_member: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            body_bytes: 256_000,
-            body_timeout_ms: 10_000,
-            requests_at_once: 1_024,
-            requests_at_once_per_member: 256,
-        }
-    }
-}
-
 /// `[outbound]`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -288,6 +271,14 @@ impl Config {
             allow: self.outbound.allow.clone(),
             deny_private: true,
         })
+    }
+
+    /// The proxies of ours.
+    ///
+    /// # Errors
+    /// When one is neither an address nor a network.
+    pub fn proxies(&self) -> Result<Proxies, watertight_edge::ProxiesFault> {
+        self.http.trusted_proxies.join(",").parse()
     }
 
     /// The origins of our own pages.
@@ -373,17 +364,17 @@ impl Config {
         if !(1..=1_000).contains(&self.database.pool_max) {
             return fault("database", "pool_max", "give 1 to 1000 connections");
         }
-        if !(1_024..=10_000_000).contains(&self.limits.body_bytes) {
-            return fault("limits", "body_bytes", "give 1024 to 10000000 bytes");
-        }
         if !(1..=60_000).contains(&self.database.wait_ms) {
             return fault("database", "wait_ms", "give 1 to 60000 milliseconds");
         }
-        if !(1..=100_000).contains(&self.limits.requests_at_once)
-            || !(1..=100_000).contains(&self.limits.requests_at_once_per_member)
-        {
-            return fault("limits", "requests_at_once", "give 1 to 100000 requests");
+        if self.proxies().is_err() {
+            return fault(
+                "http",
+                "trusted_proxies",
+                "give addresses or networks such as 10.0.0.0/8",
+            );
         }
+        self.limits.check()?;
         if !(0..=60).contains(&self.clerk.clock_skew_s) {
             return fault("clerk", "clock_skew_s", "give 0 to 60 seconds");
         }
@@ -516,6 +507,26 @@ mod tests {
                 GOOD.to_owned(),
                 vec![("STUDIO_LIMITS_REQUESTS_AT_ONCE", "0")],
                 "requests_at_once",
+            ),
+            (
+                GOOD.to_owned(),
+                vec![("STUDIO_LIMITS_PER_MEMBER_S", "0")],
+                "rates of 1",
+            ),
+            (
+                GOOD.to_owned(),
+                vec![("STUDIO_LIMITS_RATE_URL", "http://:secret@host")],
+                "rate_url: give redis",
+            ),
+            (
+                GOOD.to_owned(),
+                vec![("STUDIO_LIMITS_OVERRIDES", "[{ organization = \"org_1\" }]")],
+                "overrides",
+            ),
+            (
+                GOOD.to_owned(),
+                vec![("STUDIO_HTTP_TRUSTED_PROXIES", "[\"10.0.0.0/99\"]")],
+                "trusted_proxies",
             ),
             (GOOD.replace("jwks_url", "# "), vec![], "jwks_url"),
             (

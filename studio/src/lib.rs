@@ -14,5 +14,6 @@ pub mod jobs;
 pub mod pages;
 pub mod path;
 pub mod people;
+pub mod problems;
 pub mod resources;
 pub mod webhooks;

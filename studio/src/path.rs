@@ -4,10 +4,13 @@ use axum::{Router, middleware, response::IntoResponse};
 use http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use watertight::{
-    door::{Bounds, Door, Pages, Route, open},
+    door::{AtOnce, Bounds, Door, Pages, Route, open},
     problem,
 };
-use watertight_edge::{Edge, RequestLimits};
+use watertight_edge::{
+    Edge, RequestLimits,
+    rate::{AddressRate, limit_address},
+};
 
 use crate::{app::App, config::Config, pages, resources, webhooks};
 
@@ -18,12 +21,14 @@ use crate::{app::App, config::Config, pages, resources, webhooks};
 /// a body left unread           1-edge       closes the connection, and says so
 /// security headers             1-edge
 /// which origins may call       CORS         answers preflights
+/// address limit                1-edge       429        failed authentication costs ten
 /// panics are defects           1-edge       500
 /// size, time, header limits    1-edge       408 413 414 415 431
 /// ---- what follows is the door ----
 /// Caller from a session token  2-identity   401 503   (pages: from their cookie, in the transaction)
-/// made by a page of ours       2-identity   403       (pages only: Origin, Sec-Fetch-Site, form token)
+/// member and studio limits     the door     429       by what the route costs
 /// requests at once             the door     429 503
+/// made by a page of ours       2-identity   403       (pages only: Origin, Sec-Fetch-Site, form token)
 /// body, whole and bounded      1-edge       408 413
 /// begin(caller) -> TenantTx    4-tenancy    403 503
 /// grant::<Cancel, Booking>(id) 4 asks 3     403 404
@@ -40,15 +45,23 @@ pub fn router(app: &App) -> Router {
             ..RequestLimits::default()
         },
         problem::refuse,
-    );
+    )
+    .behind(app.config.proxies().unwrap_or_default())
+    .with_address_rate(AddressRate {
+        limiter: app.limiter.clone(),
+        quota: app.config.limits.of_address(),
+    });
     let mut state = http::Extensions::new();
     state.insert(app.desk.clone());
     let limits = &app.config.limits;
     let bounds = Bounds {
         body_bytes: limits.body_bytes,
         body_timeout_ms: limits.body_timeout_ms,
-        requests_at_once: limits.requests_at_once,
-        requests_at_once_per_member: limits.requests_at_once_per_member,
+        at_once: AtOnce {
+            all: limits.requests_at_once,
+            of_studio: limits.requests_at_once_per_studio,
+            of_member: limits.requests_at_once_per_member,
+        },
     };
     let door = Door::new(
         app.verifier.clone(),
@@ -60,9 +73,12 @@ pub fn router(app: &App) -> Router {
     .with_pages(Pages {
         origins: app.config.page_origins(),
         refuse: pages::refuse,
-    });
+    })
+    .with_rates(limits.of_members(app.limiter.clone()));
     let routes = webhooks::routes(resources::routes(), app.receiver.clone());
-    let routes = routes.route("/openapi.json", document());
+    let routes = routes
+        .route("/openapi.json", document())
+        .route("/healthz", health());
     pages::routes(routes, &provider(&app.config))
         .into_router(door)
         .layer(middleware::from_fn_with_state(
@@ -73,6 +89,7 @@ pub fn router(app: &App) -> Router {
             edge.clone(),
             watertight_edge::catch_panic,
         ))
+        .layer(middleware::from_fn_with_state(edge.clone(), limit_address))
         .layer(origins(&app.config))
         .layer(middleware::from_fn(watertight_edge::secure_answer))
         .layer(middleware::from_fn(watertight_edge::close_unread))
@@ -90,6 +107,13 @@ fn document() -> Route {
         std::future::ready((json, text.clone()).into_response())
     };
     open(Method::GET, answer).public("it says what is committed in docs, and nothing of any studio")
+}
+
+/// Whether this process answers: for whoever decides where requests go. It takes no place, so it
+/// answers while the server is full of work, and asks no database, whose absence is not its fault.
+fn health() -> Route {
+    let answer = || std::future::ready("ok\n".into_response());
+    open(Method::GET, answer).public("it says that the process answers, and nothing else")
 }
 
 /// Where people sign in.
@@ -119,6 +143,8 @@ fn origins(config: &Config) -> CorsLayer {
             header::ETAG,
             header::LOCATION,
             header::RETRY_AFTER,
+            HeaderName::from_static("ratelimit"),
+            HeaderName::from_static("ratelimit-policy"),
             HeaderName::from_static("x-request-id"),
         ])
         .max_age(std::time::Duration::from_secs(600))

@@ -13,7 +13,7 @@ type Step = (&'static str, fn(&Shop) -> Result<(), Trouble>);
 /// line stays on the screen.
 const STEPS: [Step; 9] = [
     ("programs", |shop| {
-        provide(shop, &[Tool::PostgreSql, Tool::Cvc5])
+        provide(shop, &[Tool::PostgreSql, Tool::Cvc5, Tool::Redis])
     }),
     ("format", |shop| {
         run_command(shop.cargo("fmt").args(["--all", "--check"]))

@@ -16,6 +16,8 @@ pub(crate) enum Tool {
     PostgreSql,
     /// Decides the proofs about the policies.
     Cvc5,
+    /// Tests share limits by one of their own.
+    Redis,
 }
 
 impl Tool {
@@ -24,6 +26,7 @@ impl Tool {
         match self {
             Self::PostgreSql => "postgresql",
             Self::Cvc5 => "cvc5",
+            Self::Redis => "redis-server",
         }
     }
 
@@ -35,6 +38,7 @@ impl Tool {
                 Err(error) => Err(Trouble::Setup(error.to_string())),
             },
             Self::Cvc5 => Ok(!shop.has(&mut Command::new("cvc5"))),
+            Self::Redis => Ok(!shop.has(&mut Command::new("redis-server"))),
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(shop: &Shop, arguments: &Arguments) -> Result<(), Trouble> {
-    provide(shop, &[Tool::PostgreSql])?;
+    provide(shop, &[Tool::PostgreSql, Tool::Redis])?;
     let mut command = command(shop);
     let narrowed = |word: &String| word.starts_with("-p") || word.starts_with("--package");
     if !arguments.filters.iter().any(narrowed) {

@@ -1,15 +1,17 @@
 use std::{borrow::Cow, fmt};
 
+use crate::{ProblemType, problems};
+
 /// What went wrong, whose fault it is, and two messages: one for the caller, one for the log.
 ///
 /// A fault knows nothing of HTTP; one file of the product turns its [`Kind`] into a status.
 ///
 /// ```
-/// use watertight_terms::{Fault, Kind, Whose};
-/// let fault = Fault::new(Kind::Conflict, "double-booking", "the artist is booked in that time")
+/// use watertight_terms::{Fault, Whose, problems};
+/// let fault = Fault::new(problems::CONFLICT, "the artist is booked in that time")
 ///     .log("exclusion constraint bookings_no_double");
 /// assert_eq!(fault.kind().whose(), Whose::Caller);
-/// assert_eq!(fault.slug(), "double-booking");
+/// assert_eq!(fault.slug(), "conflict");
 /// ```
 #[derive(Debug, Clone)]
 pub struct Fault(Box<Parts>);
@@ -17,8 +19,7 @@ pub struct Fault(Box<Parts>);
 /// Boxed, so that a result that may be a fault stays small.
 #[derive(Debug, Clone)]
 struct Parts {
-    kind: Kind,
-    slug: &'static str,
+    problem: &'static ProblemType,
     spoken: Cow<'static, str>,
     logged: Option<String>,
     fields: Vec<FieldFault>,
@@ -27,12 +28,11 @@ struct Parts {
 }
 
 impl Fault {
-    /// A fault with the slug of its problem type and the message for the caller: lower case, no
+    /// A fault with its problem type and the message for the caller: lower case, no
     /// period, nothing of the inside (no SQL, path, type name or foreign data).
-    pub fn new(kind: Kind, slug: &'static str, spoken: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(problem: &'static ProblemType, spoken: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Parts {
-            kind,
-            slug,
+            problem,
             spoken: spoken.into(),
             logged: None,
             fields: Vec::new(),
@@ -44,8 +44,7 @@ impl Fault {
     /// Absent and foreign are one answer: this one.
     pub fn unseen() -> Self {
         Self::new(
-            Kind::Unseen,
-            "not-found",
+            problems::NOT_FOUND,
             "there is nothing here, or nothing that you may see",
         )
     }
@@ -53,8 +52,7 @@ impl Fault {
     /// Seen, but not for this caller.
     pub fn not_allowed() -> Self {
         Self::new(
-            Kind::NotAllowed,
-            "not-allowed",
+            problems::NOT_ALLOWED,
             "your role in this studio does not allow this",
         )
     }
@@ -62,8 +60,7 @@ impl Fault {
     /// A defect of ours. `logged` says what happened; the caller learns only that it was us.
     pub fn bug(logged: impl Into<String>) -> Self {
         Self::new(
-            Kind::Bug,
-            "internal",
+            problems::INTERNAL,
             "something went wrong on our side; the request id helps us find it",
         )
         .log(logged)
@@ -71,9 +68,13 @@ impl Fault {
 
     /// Not now: the caller may try again after `retry_after_s` seconds.
     pub fn unavailable(spoken: impl Into<Cow<'static, str>>, retry_after_s: u32) -> Self {
-        let mut fault = Self::new(Kind::Unavailable, "unavailable", spoken);
-        fault.0.retry_after_s = Some(retry_after_s);
-        fault
+        Self::new(problems::UNAVAILABLE, spoken).again_after(retry_after_s)
+    }
+
+    /// Says after how many seconds trying again helps.
+    pub fn again_after(mut self, seconds: u32) -> Self {
+        self.0.retry_after_s = Some(seconds);
+        self
     }
 
     /// Adds the message for the log.
@@ -97,12 +98,17 @@ impl Fault {
 
     /// What went wrong.
     pub fn kind(&self) -> Kind {
-        self.0.kind
+        self.0.problem.kind()
+    }
+
+    /// Its problem type.
+    pub fn problem(&self) -> &'static ProblemType {
+        self.0.problem
     }
 
     /// The last segment of the problem type's URI.
     pub fn slug(&self) -> &'static str {
-        self.0.slug
+        self.0.problem.slug()
     }
 
     /// The message for the caller.

@@ -4,7 +4,7 @@
 //! and keys are values that somebody hands in, so a test can hand in others.
 //!
 //! ```
-//! use watertight_terms::{Clock, Fault, Kind, Role};
+//! use watertight_terms::{Clock, Fault, Role, problems};
 //!
 //! let clock = Clock::fixed("2026-03-01T09:00:00Z".parse().unwrap());
 //! assert_eq!(clock.now().to_string(), "2026-03-01T09:00:00Z");
@@ -13,7 +13,7 @@
 //! assert_eq!(Role::Owner.min(Role::Manager), Role::Manager);
 //!
 //! // A fault says whose it is, and carries two messages: one spoken, one logged.
-//! let fault = Fault::new(Kind::Unseen, "not-found", "there is nothing here that you may see")
+//! let fault = Fault::new(problems::NOT_FOUND, "there is nothing here that you may see")
 //!     .log("booking 7 belongs to another tenant");
 //! assert!(!fault.spoken().contains("tenant"));
 //! ```
@@ -24,6 +24,8 @@ mod fault;
 mod ids;
 mod keys;
 mod limits;
+mod problem;
+pub mod problems;
 mod random;
 mod role;
 mod text;
@@ -34,6 +36,7 @@ pub use fault::{Fault, FieldFault, Kind, Whose};
 pub use ids::{InvalidId, Subject, TenantId};
 pub use keys::{Key, KeyError, KeyFile, KeyRing, hmac_pads, hmac_sha256, hmac_verify};
 pub use limits::Limits;
+pub use problem::{ProblemType, are_distinct};
 pub use random::Random;
 pub use role::{Role, UnknownRole};
 pub use text::{TextFault, check_line, check_prose};

@@ -42,7 +42,10 @@ fn facts_of(edge: &Edge, request: &Request) -> Facts {
         // An IPv4 client of a dual-stack socket is written as IPv4: one client, one address.
         address: peer.map_or_else(
             || "unknown".to_owned(),
-            |ConnectInfo(peer)| peer.ip().to_canonical().to_string(),
+            |ConnectInfo(peer)| {
+                let origin = edge.proxies.origin(peer.ip(), request.headers());
+                origin.to_string()
+            },
         ),
         client: printable(request.headers(), &header::USER_AGENT, CLIENT_CHARS),
         at: edge.clock.now(),

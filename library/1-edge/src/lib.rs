@@ -28,14 +28,18 @@
 //! A handler reads its body with [`read_body`], which bounds bytes and time, and finds the
 //! request's facts (id, address, client, arrival) with [`facts`]. [`serve`] runs the router.
 //!
-//! What is absent: rate limits and CORS stand elsewhere; headers of proxies (`Forwarded`,
-//! `X-Forwarded-For`) are not read, so the address is the one that connected.
+//! Where a request came from is who connected, or what a proxy of ours says of it ([`Edge::behind`]).
+//! [`rate`] bounds how much may come.
+//!
+//! What is absent: CORS stands with the product's own layers; `Forwarded` (RFC 7239) is not read.
 
 mod body;
 mod facts;
 mod headers;
 mod limits;
 mod panic;
+mod proxies;
+pub mod rate;
 mod serve;
 mod unread;
 
@@ -48,6 +52,7 @@ pub use facts::{facts, name_request};
 pub use headers::secure_answer;
 pub use limits::{RequestLimits, bound_request};
 pub use panic::catch_panic;
+pub use proxies::{Proxies, ProxiesFault};
 pub use serve::{ServeLimits, serve};
 pub use unread::close_unread;
 
@@ -61,6 +66,8 @@ pub struct Edge {
     random: Random,
     limits: RequestLimits,
     refuse: Refuse,
+    proxies: Proxies,
+    address_rate: Option<rate::AddressRate>,
 }
 
 impl Edge {
@@ -71,7 +78,21 @@ impl Edge {
             random,
             limits,
             refuse,
+            proxies: Proxies::default(),
+            address_rate: None,
         }
+    }
+
+    /// The same, behind proxies whose `X-Forwarded-For` counts.
+    pub fn behind(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// The same, with a bound on what comes from one address ([`rate::limit_address`]).
+    pub fn with_address_rate(mut self, rate: rate::AddressRate) -> Self {
+        self.address_rate = Some(rate);
+        self
     }
 
     /// The bounds that are kept.

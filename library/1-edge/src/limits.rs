@@ -4,7 +4,7 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, header, request::Parts};
-use watertight_terms::{Fault, Kind};
+use watertight_terms::{Fault, problems};
 
 use crate::{Edge, body::body_too_large};
 
@@ -64,8 +64,7 @@ fn check(parts: &Parts, limits: &RequestLimits) -> Result<(), Fault> {
     let mut codings = parts.headers.get_all(header::CONTENT_ENCODING).iter();
     if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Fault::new(
-            Kind::WrongMedia,
-            "wrong-media",
+            problems::WRONG_MEDIA,
             "send the body without `Content-Encoding`",
         ));
     }
@@ -86,8 +85,7 @@ fn announced_bytes(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
     let bytes = value.to_str().ok().and_then(|text| text.parse().ok());
     bytes.map(Some).ok_or_else(|| {
         Fault::new(
-            Kind::Malformed,
-            "malformed",
+            problems::MALFORMED,
             "`Content-Length` is not a number of bytes",
         )
     })
@@ -95,7 +93,7 @@ fn announced_bytes(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
 
 fn uri_too_long(bytes: usize) -> Fault {
     let spoken = format!("path and query are longer than {bytes} bytes");
-    Fault::new(Kind::TooLarge, "uri-too-long", spoken)
+    Fault::new(problems::URI_TOO_LONG, spoken)
 }
 
 fn headers_too_large(limits: &RequestLimits) -> Fault {
@@ -103,5 +101,5 @@ fn headers_too_large(limits: &RequestLimits) -> Fault {
         "there are over {} headers, or over {} bytes of them",
         limits.headers, limits.header_bytes
     );
-    Fault::new(Kind::TooLarge, "headers-too-large", spoken)
+    Fault::new(problems::HEADERS_TOO_LARGE, spoken)
 }

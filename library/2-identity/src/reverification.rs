@@ -1,5 +1,5 @@
 use serde_json::{Value, json};
-use watertight_terms::{Clock, Fault, Kind};
+use watertight_terms::{Clock, Fault, problems};
 
 use crate::Member;
 
@@ -38,8 +38,7 @@ impl Reverification {
     /// for the factor and tries again.
     fn wanted(self) -> Fault {
         Fault::new(
-            Kind::NotAllowed,
-            "reverification",
+            problems::REVERIFICATION,
             "prove again that it is you, and try again",
         )
         .details(json!({ "clerk_error": {

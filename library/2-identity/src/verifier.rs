@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, sync::Arc};
 
-use watertight_terms::{Clock, Fault, Kind};
+use watertight_terms::{Clock, Fault, problems};
 
 use crate::{
     Caller, Keys, RoleMap,
@@ -159,8 +159,7 @@ impl Verifier {
             .map_err(|refused| match refused {
                 Refused::Invalid(reason) => unauthenticated(reason),
                 Refused::NoOrganization => Fault::new(
-                    Kind::NotAllowed,
-                    "no-organization",
+                    problems::NO_ORGANIZATION,
                     "no studio is active in your session; choose one and try again",
                 ),
             })?;
@@ -279,8 +278,7 @@ pub fn bearer(header: Option<&str>) -> Result<&str, Fault> {
 
 fn unauthenticated(reason: Reason) -> Fault {
     Fault::new(
-        Kind::Unauthenticated,
-        "unauthenticated",
+        problems::UNAUTHENTICATED,
         "the session token is missing or not valid",
     )
     .log(reason)

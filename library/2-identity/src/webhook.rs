@@ -30,7 +30,7 @@ mod event;
 use aws_lc_rs::hmac;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use secrecy::{ExposeSecret, SecretString};
-use watertight_terms::{Clock, Fault, Kind};
+use watertight_terms::{Clock, Fault, problems};
 
 pub use event::{Event, Received};
 
@@ -231,8 +231,7 @@ fn tag(text: &str) -> Option<[u8; 32]> {
 
 fn refused(why: &'static str) -> Fault {
     Fault::new(
-        Kind::Unauthenticated,
-        "unauthenticated",
+        problems::UNAUTHENTICATED,
         "the delivery is not signed as it must be, or is too old",
     )
     .log(why)

@@ -1,15 +1,13 @@
 use tokio_postgres::error::SqlState;
-use watertight_terms::{Fault, Kind};
+use watertight_terms::{Fault, ProblemType, problems};
 
 /// What a broken constraint means to the caller.
 #[derive(Debug, Clone, Copy)]
 pub struct Constraint {
     /// Its name in the database.
     pub name: &'static str,
-    /// The kind of the fault.
-    pub kind: Kind,
-    /// The slug of its problem type.
-    pub slug: &'static str,
+    /// The problem that it is.
+    pub problem: &'static ProblemType,
     /// What the caller is told.
     pub spoken: &'static str,
 }
@@ -20,9 +18,6 @@ pub struct Constraint {
 pub(crate) struct SqlFault {
     pub(crate) constraint: fn(&str) -> Option<&'static Constraint>,
 }
-
-/// The slug of a fault after which the same request, tried once more, can go through.
-pub(crate) const TRY_AGAIN: &str = "busy";
 
 impl SqlFault {
     pub(crate) fn fault(self, error: &tokio_postgres::Error) -> Fault {
@@ -41,31 +36,24 @@ impl SqlFault {
         );
         let broken = database.constraint().and_then(self.constraint);
         if let Some(known) = broken {
-            return Fault::new(known.kind, known.slug, known.spoken).log(logged);
+            return Fault::new(known.problem, known.spoken).log(logged);
         }
         Self::by_state(database.code()).log(logged)
     }
 
     fn by_state(state: &SqlState) -> Fault {
         match state.code() {
-            "40001" | "40P01" => Fault::new(
-                Kind::Unavailable,
-                TRY_AGAIN,
-                "others changed the same things; try again",
-            ),
+            "40001" | "40P01" => {
+                Fault::new(problems::BUSY, "others changed the same things; try again")
+            }
             // Lock and statement timeouts, an ended backend, too many connections, shutdown.
             "55P03" | "57014" | "57P01" | "57P02" | "57P03" | "53300" | "25P03" => {
                 Fault::unavailable("this takes too long right now; try again", 1)
             }
-            "23505" => Fault::new(Kind::Conflict, "already-taken", "a value is already taken"),
-            "23P01" => Fault::new(
-                Kind::Conflict,
-                "conflict",
-                "it overlaps with something else",
-            ),
+            "23505" => Fault::new(problems::ALREADY_TAKEN, "a value is already taken"),
+            "23P01" => Fault::new(problems::CONFLICT, "it overlaps with something else"),
             "23503" => Fault::new(
-                Kind::Invalid,
-                "invalid",
+                problems::INVALID,
                 "a reference names nothing that you may see",
             ),
             _ => Fault::bug(""),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use postgres_types::ToSql;
 use uuid::Uuid;
-use watertight_terms::{Fault, Kind, TenantId};
+use watertight_terms::{Fault, TenantId, problems};
 
 use crate::{Right, TenantTx, desk::Account, right::On};
 
@@ -117,13 +117,11 @@ impl TenantTx {
                 sealed: row.field("sealed")?,
             }),
             "in flight" => Err(Fault::new(
-                Kind::Conflict,
-                "idempotency-in-flight",
+                problems::IDEMPOTENCY_IN_FLIGHT,
                 "a request with this `Idempotency-Key` is under way; wait for its end",
             )),
             "other" => Err(Fault::new(
-                Kind::Invalid,
-                "idempotency-mismatch",
+                problems::IDEMPOTENCY_MISMATCH,
                 "this `Idempotency-Key` was used for another request; take a new one",
             )),
             "changed" => Err(Fault::not_allowed().log("the role changed since it was answered")),

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use watertight_authority::{Authority, Principal, Standing};
 use watertight_identity::{Caller, Member, Who};
 use watertight_terms::{
-    Clock, Entry, Fault, KeyRing, Kind, Random, Request, Role, Subject, TenantId,
+    Clock, Entry, Fault, KeyRing, Random, Request, Role, Subject, TenantId, problems,
 };
 
 use crate::{
@@ -238,19 +238,16 @@ impl Tenancy {
         let fault = match code {
             "ZT010" => Fault::unavailable("the studio is not available right now", 5),
             "ZT011" | "ZT017" => Fault::new(
-                Kind::NotAllowed,
-                "not-a-member",
+                problems::NOT_A_MEMBER,
                 "you are no active member of this studio",
             ),
             "ZT013" => Fault::new(
-                Kind::Unauthenticated,
-                "unauthenticated",
+                problems::UNAUTHENTICATED,
                 "the session has ended; sign in again",
             ),
             "ZT016" => Fault::not_allowed(),
             "ZT019" => Fault::new(
-                Kind::Unauthenticated,
-                "impersonation",
+                problems::IMPERSONATION_OFF,
                 "this studio lets nobody act as its members",
             ),
             "ZT003" | "ZT004" | "ZT005" => {

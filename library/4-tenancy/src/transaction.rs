@@ -7,7 +7,7 @@ use watertight_authority::{
     Action, Authority, Granted, GrantedNew, ListFilter, Nonce, Resource, Spent, SpentNew, Standing,
 };
 use watertight_identity::{Member, Reverification};
-use watertight_terms::{Clock, Entry, Fault, Kind, TenantId};
+use watertight_terms::{Clock, Entry, Fault, TenantId, problems};
 
 use crate::{
     Change, Consequence, Insert, Journal, Read, Receipt, Row, Stored,
@@ -286,11 +286,7 @@ impl TenantTx {
         let (tenant, id, version) = (self.tenant().0, spent.id(), spent.version());
         let all = after(&[&tenant, &id, &version], parameters);
         let row = self.exactly_one(change.0, &all).await?.ok_or_else(|| {
-            Fault::new(
-                Kind::Stale,
-                "stale",
-                "it was changed meanwhile; load it again",
-            )
+            Fault::new(problems::STALE, "it was changed meanwhile; load it again")
         })?;
         Ok((spent, row))
     }
@@ -330,8 +326,7 @@ impl TenantTx {
         match self.bound.account.acted_by() {
             None => Ok(()),
             Some(_) => Err(Fault::new(
-                Kind::NotAllowed,
-                "impersonation",
+                problems::IMPERSONATION,
                 "whoever acts as a member may only read",
             )),
         }

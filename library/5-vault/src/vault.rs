@@ -2,7 +2,7 @@ use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
 use uuid::Uuid;
-use watertight_terms::{Fault, FieldFault, Key, KeyRing, Kind, Random, TenantId};
+use watertight_terms::{Fault, FieldFault, Key, KeyRing, Random, TenantId, problems};
 use zeroize::Zeroizing;
 
 use crate::{Opened, Sealed};
@@ -227,8 +227,7 @@ impl From<VaultFault> for Fault {
                     code: "too-long",
                     detail: fault.to_string(),
                 };
-                Self::new(Kind::Invalid, "invalid", "a field is longer than its bound")
-                    .fields(vec![field])
+                Self::new(problems::INVALID, "a field is longer than its bound").fields(vec![field])
             }
             _ => Self::bug(fault.to_string()),
         }
@@ -238,6 +237,7 @@ impl From<VaultFault> for Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use watertight_terms::Kind;
 
     fn vault() -> Vault {
         Vault::new(KeyRing::single(1, Key::new([1; 32])), Random::system())

@@ -57,7 +57,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use uuid::Uuid;
-use watertight_terms::{Fault, FieldFault, Kind};
+use watertight_terms::{Fault, FieldFault, problems};
 
 use crate::describe::Description;
 
@@ -212,8 +212,7 @@ impl<T: DeserializeOwned + Validate<Context = ()> + JsonSchema> Argument for Que
     fn take(input: &Input) -> Result<Self, Fault> {
         let refuse = |fields| {
             Fault::new(
-                Kind::Malformed,
-                "malformed",
+                problems::MALFORMED,
                 "the query cannot be read; see `errors`",
             )
             .fields(fields)
@@ -294,7 +293,7 @@ fn check_media(input: &Input) -> Result<(), Fault> {
         return Ok(());
     }
     let spoken = "send the body as `Content-Type: application/json`";
-    Err(Fault::new(Kind::WrongMedia, "wrong-media", spoken))
+    Err(Fault::new(problems::WRONG_MEDIA, spoken))
 }
 
 fn unreadable(fault: read::ReadFault) -> Fault {
@@ -303,17 +302,12 @@ fn unreadable(fault: read::ReadFault) -> Fault {
     if is_range {
         return invalid(fields);
     }
-    Fault::new(
-        Kind::Malformed,
-        "malformed",
-        "the body cannot be read; see `errors`",
-    )
-    .fields(fields)
+    Fault::new(problems::MALFORMED, "the body cannot be read; see `errors`").fields(fields)
 }
 
 fn invalid(fields: Vec<FieldFault>) -> Fault {
     let spoken = "a value is against its bound; see `errors`";
-    Fault::new(Kind::Invalid, "invalid", spoken).fields(fields)
+    Fault::new(problems::INVALID, spoken).fields(fields)
 }
 
 fn fields_of(report: &garde::Report, pointer: impl Fn(&str) -> String) -> Vec<FieldFault> {
@@ -395,7 +389,7 @@ fn bad_header(name: &HeaderName) -> Fault {
         "idempotency-key" => "`Idempotency-Key` is 16 to 128 printable characters, once",
         _ => "a header is given twice or is not printable",
     };
-    Fault::new(Kind::Malformed, "malformed", spoken)
+    Fault::new(problems::MALFORMED, spoken)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use watertight_terms::{
-    Fault, FieldFault, KeyRing, Kind, Limits, TenantId, hmac_sha256, hmac_verify,
+    Fault, FieldFault, KeyRing, Limits, TenantId, hmac_sha256, hmac_verify, problems,
 };
 
 const PURPOSE: &str = "cursor";
@@ -113,19 +113,14 @@ fn not_ours() -> Fault {
         code: "malformed",
         detail: "take `cursor` from `next_cursor` of the same list".to_owned(),
     };
-    Fault::new(
-        Kind::Malformed,
-        "malformed",
-        "`cursor` is none of this list",
-    )
-    .fields(vec![field])
+    Fault::new(problems::MALFORMED, "`cursor` is none of this list").fields(vec![field])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use uuid::Uuid;
-    use watertight_terms::Key;
+    use watertight_terms::{Key, Kind};
 
     const SCOPE: &str = "booking|starts_at|";
 

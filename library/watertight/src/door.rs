@@ -25,11 +25,12 @@
 
 mod declared;
 mod keyed;
+mod open;
 mod places;
+mod rates;
 mod way;
 
 use std::{
-    collections::HashMap,
     future::Future,
     marker::PhantomData,
     pin::Pin,
@@ -42,13 +43,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
 };
-use bytes::Bytes;
-use http::{HeaderMap, Method};
-use tokio::sync::Semaphore;
+
+use http::{Method, request::Parts};
 use watertight_authority::{Action, Resource};
+use watertight_edge::rate::Stranger;
 use watertight_identity::{Caller, Verifier};
 use watertight_tenancy::{Account, Receipt, Refused, Tenancy, TenantTx};
-use watertight_terms::{Entry, Fault, Kind, Outcome, Request as Facts};
+use watertight_terms::{Entry, Fault, Kind, Outcome, Request as Facts, problems};
 use watertight_vault::Vault;
 
 use crate::{
@@ -60,6 +61,10 @@ use crate::{
 use keyed::Asked;
 
 pub use declared::{Declared, Told, What};
+pub use open::{Open, open, receive};
+pub use places::AtOnce;
+use places::Taken;
+pub use rates::{Class, Own, Rates};
 pub(crate) use way::secret;
 pub use way::{Leads, Pages, Way};
 
@@ -67,14 +72,15 @@ pub use way::{Leads, Pages, Way};
 #[derive(Clone)]
 pub struct Door(Arc<Inside>);
 
+#[derive(Clone)]
 struct Inside {
     verifier: Verifier,
     tenancy: Tenancy,
     bounds: Bounds,
     pages: Option<Pages>,
+    rates: Option<Rates>,
     vault: Arc<Vault>,
-    at_once: Arc<Semaphore>,
-    by_member: Arc<Mutex<HashMap<String, usize>>>,
+    taken: Arc<Mutex<Taken>>,
     state: http::Extensions,
 }
 
@@ -86,9 +92,7 @@ pub struct Bounds {
     /// A body arrives within so long.
     pub body_timeout_ms: u64,
     /// So many requests are worked on at once; more are told to come back.
-    pub requests_at_once: usize,
-    /// So many of them may be one member's.
-    pub requests_at_once_per_member: usize,
+    pub at_once: AtOnce,
 }
 
 impl Door {
@@ -106,35 +110,26 @@ impl Door {
             tenancy,
             bounds,
             pages: None,
+            rates: None,
             vault,
-            at_once: Arc::new(Semaphore::new(bounds.requests_at_once)),
-            by_member: Arc::default(),
+            taken: Arc::default(),
             state,
         }))
     }
 
     /// The same door, which serves pages too.
     pub fn with_pages(self, pages: Pages) -> Self {
-        let Inside {
-            verifier,
-            tenancy,
-            bounds,
-            vault,
-            at_once,
-            by_member,
-            state,
-            pages: _,
-        } = &*self.0;
-        Self(Arc::new(Inside {
-            verifier: verifier.clone(),
-            tenancy: tenancy.clone(),
-            bounds: *bounds,
-            pages: Some(pages),
-            vault: Arc::clone(vault),
-            at_once: Arc::clone(at_once),
-            by_member: Arc::clone(by_member),
-            state: state.clone(),
-        }))
+        self.changed(|inside| inside.pages = Some(pages))
+    }
+
+    /// The same door, which counts the requests of members and studios.
+    pub fn with_rates(self, rates: Rates) -> Self {
+        self.changed(|inside| inside.rates = Some(rates))
+    }
+
+    fn changed(mut self, change: impl FnOnce(&mut Inside)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
     }
 }
 
@@ -274,6 +269,12 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
         self
     }
 
+    /// It reads or works through much: callers may do less of it than of other things.
+    pub fn expensive(mut self) -> Self {
+        self.told.is_expensive = true;
+        self
+    }
+
     /// The route is a page: its caller has a cookie, its answers are read by people, and a form
     /// that changes something must be one of the caller's own.
     pub fn page(mut self) -> Self {
@@ -307,6 +308,7 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
             action: A::NAME,
             resource: R::NOUN,
             way: self.way,
+            class: Class::of(&self.method, self.told.is_expensive),
         };
         let methods = on(
             filter(&self.method),
@@ -320,78 +322,6 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
         Route {
             methods,
             declared: vec![declared],
-        }
-    }
-}
-
-/// A handler for everybody, without a transaction: it can reach no studio's row.
-pub fn open<F, Fut>(method: Method, handler: F) -> Open
-where
-    F: Fn() -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = Response> + Send + 'static,
-{
-    let methods = on(filter(&method), move || handler.clone()());
-    Open { method, methods }
-}
-
-/// A handler of what another service posts: its headers and its whole body, bounded as every other,
-/// without a transaction. It must know by the bytes themselves whom to believe.
-pub fn receive<F, Fut>(handler: F) -> Open
-where
-    F: Fn(HeaderMap, Bytes) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Fault>> + Send + 'static,
-{
-    let take = move |State(door): State<Door>, request: Request| {
-        let handler = handler.clone();
-        async move {
-            let facts = watertight_edge::facts(request.extensions()).cloned();
-            let id = facts.as_ref().map_or(uuid::Uuid::nil(), |facts| facts.id);
-            let (parts, body) = request.into_parts();
-            let bounds = door.0.bounds;
-            let body =
-                watertight_edge::read_body(body, bounds.body_bytes, bounds.body_timeout_ms).await;
-            let taken = match body {
-                Ok(body) => handler(parts.headers, body).await,
-                Err(fault) => Err(fault),
-            };
-            match taken {
-                Ok(()) => http::StatusCode::NO_CONTENT.into_response(),
-                Err(fault) => {
-                    if let Some(facts) = facts.filter(|_| fault.kind() == Kind::Unauthenticated) {
-                        note_stranger(&fault, &facts);
-                    }
-                    problem::refuse(&fault, id)
-                }
-            }
-        }
-    };
-    Open {
-        method: Method::POST,
-        methods: on(MethodFilter::POST, take),
-    }
-}
-
-/// A handler for everybody, which must still say why it is.
-#[must_use = "say why with `.public(\"why\")`"]
-pub struct Open {
-    method: Method,
-    methods: MethodRouter<Door>,
-}
-
-impl Open {
-    /// The route is for everybody, because of `why`.
-    pub fn public(self, why: &'static str) -> Route {
-        Route {
-            methods: self.methods,
-            declared: vec![Declared {
-                method: self.method,
-                path: "",
-                way: Way::Api,
-                what: What::Public { why },
-                told: Told::default(),
-                read: |_| Ok(()),
-                describe: |description| description.answers_text(),
-            }],
         }
     }
 }
@@ -448,8 +378,7 @@ impl Routes {
             .fallback(|request: Request| async move { refuse(&Fault::unseen(), &request) })
             .method_not_allowed_fallback(|request: Request| async move {
                 let fault = Fault::new(
-                    Kind::MethodUnknown,
-                    "method-not-allowed",
+                    problems::METHOD_NOT_ALLOWED,
                     "this path does not know this method",
                 );
                 refuse(&fault, &request)
@@ -463,6 +392,7 @@ struct Needs {
     action: &'static str,
     resource: &'static str,
     way: Way,
+    class: Class,
 }
 
 /// The way of a request: caller, body, transaction, handler, entry, answer.
@@ -489,27 +419,11 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
             return refuse(&fault, facts.id);
         }
     };
-    let place = match door.place(&caller) {
-        Ok(place) => place,
-        Err(fault) => return refuse(&fault, facts.id),
+    let counted = door.count(&caller, needs.class, &parts.extensions).await;
+    let place = match &counted.refused {
+        Some(fault) => Err(fault.clone()),
+        None => door.place(&caller, needs.class),
     };
-    // The whole body before the transaction: a slow client must not hold a connection.
-    let bounds = door.0.bounds;
-    let body = watertight_edge::read_body(body, bounds.body_bytes, bounds.body_timeout_ms).await;
-    let path = path.map_err(|_| Fault::unseen()).map(|path| named(&path));
-    let asked = body.and_then(|body| {
-        door.check_setting(needs.way, &parts, &body)?;
-        let repeat = door.repeat(needs.way, &parts, &body)?;
-        let input = Input {
-            method: parts.method,
-            path: path?,
-            query: parts.uri.query().map(str::to_owned),
-            headers: parts.headers,
-            body,
-            state: door.0.state.clone(),
-        };
-        Ok(Asked { input, repeat })
-    });
     let visit = Visit {
         door: door.clone(),
         caller,
@@ -518,15 +432,51 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
         guests,
     };
     // In a task of its own: it goes on to its end, entry included, whoever still listens.
-    let worked = tokio::spawn(async move {
-        let worked = visit.work(&handler, asked).await;
-        drop(place);
-        worked
-    });
-    match worked.await {
+    let worked = match place {
+        Ok(place) => {
+            let asked = door.asked(needs.way, parts, body, path).await;
+            tokio::spawn(async move {
+                let worked = visit.work(&handler, asked).await;
+                drop(place);
+                worked
+            })
+        }
+        Err(fault) => tokio::spawn(visit.turn_back(fault)),
+    };
+    let mut response = match worked.await {
         Ok(Ok(answer)) => answer.into_response(),
         Ok(Err(fault)) => refuse(&fault, facts.id),
         Err(_panicked) => refuse(&Fault::bug("a request's task ended early"), facts.id),
+    };
+    counted.tell(response.headers_mut());
+    response
+}
+
+impl Door {
+    /// What was asked, its whole body included: read before the transaction, since a slow client must
+    /// not hold a connection.
+    async fn asked(
+        &self,
+        way: Way,
+        parts: Parts,
+        body: axum::body::Body,
+        path: Result<RawPathParams, RawPathParamsRejection>,
+    ) -> Result<Asked, Fault> {
+        let bounds = self.0.bounds;
+        let body =
+            watertight_edge::read_body(body, bounds.body_bytes, bounds.body_timeout_ms).await?;
+        let path = path.map_err(|_| Fault::unseen()).map(|path| named(&path));
+        self.check_setting(way, &parts, &body)?;
+        let repeat = self.repeat(way, &parts, &body)?;
+        let input = Input {
+            method: parts.method,
+            path: path?,
+            query: parts.uri.query().map(str::to_owned),
+            headers: parts.headers,
+            body,
+            state: self.0.state.clone(),
+        };
+        Ok(Asked { input, repeat })
     }
 }
 
@@ -553,12 +503,26 @@ impl Visit {
         let first = self.once(handler, &asked).await;
         match first {
             // Others changed the same things at the same instant: once more, then it is told.
-            Err(Ended { fault, .. }) if fault.slug() == "busy" => {
+            Err(Ended { fault, .. }) if fault.problem() == problems::BUSY => {
                 let second = self.once(handler, &asked).await;
                 self.settled(second).await
             }
             other => self.settled(other).await,
         }
+    }
+
+    /// Refuses a request that is one too many. Of a flood one refusal a minute is written, so that a
+    /// flood cannot fill the ledger.
+    async fn turn_back(self, fault: Fault) -> Result<Answer<()>, Fault> {
+        if !self.door.is_noted(&self.caller).await {
+            return Err(fault);
+        }
+        let tenancy = &self.door.0.tenancy;
+        let account = match tenancy.begin(&self.caller, self.facts.clone()).await {
+            Ok(tx) => Some(tx.account().clone()),
+            Err(refused) => refused.account,
+        };
+        self.settled(Err(Ended { fault, account })).await
     }
 
     async fn once<H: Handler<Arguments>, Arguments>(
@@ -649,6 +613,14 @@ fn refuse(fault: &Fault, request: &Request) -> Response {
     let id =
         watertight_edge::facts(request.extensions()).map_or(uuid::Uuid::nil(), |facts| facts.id);
     problem::refuse(fault, id)
+}
+
+/// Marks the answer to somebody who could not say who they are: their address pays for that.
+fn marked(mut response: Response, fault: &Fault) -> Response {
+    if fault.kind() == Kind::Unauthenticated {
+        response.extensions_mut().insert(Stranger);
+    }
+    response
 }
 
 /// Strangers write nothing to the database: they go to the platform's security log.

@@ -74,7 +74,8 @@ pub fn document(routes: &Routes, about: &About) -> Value {
 /// The routes that programs call.
 fn programs(routes: &Routes) -> impl Iterator<Item = &Declared> {
     let declared = routes.declared().iter();
-    declared.filter(|route| route.way == Way::Api && !route.path.starts_with("/ui"))
+    let is_page = |path: &str| path.starts_with("/ui") || path.starts_with("/problems/");
+    declared.filter(move |route| route.way == Way::Api && !is_page(route.path))
 }
 
 fn tag(route: &Declared) -> &'static str {
@@ -197,6 +198,19 @@ fn refusals(route: &Declared, description: &Description<'_>) -> BTreeSet<u16> {
 fn with_headers(answer: &Value, is_public: bool) -> Value {
     let mut answer = answer.clone();
     answer["headers"]["X-Request-Id"] = request_id();
+    let limits = [
+        (
+            "RateLimit-Policy",
+            "the limit that is nearest: its name, how much it is, after how many seconds it is whole",
+        ),
+        (
+            "RateLimit",
+            "how much of it is left, and after how many seconds of rest it is whole",
+        ),
+    ];
+    for (name, about) in limits {
+        answer["headers"][name] = json!({ "description": about, "schema": { "type": "string" } });
+    }
     if !is_public && answer.get("content").is_some() {
         answer["headers"]["ETag"] = json!({
             "description": "the version of an object, for `If-Match`",
@@ -236,7 +250,10 @@ const REFUSALS: [(u16, &str); 16] = [
     (414, "the URI is too long"),
     (415, "the body is in a form that is not read"),
     (422, "well formed, but against a bound or a rule"),
-    (429, "too many requests"),
+    (
+        429,
+        "too many requests; `Retry-After` says when to come back",
+    ),
     (431, "the headers are too large"),
     (500, "a defect of ours"),
     (
@@ -266,7 +283,9 @@ fn responses() -> Map<String, Value> {
                 response["headers"]["Allow"] =
                     json!({ "required": true, "schema": { "type": "string" } })
             }
-            503 => response["headers"]["Retry-After"] = json!({ "schema": { "type": "integer" } }),
+            429 | 503 => {
+                response["headers"]["Retry-After"] = json!({ "schema": { "type": "integer" } })
+            }
             _ => {}
         }
         (status.to_string(), response)

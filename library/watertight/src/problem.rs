@@ -19,28 +19,13 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
-use watertight_terms::{Fault, Kind, Whose};
-
-/// Problem types that have a title of their own; others take the one of their kind.
-const TITLES: &[(&str, &str)] = &[
-    ("body-too-large", "body too large"),
-    ("double-booking", "double booking"),
-    ("headers-too-large", "headers too large"),
-    ("idempotency-in-flight", "the same request is in flight"),
-    (
-        "idempotency-mismatch",
-        "idempotency key used for another request",
-    ),
-    ("method-not-allowed", "method not allowed"),
-    ("not-allowed", "not allowed"),
-    ("not-found", "not found"),
-    ("not-unique", "value already taken"),
-    ("studio-frozen", "studio frozen"),
-    ("uri-too-long", "URI too long"),
-];
+use watertight_terms::{Fault, Kind, ProblemType, Whose, problems};
 
 /// Problem types whose status is finer than their kind's.
-const STATUSES: &[(&str, u16)] = &[("headers-too-large", 431), ("uri-too-long", 414)];
+const STATUSES: &[(&ProblemType, u16)] = &[
+    (problems::HEADERS_TOO_LARGE, 431),
+    (problems::URI_TOO_LONG, 414),
+];
 
 /// The status of a kind of fault.
 pub fn status_of(kind: Kind) -> u16 {
@@ -62,9 +47,15 @@ pub fn status_of(kind: Kind) -> u16 {
     }
 }
 
-/// The status of one fault: its kind's, or the finer one of its problem type.
+/// The status of a problem type: its kind's, or a finer one.
+pub fn status_of_type(problem: &ProblemType) -> u16 {
+    let finer = STATUSES.iter().find(|(known, _)| *known == problem);
+    finer.map_or_else(|| status_of(problem.kind()), |(_, status)| *status)
+}
+
+/// The status of one fault.
 pub fn status_of_fault(fault: &Fault) -> u16 {
-    registered(STATUSES, fault.slug()).unwrap_or(status_of(fault.kind()))
+    status_of_type(fault.problem())
 }
 
 /// Answers a fault, and logs it: ours as an error, the moment's as a warning. This is the
@@ -102,8 +93,8 @@ impl Problem {
             document.extend(extension.clone());
         }
         for (member, value) in [
-            ("type", json!(format!("/problems/{}", fault.slug()))),
-            ("title", json!(title_of(fault))),
+            ("type", json!(fault.problem().uri())),
+            ("title", json!(fault.problem().title())),
             ("status", json!(status)),
             ("detail", json!(fault.spoken())),
             ("request_id", json!(request_id)),
@@ -152,53 +143,10 @@ impl IntoResponse for Problem {
     }
 }
 
-fn title_of(fault: &Fault) -> &'static str {
-    registered(TITLES, fault.slug()).unwrap_or(match fault.kind() {
-        Kind::Malformed => "malformed request",
-        Kind::Unauthenticated => "not authenticated",
-        Kind::NotAllowed => "not allowed",
-        Kind::Unseen => "not found",
-        Kind::MethodUnknown => "method not allowed",
-        Kind::TooSlow => "request too slow",
-        Kind::Conflict => "conflict",
-        Kind::Stale => "version is not current",
-        Kind::TooLarge => "request too large",
-        Kind::WrongMedia => "media type not read here",
-        Kind::Invalid => "invalid value",
-        Kind::TooMany => "too many requests",
-        Kind::Unavailable => "not available now",
-        Kind::Bug => "internal error",
-    })
-}
-
-fn registered<T: Copy>(registry: &[(&str, T)], slug: &str) -> Option<T> {
-    registry
-        .iter()
-        .find(|(name, _)| *name == slug)
-        .map(|(_, value)| *value)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use watertight_terms::FieldFault;
-
-    const KINDS: [Kind; 14] = [
-        Kind::Malformed,
-        Kind::Unauthenticated,
-        Kind::NotAllowed,
-        Kind::Unseen,
-        Kind::MethodUnknown,
-        Kind::TooSlow,
-        Kind::Conflict,
-        Kind::Stale,
-        Kind::TooLarge,
-        Kind::WrongMedia,
-        Kind::Invalid,
-        Kind::TooMany,
-        Kind::Bug,
-        Kind::Unavailable,
-    ];
 
     fn members(fault: &Fault) -> Vec<String> {
         let problem = Problem::of(fault, Uuid::nil());
@@ -211,16 +159,16 @@ mod tests {
     fn there_are_exactly_two_sets_of_members() {
         let plain = ["detail", "request_id", "status", "title", "type"];
         let with_errors = ["detail", "errors", "request_id", "status", "title", "type"];
-        for kind in KINDS {
+        for problem in problems::ALL {
             let field = FieldFault {
                 pointer: "/name".to_owned(),
                 code: "missing-field",
                 detail: "`name` is missing".to_owned(),
             };
-            let fault = Fault::new(kind, "some", "some").fields(vec![field]);
-            match status_of(kind) {
-                400 | 422 => assert_eq!(members(&fault), with_errors, "{kind:?}"),
-                _ => assert_eq!(members(&fault), plain, "{kind:?}"),
+            let fault = Fault::new(problem, "some").fields(vec![field]);
+            match status_of_type(problem) {
+                400 | 422 => assert_eq!(members(&fault), with_errors, "{problem:?}"),
+                _ => assert_eq!(members(&fault), plain, "{problem:?}"),
             }
         }
     }
@@ -236,7 +184,7 @@ mod tests {
 
     #[test]
     fn an_extension_is_merged_and_takes_no_members_place() {
-        let fault = Fault::new(Kind::Conflict, "double-booking", "booked")
+        let fault = Fault::new(problems::CONFLICT, "booked")
             .details(json!({"conflicts": [1], "status": 200, "errors": []}));
         let problem = Problem::of(&fault, Uuid::nil());
         assert_eq!(problem.document()["conflicts"], json!([1]));
@@ -254,7 +202,7 @@ mod tests {
             "application/problem+json"
         );
         assert!(!response.headers().contains_key("www-authenticate"));
-        let unknown = Fault::new(Kind::Unauthenticated, "unauthenticated", "who are you");
+        let unknown = Fault::new(problems::UNAUTHENTICATED, "who are you");
         let response = refuse(&unknown, Uuid::nil());
         assert_eq!(response.status(), 401);
         assert_eq!(response.headers()["www-authenticate"], "Bearer");
@@ -262,15 +210,12 @@ mod tests {
 
     #[test]
     fn some_problem_types_have_a_finer_status() {
-        for (slug, status) in [
-            ("uri-too-long", 414),
-            ("headers-too-large", 431),
-            ("other", 413),
+        for (problem, status) in [
+            (problems::URI_TOO_LONG, 414),
+            (problems::HEADERS_TOO_LARGE, 431),
+            (problems::BODY_TOO_LARGE, 413),
         ] {
-            assert_eq!(
-                status_of_fault(&Fault::new(Kind::TooLarge, slug, "long")),
-                status
-            );
+            assert_eq!(status_of_type(problem), status);
         }
     }
 }

@@ -2,7 +2,7 @@ use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
 use watertight_tenancy::{Admission, Call, Constraint, Operator, ToSql};
-use watertight_terms::{Kind, Subject, check_line};
+use watertight_terms::{Subject, check_line};
 
 use super::{Failure, Output};
 use crate::config::Config;
@@ -28,8 +28,7 @@ const CREATE: Call = Call::new("SELECT studio.create_studio($1, $2, $3, $4, $5) 
 
 const TAKEN: Constraint = Constraint {
     name: "studios_organization_key",
-    kind: Kind::Conflict,
-    slug: "not-unique",
+    problem: crate::problems::NOT_UNIQUE,
     spoken: "a studio of that Clerk organization exists; this command makes new ones only",
 };
 

@@ -8,6 +8,7 @@ mod target;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,6 +16,7 @@ use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use watertight_cluster::{Cluster, Options};
+use watertight_edge::rate::Limiter;
 use watertight_identity::{
     double::{Double, Person, TokenRequest},
     webhook::Signer,
@@ -26,7 +28,7 @@ use watertight_terms::{Clock, KeyFile, Random};
 use crate::{
     app::App,
     commands::{Failure, Output, first_keys, installation, serve_until, verifier, write_private},
-    config::Config,
+    config::{Config, Limits},
     resources,
 };
 use seed::SeededStudio;
@@ -305,6 +307,23 @@ async fn listen(port: u16) -> Result<Listeners, Failure> {
     })
 }
 
+/// The same server with limits that are soon met: `rate_limit` of the target says which.
+fn with_small_limits(app: &App) -> App {
+    let mut config = Config::clone(&app.config);
+    config.limits = Limits {
+        per_address_s: 40,
+        per_member_s: 10,
+        per_studio_s: 100,
+        burst_s: 4,
+        ..config.limits
+    };
+    App {
+        limiter: Limiter::local(app.clock.clone()),
+        config: Arc::new(config),
+        ..app.clone()
+    }
+}
+
 /// Serves the API, its twin and the stand-in for Clerk; dropping what it gives stops them.
 fn run_servers(
     listeners: Listeners,
@@ -313,8 +332,8 @@ fn run_servers(
     double: &Double,
 ) -> tokio::task::JoinSet<()> {
     let mut servers = tokio::task::JoinSet::new();
-    for listener in [listeners.api, listeners.small] {
-        let app = app.clone();
+    let small = with_small_limits(app);
+    for (listener, app) in [(listeners.api, app.clone()), (listeners.small, small)] {
         servers.spawn(async move {
             serve_until(listener, &app, std::future::pending()).await;
         });

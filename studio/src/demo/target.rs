@@ -86,6 +86,12 @@ pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(),
             },
             "undo": membership("created", "{sub}", "org:studio_manager", "{now}"),
         },
+        // As `with_small_limits` has them.
+        "rate_limit": {
+            "base_url": format!("http://127.0.0.1:{}", world.port + 1), "path": "/v1/projects",
+            "burst": 40, "anon_burst": 160, "window_s": 5, "expensive": { "path": "/v1/members", "burst": 4 },
+            "victim_p95_ms": 200, "flood_threads": 3,
+        },
         "members": { "item": "/v1/members/{id}", "method": "PATCH", "field": "role", "admin_role": "owner" },
         "db": database(world)?,
     });

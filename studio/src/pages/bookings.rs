@@ -208,15 +208,13 @@ async fn create(tx: TenantTx, desk: Desk, Form(given): Form<Given>) -> Result<An
 
 /// An instant as a form gives it: `2031-05-01T10:00` in the studio's zone, or RFC 3339.
 fn instant(field: &'static str, text: &str, zone: &TimeZone) -> Result<String, Fault> {
-    use watertight_terms::{FieldFault, Kind};
+    use watertight_terms::{FieldFault, problems};
     let refused = |detail: String| {
-        Fault::new(Kind::Invalid, "invalid", "a time cannot be read; see below").fields(vec![
-            FieldFault {
-                pointer: format!("/{field}"),
-                code: "time",
-                detail,
-            },
-        ])
+        Fault::new(problems::INVALID, "a time cannot be read; see below").fields(vec![FieldFault {
+            pointer: format!("/{field}"),
+            code: "time",
+            detail,
+        }])
     };
     if text.parse::<jiff::Timestamp>().is_ok() {
         return Ok(text.to_owned());

@@ -111,4 +111,5 @@ pub fn refuse(fault: &Fault, request_id: Uuid, leads: Leads) -> Response {
 }
 
 /// What a page may load, and where its forms may go: nothing but our own.
-const CSP: http::HeaderValue = http::HeaderValue::from_static(watertight::answer::PAGE_CSP);
+pub(super) const CSP: http::HeaderValue =
+    http::HeaderValue::from_static(watertight::answer::PAGE_CSP);

@@ -6,6 +6,7 @@
 //! GET  /ui/bookings/{id}   one of them
 //! POST /ui/bookings/new    the form
 //! GET  /ui/sessions        the own sessions, each with a button that ends it
+//! GET  /problems/{type}    what a problem means, for whoever follows its `type`
 //! ```
 //!
 //! A page is drawn from the answer that the API gives the same caller, and from nothing else: what
@@ -14,6 +15,7 @@
 
 mod bookings;
 mod frame;
+mod problems;
 mod sessions;
 mod sign_in;
 
@@ -48,7 +50,7 @@ pub fn routes(routes: Routes, provider: &Provider) -> Routes {
             "/ui/style.css",
             file(include_bytes!("style.css"), "text/css"),
         );
-    sessions::routes(bookings::routes(routes))
+    problems::routes(sessions::routes(bookings::routes(routes)))
 }
 
 /// A file that everybody may have.

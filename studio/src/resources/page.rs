@@ -17,7 +17,7 @@ use watertight::{
 };
 use watertight_authority::Action;
 use watertight_tenancy::{Read, Stored, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, Kind, Limits};
+use watertight_terms::{Entry, Fault, Limits, problems};
 
 use crate::app::Desk;
 
@@ -279,8 +279,7 @@ fn position(cursor: &[String]) -> Result<(String, Uuid), Fault> {
 pub fn expect_version(named: Option<i32>, current: i32) -> Result<(), Fault> {
     match named {
         Some(version) if version != current => Err(Fault::new(
-            Kind::Stale,
-            "stale",
+            problems::STALE,
             "it was changed meanwhile; load it again",
         )),
         _ => Ok(()),
@@ -295,8 +294,7 @@ pub fn expect_unarchived(what: &str, archived_at: Option<Timestamp>) -> Result<(
     match archived_at {
         None => Ok(()),
         Some(_) => Err(Fault::new(
-            Kind::Conflict,
-            "conflict",
+            problems::CONFLICT,
             format!("{what} is archived"),
         )),
     }

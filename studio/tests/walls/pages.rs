@@ -521,3 +521,20 @@ async fn sql_as_the_app_role_opens_no_session_for_another() {
         .unwrap();
     assert_eq!(of, "user_a_freelancer");
 }
+
+#[tokio::test]
+async fn a_page_session_has_a_members_quota() {
+    let world = crate::rates::world("per_member_s = 1\nburst_s = 6").await;
+    let page = Page::of(&world, 0, "owner").await;
+    let (mut shown, started) = (0, std::time::Instant::now());
+    for _ in 0..20 {
+        let answered = page.get("/ui/bookings").await;
+        match answered.status {
+            200 => shown += 1,
+            429 => assert!(answered.text.contains("<html"), "{}", answered.text),
+            other => panic!("{other}"),
+        }
+    }
+    let most = 7 + started.elapsed().as_secs();
+    assert!((6..=most).contains(&shown), "{shown} is not 6 to {most}");
+}

@@ -29,8 +29,18 @@ impl Process {
         Self::trusting(world, &[]).await
     }
 
+    /// The same, which writes its log to a file.
+    pub(crate) async fn logging(world: &World, log: &std::path::Path) -> Self {
+        let log = std::fs::File::create(log).unwrap();
+        Self::started(world, &[], log.into()).await
+    }
+
     /// The same, which trusts further instances of Clerk's, each by its issuer.
     async fn trusting(world: &World, further: &[(&str, &Double)]) -> Self {
+        Self::started(world, further, Stdio::inherit()).await
+    }
+
+    async fn started(world: &World, further: &[(&str, &Double)], log: Stdio) -> Self {
         let keys = publish_keys(&world.double).await;
         let (mut instances, mut allowed) = (String::new(), vec![keys.to_string()]);
         for (issuer, double) in further {
@@ -54,6 +64,7 @@ impl Process {
             .args(["serve", "--no-work"])
             .env("STUDIO_LOG", "warn")
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut said = String::new();

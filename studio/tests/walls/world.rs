@@ -53,10 +53,12 @@ impl Answered {
 }
 
 /// How a world differs from the usual one.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Like {
     pub(crate) pool_max: usize,
     pub(crate) at_once_per_member: usize,
+    /// Further lines of `[limits]`.
+    pub(crate) limits: String,
 }
 
 impl Default for Like {
@@ -64,6 +66,7 @@ impl Default for Like {
         Self {
             pool_max: 8,
             at_once_per_member: 256,
+            limits: String::new(),
         }
     }
 }
@@ -98,7 +101,7 @@ impl World {
         std::fs::create_dir(&folder).unwrap();
         let webhook_secret = random.bytes();
         write_webhook_secret(&folder, &webhook_secret);
-        let config = config(&folder, &admin, &template, like);
+        let config = config(&folder, &admin, &template, &like);
         let double = Double::new(ISSUER, ORIGIN, Clock::system(), random.clone()).unwrap();
         let app = App::new(config.clone(), verifier(&double), Clock::system(), random).unwrap();
         let base = serve(&app).await;
@@ -352,7 +355,7 @@ fn config(
     folder: &std::path::Path,
     admin: &SecretString,
     template: &Template,
-    like: Like,
+    like: &Like,
 ) -> Config {
     let keys = folder.join("keys.toml");
     write_private(&keys, &template.keys).unwrap();
@@ -363,11 +366,12 @@ fn config(
             .to_owned()
     };
     let text = format!(
-        "[http]\nlisten = \"127.0.0.1:0\"\npublic_origin = \"{ORIGIN}\"\n[limits]\nrequests_at_once_per_member = {}\n[database]\nwait_ms = 30000\npool_max = {}\n\
+        "[http]\nlisten = \"127.0.0.1:0\"\npublic_origin = \"{ORIGIN}\"\n[limits]\nrequests_at_once_per_member = {}\n{}\n[database]\nwait_ms = 30000\npool_max = {}\n\
          url = \"{}\"\nowner_url = \"{}\"\nops_url = \"{}\"\n[clerk]\nissuer = \"{ISSUER}\"\n\
          jwks_url = \"https://clerk.watertight.test/jwks\"\nauthorized_parties = [\"{ORIGIN}\"]\n\
          webhook_secret_file = \"{}\"\n[keys]\nlocation = \"{}\"\n",
         like.at_once_per_member,
+        like.limits,
         like.pool_max,
         url("studio_app", &template.passwords.app),
         url("studio_migrate", &template.passwords.migrate),

@@ -1,6 +1,6 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use watertight_terms::{Fault, Kind, Subject};
+use watertight_terms::{Fault, Subject, problems};
 
 use super::Delivery;
 use crate::{
@@ -177,8 +177,7 @@ fn plain(kind: &str) -> String {
 
 fn malformed(why: &'static str) -> Fault {
     Fault::new(
-        Kind::Malformed,
-        "malformed-event",
+        problems::MALFORMED_EVENT,
         "the delivery is signed, but is no event that can be read",
     )
     .log(why)

@@ -3,7 +3,7 @@ use garde::Validate;
 use http::header;
 use serde::de::DeserializeOwned;
 use watertight_identity::page::PageSecret;
-use watertight_terms::{Fault, Kind};
+use watertight_terms::{Fault, problems};
 
 use super::{
     Argument, Description, Input, fields_of, invalid, pointer_of, query,
@@ -28,7 +28,7 @@ impl<T: DeserializeOwned + Validate<Context = ()>> Argument for Form<T> {
             .is_none_or(|media| !media.eq_ignore_ascii_case("application/x-www-form-urlencoded"))
         {
             let spoken = "send the form as `Content-Type: application/x-www-form-urlencoded`";
-            return Err(Fault::new(Kind::WrongMedia, "wrong-media", spoken));
+            return Err(Fault::new(problems::WRONG_MEDIA, spoken));
         }
         let mut fields = fields(&input.body).map_err(unreadable)?;
         fields.retain(|(name, value)| {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use http::HeaderValue;
 use serde::Deserialize;
-use watertight_terms::TenantId;
+use watertight_terms::{Kind, TenantId};
 
 use super::*;
 

@@ -32,6 +32,8 @@ pub struct Told {
     pub sample: Option<&'static str>,
     /// What a new row needs before it.
     pub after: &'static [&'static str],
+    /// Whether it reads or works through much.
+    pub is_expensive: bool,
     /// What guests are answered, where they are let in.
     pub guests: Option<Describe>,
 }

@@ -6,9 +6,9 @@ use watertight_identity::{
     Caller, bearer,
     page::{PageSecret, Setting},
 };
-use watertight_terms::{Fault, Kind};
+use watertight_terms::{Fault, problems};
 
-use super::Door;
+use super::{Door, marked};
 use crate::{argument, problem};
 
 /// Who comes to a route, and how.
@@ -91,12 +91,15 @@ impl Door {
             Method::GET | Method::HEAD => Leads::ToSignIn,
             _ => Leads::Nowhere,
         };
-        move |fault, request_id| match &pages {
-            Some(pages) => {
-                problem::log(fault, request_id);
-                (pages.refuse)(fault, request_id, leads)
-            }
-            None => problem::refuse(fault, request_id),
+        move |fault, request_id| {
+            let response = match &pages {
+                Some(pages) => {
+                    problem::log(fault, request_id);
+                    (pages.refuse)(fault, request_id, leads)
+                }
+                None => problem::refuse(fault, request_id),
+            };
+            marked(response, fault)
         }
     }
 }
@@ -117,16 +120,14 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 
 fn signed_out() -> Fault {
     Fault::new(
-        Kind::Unauthenticated,
-        "unauthenticated",
+        problems::UNAUTHENTICATED,
         "you are not signed in, or your session has ended",
     )
 }
 
 fn foreign(why: &'static str) -> Fault {
     Fault::new(
-        Kind::NotAllowed,
-        "foreign-form",
+        problems::FOREIGN_FORM,
         "this did not come from a page of yours; load the page again and try once more",
     )
     .log(why)

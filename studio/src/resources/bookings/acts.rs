@@ -12,7 +12,7 @@ use watertight::{
 };
 use watertight_authority::{Action, Granted, Spent};
 use watertight_tenancy::{Read, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, FieldFault, Kind};
+use watertight_terms::{Entry, Fault, FieldFault, problems};
 
 use super::{
     Booking, State, Transition,
@@ -228,7 +228,7 @@ pub(super) async fn challenge(
             "the first option is challenged already and has until {} to answer",
             asked.answer_by
         );
-        return Err(Fault::new(Kind::Conflict, "conflict", spoken));
+        return Err(Fault::new(problems::CONFLICT, spoken));
     }
     let settings = Settings::of(&mut tx).await?;
     let now = desk.clock.now();
@@ -255,7 +255,7 @@ async fn first_before(tx: &mut TenantTx, id: Uuid) -> Result<Uuid, Fault> {
         Some(row) => row.field("source_id"),
         None => {
             let spoken = "no option is before this one; confirm it";
-            Err(Fault::new(Kind::Conflict, "conflict", spoken))
+            Err(Fault::new(problems::CONFLICT, spoken))
         }
     }
 }
@@ -278,7 +278,7 @@ pub(super) fn expect_next(booking: &Booking, transition: Transition) -> Result<S
     next(state, transition).ok_or_else(|| {
         let name = state.as_str().replace('_', " ");
         let said = format!("a booking that is {name} cannot be {}", transition.deed());
-        Fault::new(Kind::Conflict, "conflict", said).details(json!({ "state": state }))
+        Fault::new(problems::CONFLICT, said).details(json!({ "state": state }))
     })
 }
 
@@ -291,7 +291,7 @@ fn deadline(name: &str, at: Instant, now: Timestamp) -> Result<Timestamp, Fault>
     }
     let spoken = "a value is against its bound; see `errors`";
     Err(
-        Fault::new(Kind::Invalid, "invalid", spoken).fields(vec![FieldFault {
+        Fault::new(problems::INVALID, spoken).fields(vec![FieldFault {
             pointer: format!("/{name}"),
             code: "window",
             detail: "lies at least a minute and at most 30 days ahead".to_owned(),

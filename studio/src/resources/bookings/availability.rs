@@ -15,7 +15,7 @@ use watertight::{
 };
 use watertight_authority::Resource;
 use watertight_tenancy::{Read, Row, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, FieldFault, Kind};
+use watertight_terms::{Entry, Fault, FieldFault, problems};
 
 use super::{
     State,
@@ -245,7 +245,7 @@ async fn artists(
 
 fn wrong(pointer: &str, code: &'static str, detail: &str) -> Fault {
     let spoken = "a field is not as it must be; see `errors`";
-    Fault::new(Kind::Invalid, "invalid", spoken).fields(vec![FieldFault {
+    Fault::new(problems::INVALID, spoken).fields(vec![FieldFault {
         pointer: pointer.to_owned(),
         code,
         detail: detail.to_owned(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use watertight_authority::{Action, Granted, GrantedNew, Principal, Spent, SpentNew};
 use watertight_tenancy::{Change, Insert, Row, TenantTx, ToSql};
-use watertight_terms::{Fault, Kind};
+use watertight_terms::{Fault, Kind, problems};
 
 use super::{Booking, State, when::Spell};
 use crate::resources::money::Money;
@@ -251,8 +251,7 @@ pub(super) async fn write<A: Action<Booking>>(
     let changed = tx.change(granted, WRITE, &all).await;
     let (spent, _row) = changed.map_err(|fault| match fault.kind() {
         Kind::Stale => Fault::new(
-            Kind::Conflict,
-            "conflict",
+            problems::CONFLICT,
             "it was changed at the same moment; load it again",
         ),
         _ => fault,

@@ -7,7 +7,7 @@ use watertight::{
     argument::{CursorText, Field, Firm, Id, IfMatch, Instant, Line, Path, Prose, Query, Valid},
 };
 use watertight_tenancy::{TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, Kind, Limits};
+use watertight_terms::{Entry, Fault, Limits, problems};
 
 use super::{
     Booking, State, Transition,
@@ -258,7 +258,7 @@ impl Edited {
         let rate_is_agreed = content.state.blocks();
         if rate_is_agreed && self.rate != Field::Absent {
             let spoken = "the rate is fixed since the booking was confirmed";
-            return Err(Fault::new(Kind::Conflict, "conflict", spoken));
+            return Err(Fault::new(problems::CONFLICT, spoken));
         }
         content.rate = self.rate.or(content.rate.take());
         if let Some(Id(project)) = self.project_id.given() {

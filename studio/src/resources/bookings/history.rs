@@ -10,7 +10,7 @@ use watertight::{
     argument::{CursorText, IfMatch, Path, Prose, Query, Valid},
 };
 use watertight_tenancy::{Read, Row, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, Kind, Limits, TenantId};
+use watertight_terms::{Entry, Fault, Limits, TenantId, problems};
 
 use super::{
     Booking, State,
@@ -148,5 +148,5 @@ async fn version_before(tx: &mut TenantTx, id: Uuid, version: i32) -> Result<Con
 }
 
 fn impossible(spoken: &'static str) -> Fault {
-    Fault::new(Kind::Conflict, "conflict", spoken)
+    Fault::new(problems::CONFLICT, spoken)
 }

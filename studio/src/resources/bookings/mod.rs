@@ -32,7 +32,7 @@ use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Resource};
 use watertight_tenancy::{Constraint, Read, Row, Rows, Stored};
-use watertight_terms::{Fault, Kind, TenantId};
+use watertight_terms::{Fault, TenantId, problems};
 
 use super::{
     Class, Columns, Registered,
@@ -180,26 +180,22 @@ const OCCUPANCY_COLUMNS: Columns = Columns {
 const CONSTRAINTS: &[Constraint] = &[
     Constraint {
         name: "bookings_reference",
-        kind: Kind::Conflict,
-        slug: "not-unique",
+        problem: crate::problems::NOT_UNIQUE,
         spoken: "another booking of this studio has that reference",
     },
     Constraint {
         name: "occupancy_no_double",
-        kind: Kind::Conflict,
-        slug: "double-booking",
+        problem: crate::problems::DOUBLE_BOOKING,
         spoken: time::DOUBLE,
     },
     Constraint {
         name: "bookings_artist",
-        kind: Kind::Invalid,
-        slug: "invalid",
+        problem: problems::INVALID,
         spoken: "the artist is none that you may book",
     },
     Constraint {
         name: "bookings_project",
-        kind: Kind::Invalid,
-        slug: "invalid",
+        problem: problems::INVALID,
         spoken: "the project is none that you may book for",
     },
 ];
@@ -309,6 +305,7 @@ fn routes(routes: Routes) -> Routes {
                     r#"{"artist_ids": ["{/v1/artists}"],
                         "window": {"starts_at": "2031-03-03T09:00:00Z", "ends_at": "2031-03-03T17:00:00Z"}}"#,
                 )
+                .expensive()
                 .needs::<View, Booking>(),
         )
         .route(
@@ -332,6 +329,7 @@ fn routes(routes: Routes) -> Routes {
             "/v1/bookings/{id}/history",
             get(history::list)
                 .says("every version, the newest first, with who made it so and why")
+                .expensive()
                 .needs::<Review, Booking>(),
         );
     actions_of(routes)

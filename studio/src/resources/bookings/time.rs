@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use watertight_tenancy::{Read, Row, TenantTx, ToSql};
-use watertight_terms::{Fault, FieldFault, Kind};
+use watertight_terms::{Fault, FieldFault, problems};
 
 use super::when::Spell;
 
@@ -73,7 +73,7 @@ pub(super) fn known(rows: &[Row], noun: &'static str) -> Result<(), Fault> {
     }
     let spoken = "a field is not as it must be; see `errors`";
     Err(
-        Fault::new(Kind::Invalid, "invalid", spoken).fields(vec![FieldFault {
+        Fault::new(problems::INVALID, spoken).fields(vec![FieldFault {
             pointer: format!("/{noun}_id"),
             code: "unknown-reference",
             detail: format!("names no {noun} that you may book"),
@@ -134,7 +134,7 @@ pub(crate) async fn expect_room(
         .collect::<Result<Vec<_>, _>>()?;
     if first.field("blocks")? {
         let details = json!({ "conflicts": conflicts });
-        return Err(Fault::new(Kind::Conflict, "double-booking", DOUBLE).details(details));
+        return Err(Fault::new(crate::problems::DOUBLE_BOOKING, DOUBLE).details(details));
     }
     let (spoken, details) = match before {
         Before::OptionsOlderThan(_) => (
@@ -146,7 +146,7 @@ pub(crate) async fn expect_room(
             json!({ "conflicts": conflicts }),
         ),
     };
-    Err(Fault::new(Kind::Conflict, "earlier-option", spoken).details(details))
+    Err(Fault::new(crate::problems::EARLIER_OPTION, spoken).details(details))
 }
 
 fn conflict(row: &Row) -> Result<Value, Fault> {

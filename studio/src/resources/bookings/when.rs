@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use watertight::argument::{Day, Instant};
 use watertight_tenancy::Row;
-use watertight_terms::{Fault, FieldFault, Kind};
+use watertight_terms::{Fault, FieldFault, problems};
 
 use crate::resources::studio::settings::Settings;
 
@@ -276,7 +276,7 @@ fn days_of(row: &Row) -> Result<Option<(DayPart, DayPart)>, Fault> {
 
 fn wrong(pointer: &str, detail: &str) -> Fault {
     let spoken = "the window is not possible; see `errors`";
-    Fault::new(Kind::Invalid, "invalid", spoken).fields(vec![FieldFault {
+    Fault::new(problems::INVALID, spoken).fields(vec![FieldFault {
         pointer: pointer.to_owned(),
         code: "window",
         detail: detail.to_owned(),

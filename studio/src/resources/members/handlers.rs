@@ -8,7 +8,7 @@ use watertight::{
 };
 use watertight_identity::Reverification;
 use watertight_tenancy::{Read, Stored, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, Kind, Limits, Role};
+use watertight_terms::{Entry, Fault, Limits, Role};
 
 use super::{
     ADMIT, EDIT, INVITE, INVITED, Member, REMOVE, State, TOTAL,
@@ -100,8 +100,7 @@ pub(super) async fn invite(
     before_an_owner(&tx, &desk, invited.role.0)?;
     if count(&mut tx, INVITED, "invited", &[]).await? >= INVITATIONS {
         return Err(Fault::new(
-            Kind::Conflict,
-            "too-many-invitations",
+            crate::problems::TOO_MANY_INVITATIONS,
             "too many invitations are open; take some back first",
         ));
     }
@@ -243,5 +242,5 @@ async fn count(
 }
 
 fn wrong_state(what: &str) -> Fault {
-    Fault::new(Kind::Conflict, "wrong-state", format!("the member {what}"))
+    Fault::new(crate::problems::WRONG_STATE, format!("the member {what}"))
 }

@@ -23,7 +23,7 @@ use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Resource};
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored};
-use watertight_terms::{Fault, Kind, Role, TenantId};
+use watertight_terms::{Fault, Role, TenantId};
 use watertight_vault::Sealed;
 
 use super::{
@@ -121,15 +121,13 @@ pub mod actions {
 
 const LAST_OWNER: Constraint = Constraint {
     name: "members_last_owner",
-    kind: Kind::Conflict,
-    slug: "last-owner",
+    problem: crate::problems::LAST_OWNER,
     spoken: "a studio keeps at least one owner; make somebody else an owner first",
 };
 
 const OWN_ROLE: Constraint = Constraint {
     name: "members_own_role",
-    kind: Kind::NotAllowed,
-    slug: "own-role",
+    problem: crate::problems::OWN_ROLE,
     spoken: "nobody raises the own role; ask another owner",
 };
 
@@ -284,6 +282,7 @@ fn routes(routes: Routes) -> Routes {
             "/v1/members",
             get(handlers::list)
                 .says("members by when they joined, without their addresses, and how many there are")
+                .expensive()
                 .needs::<View, Member>()
                 .and(
                     post(handlers::invite)

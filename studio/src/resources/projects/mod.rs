@@ -22,7 +22,7 @@ use watertight::{
 };
 use watertight_authority::{Fact, Resource};
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored, TenantTx};
-use watertight_terms::{Fault, Kind, TenantId};
+use watertight_terms::{Fault, TenantId, problems};
 
 use super::{
     Class, Columns, Registered,
@@ -120,14 +120,12 @@ const COLUMNS: Columns = Columns {
 const CONSTRAINTS: &[Constraint] = &[
     Constraint {
         name: "projects_code",
-        kind: Kind::Conflict,
-        slug: "not-unique",
+        problem: crate::problems::NOT_UNIQUE,
         spoken: "another project of this studio has that code",
     },
     Constraint {
         name: "projects_dates",
-        kind: Kind::Invalid,
-        slug: "invalid",
+        problem: problems::INVALID,
         spoken: "a project ends on the day it starts or later",
     },
 ];

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Resource};
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored};
-use watertight_terms::{Fault, Kind, TenantId};
+use watertight_terms::{Fault, TenantId, problems};
 
 use super::{
     Class, Columns, Registered,
@@ -103,8 +103,7 @@ const COLUMNS: Columns = Columns {
 
 const CONSTRAINTS: &[Constraint] = &[Constraint {
     name: "time_off_artist",
-    kind: Kind::Invalid,
-    slug: "invalid",
+    problem: problems::INVALID,
     spoken: "the artist is none that you may book",
 }];
 

@@ -7,7 +7,7 @@ use watertight::{
     argument::{CursorText, Firm, IfMatch, Line, Path, Query, Valid},
 };
 use watertight_tenancy::{Stored, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, FieldFault, Kind, Limits};
+use watertight_terms::{Entry, Fault, FieldFault, Limits, problems};
 
 use super::{
     ARCHIVE, COUNT, CREATE, EDIT, Webhook, WebhookView,
@@ -164,7 +164,7 @@ async fn expect_few(tx: &mut TenantTx) -> Result<(), Fault> {
         return Ok(());
     }
     let spoken = format!("a studio has at most {WEBHOOKS_MOST} webhooks; archive one first");
-    Err(Fault::new(Kind::Conflict, "conflict", spoken))
+    Err(Fault::new(problems::CONFLICT, spoken))
 }
 
 /// Refuses an address that would never be reached. What a name points to is looked at each time.
@@ -172,7 +172,7 @@ fn expect_reachable(desk: &Desk, url: &str) -> Result<(), Fault> {
     desk.outbound.permits(url).map_err(|_| {
         let detail = "is no `https://` url of a public host";
         let spoken = "a field is not as it must be; see `errors`";
-        Fault::new(Kind::Invalid, "invalid", spoken).fields(vec![FieldFault {
+        Fault::new(problems::INVALID, spoken).fields(vec![FieldFault {
             pointer: "/url".to_owned(),
             code: "unreachable",
             detail: detail.to_owned(),
