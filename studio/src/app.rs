@@ -1,6 +1,6 @@
 //! The rooms, put together.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 use watertight::{
@@ -10,7 +10,7 @@ use watertight::{
 };
 use watertight_authority::Authority;
 use watertight_identity::{Verifier, backend::Backend, webhook::Signer};
-use watertight_ledger::Ledger;
+use watertight_ledger::{Checkpointer, Ledger};
 use watertight_tenancy::{Expectation, Finding, Settings, Severity, Tenancy, examine};
 use watertight_terms::{Clock, Fault, KeyFile, Random};
 use watertight_vault::Vault;
@@ -30,6 +30,8 @@ pub struct App {
     pub verifier: Verifier,
     /// In whose rooms.
     pub tenancy: Tenancy,
+    /// Who numbers the ledger's entries and signs for them.
+    pub checkpointer: Checkpointer,
     /// What handlers work with.
     pub desk: Desk,
     /// Who takes Clerk's deliveries, where there is a secret to believe them by.
@@ -108,12 +110,18 @@ impl App {
         };
         let tenancy = Tenancy::new(
             &settings,
-            context_keys(&config.keys.location, &keys)?,
+            ring(&config.keys.location, &keys, "context")?,
             Arc::new(authority()?),
             Arc::new(Ledger::new(keys.ring("ledger")?.clone())),
             clock.clone(),
             random.clone(),
         )?;
+        let checkpointer = Checkpointer::new(
+            tenancy.clone(),
+            ring(&config.keys.location, &keys, "checkpoint")?,
+            config.ledger.checkpoint_dir.clone(),
+            clock.clone(),
+        );
         let vault = Arc::new(Vault::new(keys.ring("vault")?.clone(), random.clone()));
         let people = People {
             tenancy: tenancy.clone(),
@@ -138,8 +146,15 @@ impl App {
             random,
             verifier,
             tenancy,
+            checkpointer,
             desk,
         })
+    }
+
+    /// Numbers the ledger's entries and signs for them, for as long as it runs.
+    pub fn keep_checkpoints(&self) -> impl Future<Output = ()> + Send + use<> {
+        let pause = Duration::from_millis(self.config.ledger.seal_lag_ms);
+        self.checkpointer.clone().keep(pause)
     }
 
     /// Examines the database and refuses one that is not as it must be. Gives the accepted gaps.
@@ -224,11 +239,12 @@ pub fn authority() -> Result<Authority, AppFault> {
         .map_err(|error| AppFault::Policies(error.to_string()))
 }
 
-/// The ring `context`, read again when the key file has changed: a rotation needs no restart. A
+/// The ring of a purpose, read again when the key file has changed: a rotation needs no restart. A
 /// file that cannot be read meanwhile leaves the ring that was read last.
-fn context_keys(
+fn ring(
     location: &Path,
     first: &KeyFile,
+    purpose: &'static str,
 ) -> Result<Arc<dyn Fn() -> watertight_terms::KeyRing + Send + Sync>, AppFault> {
     use std::sync::{Mutex, PoisonError};
     let changed_at = |path: &Path| {
@@ -237,13 +253,13 @@ fn context_keys(
             .ok()
     };
     let location = location.to_owned();
-    let held = Mutex::new((changed_at(&location), first.ring("context")?.clone()));
+    let held = Mutex::new((changed_at(&location), first.ring(purpose)?.clone()));
     Ok(Arc::new(move || {
         let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
         let now = changed_at(&location);
         if now != held.0
             && let Ok(file) = KeyFile::read(&location)
-            && let Ok(ring) = file.ring("context")
+            && let Ok(ring) = file.ring(purpose)
         {
             *held = (now, ring.clone());
         }

@@ -40,6 +40,7 @@ mod context;
 mod desk;
 mod doctor;
 mod fault;
+mod gate;
 mod impersonation;
 mod install;
 mod jobs;
@@ -59,6 +60,7 @@ mod transaction;
 pub use desk::{Account, BoxFuture, Desk, Journal, Line, Receipt};
 pub use doctor::{Expectation, Finding, Severity, examine};
 pub use fault::Constraint;
+pub use gate::GateCall;
 pub use install::{
     InstallFault, Installation, KeyTable, MIGRATIONS, Migration, Passwords, WALLED_SCHEMAS,
     login_url, password_of,

@@ -4,6 +4,7 @@
 //! superuser, whom row security does not bind) and to attack (as the app role, whom it does).
 
 use secrecy::SecretString;
+pub use postgres_types::FromSqlOwned;
 pub use tokio_postgres::Error;
 use tokio_postgres::{Client, NoTls};
 

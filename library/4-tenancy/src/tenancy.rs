@@ -55,15 +55,15 @@ pub enum SettingsFault {
 /// The way into the database: begins transactions for callers.
 #[derive(Clone)]
 pub struct Tenancy {
-    pool: Pool,
-    keys: Arc<dyn Fn() -> KeyRing + Send + Sync>,
+    pub(crate) pool: Pool,
+    pub(crate) keys: Arc<dyn Fn() -> KeyRing + Send + Sync>,
     authority: Arc<Authority>,
     journal: Arc<dyn Journal>,
     desk: Desk,
-    sql_fault: SqlFault,
+    pub(crate) sql_fault: SqlFault,
     rows: Arc<[Rows]>,
-    clock: Clock,
-    random: Random,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
 }
 
 /// A caller who was not let in.
@@ -90,7 +90,7 @@ impl From<Fault> for Refused {
 /// The SQLSTATEs with which `enter` refuses a caller, as opposed to a connection.
 const REFUSALS: [&str; 6] = ["ZT010", "ZT011", "ZT013", "ZT016", "ZT017", "ZT019"];
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 const ENTER: &str = "SELECT tenant, member, member_role, artist, number, studio_name, studio_zone, subject FROM tenancy.enter($1)";
 
 impl Tenancy {
@@ -192,9 +192,7 @@ impl Tenancy {
         fields: &[&str],
     ) -> Result<Vec<crate::Row>, Fault> {
         let mut lease = Lease::new(connection(&self.pool).await?);
-        // Signed only now: waiting for a connection must not use up its life.
-        let ring = (self.keys)();
-        let signed = context::sign_for_gate(prefix, fields, &ring, &self.clock, &self.random)?;
+        let signed = self.sign_for_gate(prefix, fields)?;
         let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
         let client = lease.depart()?;
         let statement = client.prepare_cached(call).await.map_err(fault)?;

@@ -11,7 +11,7 @@ use watertight_terms::{Clock, Entry, Fault, Kind, TenantId};
 
 use crate::{
     Change, Consequence, Insert, Journal, Read, Receipt, Row, Stored,
-    desk::Account,
+    desk::{Account, Lines},
     fault::SqlFault,
     lease::{Lease, RESET},
     repeat::{KEEP, Kept, Keyed},
@@ -474,9 +474,9 @@ pub(crate) struct Ending {
 impl Ending {
     /// Writes what is kept and the entry, and commits: one round trip.
     pub(crate) async fn end(mut self, entry: &Entry, kept: Option<Kept>) -> Result<Receipt, Fault> {
-        let line = self.journal.line(&self.account, entry)?;
-        let (texts, macs) = (vec![line.text], vec![line.mac]);
-        let parameters: [&(dyn ToSql + Sync); 2] = [&texts, &macs];
+        let lines = [self.journal.line(&self.account, entry)?];
+        let lines = Lines::of(&lines);
+        let parameters = lines.parameters();
         let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
         let client = self.lease.depart()?;
         let keep = match &kept {

@@ -1,4 +1,4 @@
-//! What happened: the journal of every access.
+//! What happened: the journal of every access, and the log that proves it.
 //!
 //! A request by somebody whom the studio knows has exactly one entry, durable before its answer
 //! leaves. The entry's text carries the server's HMAC, and the database appends nothing without it:
@@ -13,13 +13,24 @@
 //! assert!(ledger.append().contains("ledger.append"));
 //! ```
 //!
-//! An entry is written by a plain statement here: in the change's own transaction, or in one of its
-//! own for reads and refusals. Writing many at once, and evidence against tampering, come with the
-//! checkpointed log; the trait is already theirs.
+//! Within a second the [`Checkpointer`] numbers what was written and signs the root of each studio's
+//! Merkle tree; the signed checkpoints go outside the database too. `docs/formats/ledger.md` says what
+//! an entry, a leaf and a checkpoint are, to the letter; verifiers are made from it and share nothing
+//! else with this room.
+
+mod checkpointer;
+mod note;
+mod outside;
+mod tree;
 
 use serde_json::{Map, Value, json};
 use watertight_tenancy::{Account, BoxFuture, Desk, Journal, KeyTable, Line, Migration};
 use watertight_terms::{Entry, Fault, KeyRing, hmac_sha256};
+
+pub use checkpointer::{Checkpointer, Round};
+pub use note::{ORIGIN, origin, sign, verifier_keys};
+pub use outside::notes;
+pub use tree::{Edge, Hash, TileRoot, leaf_hash};
 
 /// This room's migrations.
 pub const MIGRATIONS: &[Migration] = &[
@@ -30,6 +41,10 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "ledger/0002_services",
         sql: include_str!("../sql/0002_services.sql"),
+    },
+    Migration {
+        name: "ledger/0003_log",
+        sql: include_str!("../sql/0003_log.sql"),
     },
 ];
 
@@ -59,7 +74,7 @@ impl Ledger {
 
 impl Journal for Ledger {
     fn append(&self) -> &'static str {
-        "SELECT ledger.append($1, $2)"
+        "SELECT ledger.append($1, $2, $3)"
     }
 
     fn line(&self, account: &Account, entry: &Entry) -> Result<Line, Fault> {
@@ -67,16 +82,11 @@ impl Journal for Ledger {
             .keys
             .current()
             .ok_or_else(|| Fault::bug("the key ring `ledger` has no current key"))?;
-        let text = json!({
-            "tenant": account.tenant(),
-            "entry": account.request().id,
-            "at": account.request().at.to_string(),
-            "ticket": account.ticket(),
-            "body": body(account, entry),
-        })
-        .to_string();
-        let mac = hmac_sha256(key, format!("ledger1|{text}").as_bytes()).to_vec();
-        Ok(Line { text, mac })
+        let text = canonical(&members(account, entry))?;
+        let ticket = account.ticket();
+        let drawn = ticket.map(|ticket| ticket.to_string()).unwrap_or_default();
+        let mac = hmac_sha256(key, format!("ledger2|{drawn}|{text}").as_bytes()).to_vec();
+        Ok(Line { text, ticket, mac })
     }
 
     fn record<'a>(&'a self, line: Line, desk: &'a Desk) -> BoxFuture<'a, Result<(), Fault>> {
@@ -84,10 +94,19 @@ impl Journal for Ledger {
     }
 }
 
-/// The members of an entry as `docs/formats` and the API name them.
-fn body(account: &Account, entry: &Entry) -> Map<String, Value> {
+/// Canonical JSON (RFC 8785).
+fn canonical(members: &Map<String, Value>) -> Result<String, Fault> {
+    serde_json_canonicalizer::to_string(members)
+        .map_err(|error| Fault::bug(format!("writing an entry: {error}")))
+}
+
+/// The members of an entry as `docs/formats/ledger.md` and the API name them.
+fn members(account: &Account, entry: &Entry) -> Map<String, Value> {
     let request = account.request();
     let mut members = entry.to_json();
+    members.insert("tenant".to_owned(), json!(account.tenant()));
+    members.insert("id".to_owned(), json!(request.id));
+    members.insert("time".to_owned(), json!(request.at.to_string()));
     members.insert("actor".to_owned(), json!(account.actor()));
     if let Some(by) = account.acted_by() {
         members.insert("acted_by".to_owned(), json!(by.as_str()));

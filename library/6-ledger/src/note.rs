@@ -40,11 +40,9 @@ pub fn sign(ring: &KeyRing, tenant: TenantId, size: u64, root: &Hash) -> Result<
     let pair = pair(key)?;
     let name = origin(tenant);
     let text = format!("{name}\n{size}\n{}\n", BASE64_STANDARD.encode(root));
-    let signed = [
-        &key_id(&name, pair.public_key().as_ref())[..],
-        pair.sign(text.as_bytes()).as_ref(),
-    ];
-    let signature = BASE64_STANDARD.encode(signed.concat());
+    let id = key_id(&name, pair.public_key().as_ref());
+    let signature = pair.sign(text.as_bytes());
+    let signature = BASE64_STANDARD.encode([&id, signature.as_ref()].concat());
     Ok(format!("{text}\n— {name} {signature}\n"))
 }
 
