@@ -30,7 +30,7 @@ use watertight_terms::{Entry, Fault, KeyRing, hmac_sha256};
 pub use checkpointer::{Checkpointer, Round};
 pub use note::{ORIGIN, origin, sign, verifier_keys};
 pub use outside::notes;
-pub use tree::{Edge, Hash, TileRoot, leaf_hash};
+pub use tree::{Edge, Hash, TileRoot, chain_hash, leaf_hash};
 
 /// This room's migrations.
 pub const MIGRATIONS: &[Migration] = &[

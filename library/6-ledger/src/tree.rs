@@ -35,7 +35,7 @@ pub(crate) fn node_hash(left: &Hash, right: &Hash) -> Hash {
 }
 
 /// The link of a leaf to the one before it.
-pub(crate) fn chain_hash(before: &Hash, leaf: &Hash) -> Hash {
+pub fn chain_hash(before: &Hash, leaf: &Hash) -> Hash {
     sha256(&[&[2], before, leaf])
 }
 
@@ -147,7 +147,7 @@ mod tests {
         let all = leaves(70_000);
         let mut edge = Edge::default();
         let whole: Vec<TileRoot> = all.iter().flat_map(|leaf| edge.push(*leaf)).collect();
-        let (lower, upper): (Vec<_>, Vec<_>) = whole.iter().partition(|tile| tile.level == 1);
+        let (lower, upper): (Vec<TileRoot>, Vec<TileRoot>) = whole.into_iter().partition(|tile| tile.level == 1);
         assert_eq!(lower.len(), 70_000 / 256);
         for tile in lower {
             let from = tile.position as usize * 256;

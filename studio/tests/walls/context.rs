@@ -555,7 +555,7 @@ async fn the_seeds_literal_policy_works_inside_and_an_injection_shows_why_it_is_
 async fn forged_ledger_entries_are_refused() {
     let world = World::new().await;
     let raw = entered(&world, 0, "owner").await;
-    let keys = KeyFile::read(&world.config.keys.location).unwrap();
+    let keys = watertight_terms::KeyFile::read(&world.config.keys.location).unwrap();
     let (_, key) = keys.ring("ledger").unwrap().current().unwrap();
     let entry = |of: usize| {
         let (tenant, id) = (world.studios[of].tenant, Uuid::from_u128(7));
