@@ -51,7 +51,10 @@ impl Tenancy {
         let begin = client.prepare_cached(BEGIN).await.map_err(fault)?;
         client.execute(&begin, &[]).await.map_err(fault)?;
         let statement = client.prepare_cached(ask.sql).await.map_err(fault)?;
-        let rows = client.query(&statement, &[&question]).await.map_err(fault)?;
+        let rows = client
+            .query(&statement, &[&question])
+            .await
+            .map_err(fault)?;
         lease.arrived();
         // From here on a fault rolls back: the lease does that when it is dropped.
         let (text, made) = make(rows.into_iter().map(Row).collect())?;

@@ -38,7 +38,12 @@ impl Operator {
     /// that role's policies show.
     pub(crate) async fn connect_as(url: &SecretString, role: &str) -> Result<Self, InstallFault> {
         let client = connect(url).await?;
-        batch(&client, "role", &format!("SET ROLE {role}; SET row_security = on")).await?;
+        batch(
+            &client,
+            "role",
+            &format!("SET ROLE {role}; SET row_security = on"),
+        )
+        .await?;
         Ok(Self(client))
     }
 
@@ -52,7 +57,9 @@ impl Operator {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Fault> {
         let rows = self.0.query(call.0, parameters).await;
-        let fault = SqlFault { constraint: |_| None };
+        let fault = SqlFault {
+            constraint: |_| None,
+        };
         rows.map(|rows| rows.into_iter().map(Row).collect())
             .map_err(|error| fault.fault(&error))
     }

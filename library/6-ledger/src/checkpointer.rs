@@ -37,8 +37,10 @@ const GATHER: GateCall = GateCall::new(
     "l1",
 );
 const SEAL: GateCall = GateCall::new("SELECT ledger.seal($1, $2)", "l2");
-const HEADS: GateCall =
-    GateCall::new("SELECT tenant, size, edge, note FROM ledger.heads_known($1)", "l3");
+const HEADS: GateCall = GateCall::new(
+    "SELECT tenant, size, edge, note FROM ledger.heads_known($1)",
+    "l3",
+);
 const HASHES: GateCall = GateCall::new("SELECT ledger.hashes($1) AS hashes", "l4");
 
 /// At most so many studios are taken at once; the others are another process's, or the next turn's.
@@ -96,6 +98,9 @@ struct Grown {
     #[serde(skip)]
     grown: Edge,
 }
+
+/// What a turn did, and the logs of which it did it.
+type Turn = (Round, Vec<Grown>);
 
 #[derive(Serialize)]
 struct Node {
@@ -189,7 +194,7 @@ impl Checkpointer {
     }
 
     /// Every log that grows, and what is told of it.
-    fn grow_all(&self, rows: Vec<Row>) -> Result<(Option<String>, (Round, Vec<Grown>)), Fault> {
+    fn grow_all(&self, rows: Vec<Row>) -> Result<(Option<String>, Turn), Fault> {
         let mut round = Round::default();
         let mut grown = Vec::new();
         for row in rows {
@@ -274,7 +279,11 @@ impl Checkpointer {
         let mut edge = self.known().edges.get(&tenant).cloned().unwrap_or_default();
         while edge.size() < head.edge.size() {
             let many = (head.edge.size() - edge.size()).min(HASHES_AT_ONCE);
-            let fields = [tenant.to_string(), edge.size().to_string(), many.to_string()];
+            let fields = [
+                tenant.to_string(),
+                edge.size().to_string(),
+                many.to_string(),
+            ];
             let fields = fields.each_ref().map(String::as_str);
             let rows = self.tenancy.ask_gate(HASHES, &fields).await?;
             let row = rows.first().ok_or_else(|| Fault::bug("no hashes"))?;
@@ -285,7 +294,9 @@ impl Checkpointer {
             for leaf in leaves {
                 edge.push(leaf);
                 if said.is_some_and(|(size, root)| size == edge.size() && root != edge.root()) {
-                    return Ok(self.breaks(tenant, "the log is another than its checkpoint outside"));
+                    return Ok(
+                        self.breaks(tenant, "the log is another than its checkpoint outside")
+                    );
                 }
             }
         }

@@ -147,14 +147,18 @@ mod tests {
         let all = leaves(70_000);
         let mut edge = Edge::default();
         let whole: Vec<TileRoot> = all.iter().flat_map(|leaf| edge.push(*leaf)).collect();
-        let (lower, upper): (Vec<TileRoot>, Vec<TileRoot>) = whole.into_iter().partition(|tile| tile.level == 1);
+        let (lower, upper): (Vec<TileRoot>, Vec<TileRoot>) =
+            whole.into_iter().partition(|tile| tile.level == 1);
         assert_eq!(lower.len(), 70_000 / 256);
         for tile in lower {
             let from = tile.position as usize * 256;
             assert_eq!(tile.hash, defined(&all[from..from + 256]));
         }
         let whole_of_two = (upper[0].level, upper[0].position, upper[0].hash);
-        assert_eq!((upper.len(), whole_of_two), (1, (2, 0, defined(&all[..65_536]))));
+        assert_eq!(
+            (upper.len(), whole_of_two),
+            (1, (2, 0, defined(&all[..65_536])))
+        );
     }
 
     #[test]

@@ -1,21 +1,32 @@
 //! `docs/formats/vectors/ledger.json`: what the writer makes, for verifiers in any language.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
 use serde_json::{Value, json};
 use watertight_ledger::{Edge, chain_hash, leaf_hash, origin, sign, verifier_keys};
 use watertight_terms::{Key, KeyRing, TenantId};
 
-const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/formats/vectors/ledger.json");
+const PATH: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../docs/formats/vectors/ledger.json"
+);
 
 /// Leaves whose texts have what canonical JSON is particular about.
 fn leaves(tenant: TenantId) -> Vec<String> {
+    let clients = ["curl/8", "a\"b\\c\u{1}\u{7f}", "Zoë €𝄞 \u{2028}", ""];
     let leaf = |n: u32| {
+        let client = clients[n as usize % 4];
         let members = json!({
             "changes": [],
             "entry": {
                 "tenant": tenant, "id": uuid::Uuid::from_u128(n.into()), "action": "artist.view",
-                "client": ["curl/8", "a\"b\\c\u{1}\u{7f}", "Zoë €𝄞 \u{2028}", ""][n as usize % 4], "status": n,
+                "client": client, "status": n,
             },
-            "mac": if n % 3 == 0 { Value::Null } else { json!(hex::encode([n as u8; 32])) },
+            "mac": if n.is_multiple_of(3) { Value::Null } else { json!(hex::encode([n as u8; 32])) },
         });
         serde_json_canonicalizer::to_string(&members).unwrap()
     };
@@ -41,7 +52,13 @@ fn vectors() -> Value {
     let by_a_stranger = KeyRing::single(1, Key::new([3; 32]));
     let note = sign(&ring, tenant, edge.size(), &edge.root()).unwrap();
     let stranger = sign(&by_a_stranger, tenant, edge.size(), &edge.root()).unwrap();
-    let of_another = sign(&ring, TenantId(uuid::Uuid::nil()), edge.size(), &edge.root()).unwrap();
+    let of_another = sign(
+        &ring,
+        TenantId(uuid::Uuid::nil()),
+        edge.size(),
+        &edge.root(),
+    )
+    .unwrap();
     json!({
         "about": "docs/formats/ledger.md; written by the writer's tests, read by every verifier's",
         "studio": tenant,

@@ -124,7 +124,9 @@ fn signs(key: &VerifierKey, line: &str, text: &str) -> bool {
         .and_then(|line| line.strip_prefix(&key.name))
         .and_then(|line| line.strip_prefix(' '))
         .and_then(|signature| BASE64_STANDARD.decode(signature).ok());
-    let Some((id, signature)) = signature.as_ref().and_then(|bytes| bytes.split_at_checked(4))
+    let Some((id, signature)) = signature
+        .as_ref()
+        .and_then(|bytes| bytes.split_at_checked(4))
     else {
         return false;
     };

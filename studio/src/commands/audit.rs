@@ -87,7 +87,10 @@ impl Audit {
             logs.push(value(studio, &verdict));
         }
         let verdict = if found { "found" } else { "sound" };
-        output.result(text.trim_end(), &json!({ "verdict": verdict, "studios": logs }));
+        output.result(
+            text.trim_end(),
+            &json!({ "verdict": verdict, "studios": logs }),
+        );
         Ok(u8::from(found))
     }
 }

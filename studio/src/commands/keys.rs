@@ -90,7 +90,10 @@ fn rotate_checkpoint(config: &Config, output: &Output) -> Result<u8, Failure> {
         Err(KeyError::NoRing(_)) => (1, KeyRing::single(1, key)),
         Err(error) => return Err(setup(error)),
     };
-    write_private(&config.keys.location, &file.with("checkpoint", ring).to_text())?;
+    write_private(
+        &config.keys.location,
+        &file.with("checkpoint", ring).to_text(),
+    )?;
     output.result(
         &format!("checkpoint key {id} is current; give its public half to whoever verifies"),
         &json!({ "ring": "checkpoint", "current": id }),

@@ -563,14 +563,18 @@ async fn forged_ledger_entries_are_refused() {
     };
     let mac = |signed: String| watertight_terms::hmac_sha256(key, signed.as_bytes()).to_vec();
     let good = mac(format!("ledger2|1|{}", entry(0)));
-    let append = async |entries: Vec<String>, macs: Vec<Option<Vec<u8>>>, tickets: Vec<Option<i64>>| {
-        raw.script("SAVEPOINT attempt").await.unwrap();
-        let appended = raw
-            .value::<i32>("SELECT ledger.append($1, $2, $3)", &[&entries, &macs, &tickets])
-            .await;
-        raw.script("ROLLBACK TO attempt").await.unwrap();
-        appended.map_err(|error| state(&error).to_owned())
-    };
+    let append =
+        async |entries: Vec<String>, macs: Vec<Option<Vec<u8>>>, tickets: Vec<Option<i64>>| {
+            raw.script("SAVEPOINT attempt").await.unwrap();
+            let appended = raw
+                .value::<i32>(
+                    "SELECT ledger.append($1, $2, $3)",
+                    &[&entries, &macs, &tickets],
+                )
+                .await;
+            raw.script("ROLLBACK TO attempt").await.unwrap();
+            appended.map_err(|error| state(&error).to_owned())
+        };
     let one = async |entry: String, mac: Option<Vec<u8>>, ticket: Option<i64>| {
         append(vec![entry], vec![mac], vec![ticket]).await
     };
@@ -590,7 +594,10 @@ async fn forged_ledger_entries_are_refused() {
     assert_eq!(one(entry(1), Some(good.clone()), Some(1)).await, forged);
     let malformed = Err("ZT020".to_owned());
     let (macs, tickets) = (vec![Some(good)], vec![Some(1)]);
-    assert_eq!(append(vec![entry(0), entry(0)], macs.clone(), tickets.clone()).await, malformed);
+    assert_eq!(
+        append(vec![entry(0), entry(0)], macs.clone(), tickets.clone()).await,
+        malformed
+    );
     assert_eq!(append(vec![entry(0)], vec![], tickets).await, malformed);
     assert_eq!(append(vec![entry(0)], macs, vec![]).await, malformed);
 }
