@@ -30,7 +30,7 @@ struct Facts {
     actor: String,
     acted_by: Option<Subject>,
     role: String,
-    ticket: Option<i64>,
+    tickets: Vec<i64>,
     request: Request,
     settled: AtomicBool,
 }
@@ -41,7 +41,7 @@ impl Account {
         actor: String,
         acted_by: Option<Subject>,
         role: String,
-        ticket: Option<i64>,
+        tickets: Vec<i64>,
         request: Request,
     ) -> Self {
         Self(Arc::new(Facts {
@@ -49,7 +49,7 @@ impl Account {
             actor,
             acted_by,
             role,
-            ticket,
+            tickets,
             request,
             settled: AtomicBool::new(false),
         }))
@@ -75,9 +75,21 @@ impl Account {
         &self.0.role
     }
 
-    /// The number that `enter` drew; absent for a refusal, which drew none.
-    pub fn ticket(&self) -> Option<i64> {
-        self.0.ticket
+    /// The numbers that `enter` drew: none for a refusal, two for a request that was tried twice.
+    pub fn tickets(&self) -> &[i64] {
+        &self.0.tickets
+    }
+
+    /// The same, of a request that was tried before: its one entry accounts for those tickets too.
+    pub fn after(&self, earlier: &Self) -> Self {
+        Self::new(
+            self.0.tenant,
+            self.0.actor.clone(),
+            self.0.acted_by.clone(),
+            self.0.role.clone(),
+            [earlier.tickets(), self.tickets()].concat(),
+            self.0.request.clone(),
+        )
     }
 
     /// The request.
@@ -106,9 +118,9 @@ pub struct Receipt(());
 pub struct Line {
     /// The entry as JSON.
     pub text: String,
-    /// The number that `enter` drew, which the HMAC covers too. It stands beside the text, because
-    /// whoever reads the entry is not to know it.
-    pub ticket: Option<i64>,
+    /// The numbers that `enter` drew, with commas, which the HMAC covers too. They stand beside the
+    /// text, because whoever reads the entry is not to know them.
+    pub tickets: String,
     /// The HMAC over both.
     pub mac: Vec<u8>,
 }
@@ -117,7 +129,7 @@ pub struct Line {
 pub(crate) struct Lines<'a> {
     texts: Vec<&'a str>,
     macs: Vec<&'a [u8]>,
-    tickets: Vec<Option<i64>>,
+    tickets: Vec<&'a str>,
 }
 
 impl<'a> Lines<'a> {
@@ -125,7 +137,7 @@ impl<'a> Lines<'a> {
         Self {
             texts: lines.iter().map(|line| line.text.as_str()).collect(),
             macs: lines.iter().map(|line| line.mac.as_slice()).collect(),
-            tickets: lines.iter().map(|line| line.ticket).collect(),
+            tickets: lines.iter().map(|line| line.tickets.as_str()).collect(),
         }
     }
 

@@ -74,7 +74,7 @@ pub use right::{Right, Rows};
 pub use row::{Row, Stored};
 pub use statement::{Change, Consequence, Insert, Read};
 pub use tenancy::{Refused, Settings, SettingsFault, Tenancy};
-pub use transaction::{SpentProof, TenantTx};
+pub use transaction::{End, SpentProof, TenantTx};
 
 /// Parameters of statements: anything that the driver can bind.
 pub use postgres_types::ToSql;

@@ -90,6 +90,9 @@ impl From<Fault> for Refused {
 /// The SQLSTATEs with which `enter` refuses a caller, as opposed to a connection.
 const REFUSALS: [&str; 6] = ["ZT010", "ZT011", "ZT013", "ZT016", "ZT017", "ZT019"];
 
+/// Connections on which entries are written that are in no transaction of their own.
+const DESK_CONNECTIONS: usize = 2;
+
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 const ENTER: &str = "SELECT tenant, member, member_role, artist, number, studio_name, studio_zone, subject FROM tenancy.enter($1)";
 
@@ -108,12 +111,14 @@ impl Tenancy {
         clock: Clock,
         random: Random,
     ) -> Result<Self, SettingsFault> {
-        let pool = pool(settings)?;
+        let pool = open_pool(settings, settings.pool_max)?;
         let sql_fault = SqlFault {
             constraint: settings.constraint,
         };
         let desk = Desk {
-            pool: pool.clone(),
+            // Of its own: a read waits for its entry with its connection in hand, and all of them
+            // together must not keep the entries from being written.
+            pool: open_pool(settings, DESK_CONNECTIONS)?,
             append: journal.append(),
             sql_fault,
         };
@@ -214,7 +219,7 @@ impl Tenancy {
         crate::transaction::Parts {
             authority: Arc::clone(&self.authority),
             journal: Arc::clone(&self.journal),
-            sql_fault: self.sql_fault,
+            desk: self.desk.clone(),
             nonce: watertight_authority::Nonce::new(self.random.bytes()),
             rows: Arc::clone(&self.rows),
         }
@@ -262,7 +267,7 @@ impl Tenancy {
                 known.actor.clone(),
                 acted_by,
                 known.role.clone(),
-                None,
+                Vec::new(),
                 request,
             )
         });
@@ -326,7 +331,7 @@ fn bound(row: &crate::Row, member: Option<Member>, request: Request) -> Result<B
             subject,
             acted_by(member.as_ref()),
             role,
-            Some(row.field("number")?),
+            vec![row.field("number")?],
             request,
         ),
         member,
@@ -344,7 +349,7 @@ pub(crate) async fn connection(pool: &Pool) -> Result<Object, Fault> {
     })
 }
 
-fn pool(settings: &Settings) -> Result<Pool, SettingsFault> {
+fn open_pool(settings: &Settings, most: usize) -> Result<Pool, SettingsFault> {
     use secrecy::ExposeSecret;
     let mut config: tokio_postgres::Config = settings
         .url
@@ -365,7 +370,7 @@ fn pool(settings: &Settings) -> Result<Pool, SettingsFault> {
     );
     let wait = Some(Duration::from_millis(settings.wait_ms));
     Pool::builder(manager)
-        .max_size(settings.pool_max)
+        .max_size(most)
         .runtime(Runtime::Tokio1)
         .timeouts(Timeouts {
             wait,

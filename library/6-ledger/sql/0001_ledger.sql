@@ -12,7 +12,8 @@ CREATE TABLE ledger.entries (
   tenant_id uuid NOT NULL REFERENCES tenancy.studios,
   entry_id uuid NOT NULL,
   at timestamptz NOT NULL,
-  ticket bigint,
+  -- The numbers that `enter` drew for it: one for each time that it was tried.
+  tickets bigint[] NOT NULL,
   -- What is hashed, to the letter: {"changes", "entry", "mac"} as docs/formats/ledger.md says.
   leaf text NOT NULL,
   -- The same, for questions. Made from the leaf, so that it cannot say anything else.
@@ -27,7 +28,7 @@ GRANT SELECT, INSERT ON ledger.entries TO {app}_ledger;
 CREATE POLICY wall ON ledger.entries AS RESTRICTIVE TO {app}_app USING (tenant_id = (SELECT tenancy.tenant_id()));
 CREATE POLICY see ON ledger.entries FOR SELECT TO {app}_app USING ((SELECT tenancy.role()) = 'owner');
 CREATE POLICY digest ON ledger.entries FOR SELECT TO {app}_digest USING (true);
--- Not the ticket: its numbers are those of all studios, and would tell how busy the others are.
+-- Not the tickets: their numbers are those of all studios, and would tell how busy the others are.
 GRANT SELECT (tenant_id, entry_id, at, leaf, body) ON ledger.entries TO {app}_app;
 GRANT SELECT ON ledger.entries TO {app}_digest;
 
@@ -45,6 +46,24 @@ ALTER TABLE ledger.waiting ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY ledger_see ON ledger.waiting FOR SELECT TO {app}_ledger USING (true);
 CREATE POLICY ledger_add ON ledger.waiting FOR INSERT TO {app}_ledger WITH CHECK (true);
 GRANT SELECT, INSERT ON ledger.waiting TO {app}_ledger;
+
+-- What a transaction that is not yet committed has changed, until an entry takes it.
+CREATE UNLOGGED TABLE ledger.changes (
+  tenant_id uuid NOT NULL,
+  xact xid8 NOT NULL,
+  n bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+  changed text NOT NULL,
+  id uuid,
+  columns text[] NOT NULL,
+  PRIMARY KEY (tenant_id, xact, n)
+);
+ALTER TABLE ledger.changes ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY ledger ON ledger.changes TO {app}_ledger USING (true) WITH CHECK (true);
+GRANT SELECT, INSERT, DELETE ON ledger.changes TO {app}_ledger;
+
+-- For the comparison of tickets with entries.
+SET LOCAL ROLE {app}_gate;
+GRANT SELECT ON SEQUENCE tenancy.ticket TO {app}_ledger;
 
 SET LOCAL ROLE {app}_ledger;
 ALTER DEFAULT PRIVILEGES FOR ROLE {app}_ledger REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
@@ -69,17 +88,33 @@ BEGIN
   END;
 END $$;
 
--- Writes entries and lets them wait for their numbers. Whoever calls it has checked them.
-CREATE FUNCTION ledger.write(entries text[], macs bytea[], tickets bigint[]) RETURNS integer
+-- Takes what this transaction has changed in a studio since it was last taken, as JSON: the first 200
+-- rows with the names of their columns, never a value.
+CREATE FUNCTION ledger.take_changes(tenant uuid) RETURNS text
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF pg_current_xact_id_if_assigned() IS NULL THEN RETURN '[]'; END IF;
+  RETURN (
+    WITH taken AS (
+      DELETE FROM ledger.changes c WHERE c.tenant_id = tenant AND c.xact = pg_current_xact_id_if_assigned() RETURNING c.*
+    ), first AS (SELECT t.* FROM taken t ORDER BY t.n LIMIT 200)
+    SELECT '[' || coalesce(string_agg(ledger.canonical(jsonb_build_object('table', f.changed, 'id', f.id, 'columns', f.columns)), ',' ORDER BY f.n), '') || ']'
+    FROM first f);
+END $$;
+
+-- Writes entries and lets them wait for their numbers. Whoever calls it has checked them. `changes` is
+-- of the first one.
+CREATE FUNCTION ledger.write(entries text[], macs bytea[], tickets text[], changes text) RETURNS integer
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   written integer;
 BEGIN
   WITH added AS (
-    INSERT INTO ledger.entries (tenant_id, entry_id, at, ticket, leaf)
-      SELECT (e ->> 'tenant')::uuid, (e ->> 'id')::uuid, (e ->> 'time')::timestamptz, ticket,
-        '{"changes":[],"entry":' || entry || ',"mac":' || coalesce('"' || encode(mac, 'hex') || '"', 'null') || '}'
-      FROM (SELECT u.*, u.entry::jsonb AS e FROM unnest(entries, macs, tickets) u(entry, mac, ticket)) parsed
+    INSERT INTO ledger.entries (tenant_id, entry_id, at, tickets, leaf)
+      SELECT (e ->> 'tenant')::uuid, (e ->> 'id')::uuid, (e ->> 'time')::timestamptz, string_to_array(drawn, ',')::bigint[],
+        '{"changes":' || CASE n WHEN 1 THEN changes ELSE '[]' END || ',"entry":' || entry
+          || ',"mac":' || coalesce('"' || encode(mac, 'hex') || '"', 'null') || '}'
+      FROM (SELECT u.*, u.entry::jsonb AS e FROM unnest(entries, macs, tickets) WITH ORDINALITY u(entry, mac, drawn, n)) parsed
       ON CONFLICT DO NOTHING
       RETURNING tenant_id, entry_id, at, leaf
   )
@@ -89,9 +124,10 @@ BEGIN
   RETURN written;
 END $$;
 
--- Appends entries: each a canonical JSON text with the HMAC of `ledger2|`, the ticket, `|` and that
--- very text. The text is parsed only after its HMAC was found right.
-CREATE FUNCTION ledger.append(entries text[], macs bytea[], tickets bigint[]) RETURNS integer
+-- Appends entries: each a canonical JSON text with the HMAC of `ledger2|`, its tickets with commas, `|`
+-- and that very text. The text is parsed only after its HMAC was found right. An entry that comes alone
+-- takes what its transaction has changed.
+CREATE FUNCTION ledger.append(entries text[], macs bytea[], tickets text[]) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 BEGIN
   IF cardinality(entries) IS DISTINCT FROM cardinality(macs) OR cardinality(entries) IS DISTINCT FROM cardinality(tickets)
@@ -100,27 +136,68 @@ BEGIN
   END IF;
   -- Any key of the ring may have signed: an entry queued before a rotation is still good.
   IF EXISTS (
-    SELECT FROM unnest(entries, macs, tickets) u(entry, mac, ticket)
+    SELECT FROM unnest(entries, macs, tickets) u(entry, mac, drawn)
     WHERE NOT EXISTS (SELECT FROM ledger.keys k WHERE
-      sha256(k.opad || sha256(k.ipad || convert_to('ledger2|' || coalesce(u.ticket::text, '') || '|' || u.entry, 'UTF8')))
-        IS NOT DISTINCT FROM u.mac)
+      sha256(k.opad || sha256(k.ipad || convert_to('ledger2|' || u.drawn || '|' || u.entry, 'UTF8'))) IS NOT DISTINCT FROM u.mac)
   ) THEN
     RAISE EXCEPTION 'ledger entry forged' USING ERRCODE = 'ZT021';
   END IF;
-  RETURN ledger.write(entries, macs, tickets);
+  RETURN ledger.write(entries, macs, tickets, CASE cardinality(entries)
+    WHEN 1 THEN ledger.take_changes((entries[1]::jsonb ->> 'tenant')::uuid) ELSE '[]' END);
 END $$;
-GRANT EXECUTE ON FUNCTION ledger.append(text[], bytea[], bigint[]) TO {app}_app;
+GRANT EXECUTE ON FUNCTION ledger.append(text[], bytea[], text[]) TO {app}_app;
 
 -- Writes an entry that the database makes itself, hence without an HMAC of the server.
-CREATE FUNCTION ledger.write_own(tenant uuid, body jsonb) RETURNS void
+CREATE FUNCTION ledger.write_own(tenant uuid, body jsonb, changes text DEFAULT '[]') RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   entry uuid := gen_random_uuid();
 BEGIN
   PERFORM ledger.write(ARRAY[ledger.canonical(body || jsonb_build_object('tenant', tenant, 'id', entry, 'request_id', entry,
     'time', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))],
-    ARRAY[NULL::bytea], ARRAY[NULL::bigint]);
+    ARRAY[NULL::bytea], ARRAY[''], changes);
 END $$;
+
+-- Notes a change of a row: the trigger of every table that tenancy.protect() was called for; its
+-- argument is the column that names the row. A superuser's are not noted: whoever is one could take
+-- the trigger away.
+CREATE FUNCTION ledger.capture() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+DECLARE
+  before jsonb := CASE TG_OP WHEN 'INSERT' THEN '{}' ELSE to_jsonb(OLD) END;
+  after jsonb := CASE TG_OP WHEN 'DELETE' THEN '{}' ELSE to_jsonb(NEW) END;
+  row_now jsonb := before || after;
+BEGIN
+  IF session_user NOT IN ('{app}_app', '{app}_migrate') THEN RETURN NULL; END IF;
+  -- A statement can shed its context (UPDATE … RETURNING set_config(…)) before its triggers run.
+  IF session_user = '{app}_app' AND tenancy.tenant_id() IS DISTINCT FROM (row_now ->> 'tenant_id')::uuid THEN
+    RAISE EXCEPTION 'the context is not the one that was entered' USING ERRCODE = 'ZT023';
+  END IF;
+  INSERT INTO ledger.changes (tenant_id, xact, changed, id, columns)
+    VALUES ((row_now ->> 'tenant_id')::uuid, pg_current_xact_id(), TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, (row_now ->> TG_ARGV[0])::uuid,
+      ARRAY(SELECT m.key FROM jsonb_each(after) m
+        WHERE m.value IS DISTINCT FROM coalesce(before -> m.key, 'null') AND m.key <> 'tenant_id' ORDER BY m.key COLLATE "C"));
+  RETURN NULL;
+END $$;
+GRANT EXECUTE ON FUNCTION ledger.capture() TO {app}_owner;
+
+-- At commit: what no entry has taken is an entry of its own.
+CREATE FUNCTION ledger.account() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+DECLARE
+  by_app boolean := session_user = '{app}_app';
+BEGIN
+  IF EXISTS (SELECT FROM ledger.changes c WHERE c.tenant_id = NEW.tenant_id AND c.xact = NEW.xact AND c.n = NEW.n) THEN
+    PERFORM ledger.write_own(NEW.tenant_id, jsonb_build_object(
+      'actor', CASE WHEN by_app THEN 'member:' || coalesce(tenancy.actor(), '') ELSE 'operator:' || session_user END,
+      'role', CASE WHEN by_app THEN coalesce(tenancy.role(), '') ELSE 'operator' END,
+      'action', CASE WHEN by_app THEN 'database.change' ELSE 'database.migrate' END, 'resource', 'database',
+      'rule', CASE WHEN by_app THEN 'unaccounted' END, 'ids', '[]'::jsonb, 'ids_count', 0,
+      'outcome', 'allowed', 'status', 200), ledger.take_changes(NEW.tenant_id));
+  END IF;
+  RETURN NULL;
+END $$;
+GRANT EXECUTE ON FUNCTION ledger.account() TO {app}_owner;
 
 -- An entry about what an operator did, in the operator's own transaction. The login is the identity.
 CREATE FUNCTION ledger.note(tenant uuid, action text, resource text, ids uuid[]) RETURNS void
@@ -134,3 +211,6 @@ GRANT EXECUTE ON FUNCTION ledger.note(uuid, text, text, uuid[]) TO {app}_gate;
 
 SET LOCAL ROLE {app}_owner;
 REVOKE CREATE ON SCHEMA ledger FROM {app}_ledger;
+CREATE CONSTRAINT TRIGGER accounted AFTER INSERT ON ledger.changes DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION ledger.account();
+ALTER TABLE ledger.changes ENABLE ALWAYS TRIGGER accounted;

@@ -22,6 +22,9 @@ mod checkpointer;
 mod note;
 mod outside;
 mod tree;
+mod writer;
+
+use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
 use watertight_tenancy::{Account, BoxFuture, Desk, Journal, KeyTable, Line, Migration};
@@ -31,6 +34,7 @@ pub use checkpointer::{Checkpointer, Round};
 pub use note::{ORIGIN, origin, sign, verifier_keys};
 pub use outside::notes;
 pub use tree::{Edge, Hash, TileRoot, chain_hash, leaf_hash};
+use writer::Writer;
 
 /// This room's migrations.
 pub const MIGRATIONS: &[Migration] = &[
@@ -52,12 +56,16 @@ pub const MIGRATIONS: &[Migration] = &[
 #[derive(Debug)]
 pub struct Ledger {
     keys: KeyRing,
+    writer: OnceLock<Writer>,
 }
 
 impl Ledger {
     /// A ledger that signs with the current key of the ring `ledger`.
     pub fn new(keys: KeyRing) -> Self {
-        Self { keys }
+        Self {
+            keys,
+            writer: OnceLock::new(),
+        }
     }
 
     /// Where that ring is kept in the database.
@@ -83,14 +91,15 @@ impl Journal for Ledger {
             .current()
             .ok_or_else(|| Fault::bug("the key ring `ledger` has no current key"))?;
         let text = canonical(&members(account, entry))?;
-        let ticket = account.ticket();
-        let drawn = ticket.map(|ticket| ticket.to_string()).unwrap_or_default();
-        let mac = hmac_sha256(key, format!("ledger2|{drawn}|{text}").as_bytes()).to_vec();
-        Ok(Line { text, ticket, mac })
+        let tickets = account.tickets().iter().map(i64::to_string);
+        let tickets = tickets.collect::<Vec<_>>().join(",");
+        let mac = hmac_sha256(key, format!("ledger2|{tickets}|{text}").as_bytes()).to_vec();
+        Ok(Line { text, tickets, mac })
     }
 
     fn record<'a>(&'a self, line: Line, desk: &'a Desk) -> BoxFuture<'a, Result<(), Fault>> {
-        Box::pin(async move { desk.append(&[line]).await })
+        let writer = self.writer.get_or_init(|| Writer::start(desk.clone()));
+        Box::pin(writer.write(line))
     }
 }
 

@@ -28,7 +28,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
-use watertight_tenancy::{Receipt, Right, TenantTx};
+use watertight_tenancy::{End, Receipt, Right, TenantTx};
 use watertight_terms::{Entry, Fault, Outcome};
 
 use crate::{describe::Description, door::Guest};
@@ -173,11 +173,7 @@ impl<T> Draft<T> {
     /// # Errors
     /// As [`TenantTx::commit`]: nothing is kept then.
     pub async fn commit(self, tx: TenantTx, entry: Entry) -> Result<Answer<T>, Fault> {
-        let entry = entry.ended(Outcome::Allowed, self.written.status.as_u16());
-        let receipt = tx
-            .answered(entry, |entry, rights| self.written.kept(entry, rights))
-            .await?;
-        Ok(self.written.with(receipt))
+        self.end(End::Change, tx, entry).await
     }
 
     /// Ends a transaction that only read, and answers. The entry gets the draft's status.
@@ -185,7 +181,15 @@ impl<T> Draft<T> {
     /// # Errors
     /// As [`TenantTx::finish`]: no data may leave then.
     pub async fn finish(self, tx: TenantTx, entry: Entry) -> Result<Answer<T>, Fault> {
-        self.commit(tx, entry).await
+        self.end(End::Read, tx, entry).await
+    }
+
+    async fn end(self, end: End, tx: TenantTx, entry: Entry) -> Result<Answer<T>, Fault> {
+        let entry = entry.ended(Outcome::Allowed, self.written.status.as_u16());
+        let receipt = tx
+            .answered(end, entry, |entry, rights| self.written.kept(entry, rights))
+            .await?;
+        Ok(self.written.with(receipt))
     }
 
     /// Answers a guest, whose visit is written.

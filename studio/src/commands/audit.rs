@@ -14,7 +14,7 @@ use watertight_terms::{Fault, KeyFile, TenantId};
 
 use super::{
     Failure, Output,
-    install::{installation, owner_url},
+    complete::{Complete, reader},
 };
 use crate::config::Config;
 
@@ -23,6 +23,8 @@ use crate::config::Config;
 pub(super) enum Audit {
     /// Verify that nothing of the ledger was changed, removed, reordered or cut off
     Verify(Verify),
+    /// Look for accesses that were never written
+    Complete(Complete),
 }
 
 /// Verify logs entry by entry against every checkpoint, in the database and outside.
@@ -66,7 +68,16 @@ pub enum Verdict {
 
 impl Audit {
     pub(super) async fn run(self, config: &Config, output: &Output) -> Result<u8, Failure> {
-        let Self::Verify(Verify { studio, from }) = self;
+        match self {
+            Self::Verify(verify) => verify.run(config, output).await,
+            Self::Complete(complete) => complete.run(config, output).await,
+        }
+    }
+}
+
+impl Verify {
+    async fn run(self, config: &Config, output: &Output) -> Result<u8, Failure> {
+        let Self { studio, from } = self;
         let setup = |error: String| Failure::setup(error);
         let verification = Verification::new(config).await?;
         let studios = match studio {
@@ -112,12 +123,8 @@ impl Verification {
         let setup = |error: String| Failure::setup(error);
         let keys = KeyFile::read(&config.keys.location).map_err(|e| setup(e.to_string()))?;
         let ring = keys.ring("checkpoint").map_err(|e| setup(e.to_string()))?;
-        let database = installation(&config.database.prefix)?
-            .ledger_reader(owner_url(config)?)
-            .await
-            .map_err(|error| setup(error.to_string()))?;
         Ok(Self {
-            database,
+            database: reader(config).await?,
             folder: config.ledger.checkpoint_dir.clone(),
             ring: ring.clone(),
         })

@@ -1,6 +1,7 @@
 //! The operators' command line.
 
 mod audit;
+mod complete;
 mod config_check;
 mod create;
 mod doctor;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use audit::{Verdict, Verification};
+pub use complete::{Gap, gaps, last_ticket, reader};
 pub use install::{first_keys, installation, write_private};
 pub use output::{Failure, Format, Output};
 pub use serve::{serve_until, verifier};

@@ -14,8 +14,9 @@
 use std::{future::Future, time::Duration};
 
 use watertight_identity::{Caller, ServiceName};
-use watertight_tenancy::{Job, Tenancy, TenantTx};
-use watertight_terms::{Fault, Kind, Request};
+use uuid::Uuid;
+use watertight_tenancy::{Account, Job, Tenancy, TenantTx};
+use watertight_terms::{Entry, Fault, Kind, Outcome, Request};
 
 use crate::{
     app::{App, Desk},
@@ -95,7 +96,12 @@ impl Worker {
                 return self.tenancy.done(job, now).await;
             }
             for id in ids {
-                let worked = due.work(self.begin(job).await?, &self.desk, id).await;
+                let tx = self.begin(job).await?;
+                let account = tx.account().clone();
+                let worked = due.work(tx, &self.desk, id).await;
+                if let Err(fault) = &worked {
+                    self.failed(&account, fault, id).await?;
+                }
                 match worked {
                     // Somebody changed it at the same moment: the next look says whether it is due.
                     Err(fault) if fault.kind() == Kind::Conflict => {}
@@ -104,6 +110,18 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// What came to nothing has its entry too, as a request has.
+    async fn failed(&self, account: &Account, fault: &Fault, id: Uuid) -> Result<(), Fault> {
+        let entry = Entry::new("booking.work", "booking")
+            .ids([id])
+            .rule(fault.slug())
+            .ended(Outcome::Failed, 500);
+        match account.is_settled() {
+            true => Ok(()),
+            false => self.tenancy.record(account, &entry).await.map(drop),
+        }
     }
 
     async fn begin(&self, job: &Job) -> Result<TenantTx, Fault> {

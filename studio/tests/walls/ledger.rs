@@ -370,8 +370,8 @@ async fn an_entry_that_nobody_listed_is_named() {
     let (admin, studio) = (world.as_admin().await, tenant(&world, 0));
     admin
         .script(&format!(
-            "INSERT INTO ledger.entries (tenant_id, entry_id, at, leaf)
-             SELECT tenant_id, gen_random_uuid(), at, leaf FROM ledger.entries WHERE tenant_id = '{studio}' LIMIT 1"
+            "INSERT INTO ledger.entries (tenant_id, entry_id, at, tickets, leaf)
+             SELECT tenant_id, gen_random_uuid(), at, '{{}}', leaf FROM ledger.entries WHERE tenant_id = '{studio}' LIMIT 1"
         ))
         .await
         .unwrap();

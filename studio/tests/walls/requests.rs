@@ -425,7 +425,7 @@ async fn with_the_ledger_away_no_data_leaves() {
     let admin = world.as_admin().await;
     admin
         .script(
-            "REVOKE EXECUTE ON FUNCTION ledger.append(text[], bytea[], bigint[]) FROM studio_app",
+            "REVOKE EXECUTE ON FUNCTION ledger.append(text[], bytea[], text[]) FROM studio_app",
         )
         .await
         .unwrap();
