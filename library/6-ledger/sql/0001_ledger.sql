@@ -92,14 +92,17 @@ END $$;
 -- rows with the names of their columns, never a value.
 CREATE FUNCTION ledger.take_changes(tenant uuid) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  changes text := '[]';
 BEGIN
-  IF pg_current_xact_id_if_assigned() IS NULL THEN RETURN '[]'; END IF;
-  RETURN (
+  IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
     WITH taken AS (
       DELETE FROM ledger.changes c WHERE c.tenant_id = tenant AND c.xact = pg_current_xact_id_if_assigned() RETURNING c.*
     ), first AS (SELECT t.* FROM taken t ORDER BY t.n LIMIT 200)
     SELECT '[' || coalesce(string_agg(ledger.canonical(jsonb_build_object('table', f.changed, 'id', f.id, 'columns', f.columns)), ',' ORDER BY f.n), '') || ']'
-    FROM first f);
+      INTO changes FROM first f;
+  END IF;
+  RETURN changes;
 END $$;
 
 -- Writes entries and lets them wait for their numbers. Whoever calls it has checked them. `changes` is

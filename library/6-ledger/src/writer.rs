@@ -49,7 +49,9 @@ async fn write_all(desk: Desk, mut queue: mpsc::Receiver<(Line, Told)>) {
                     tell(told, written);
                 }
             }
-            written => told.into_iter().for_each(|told| tell(told, written.clone())),
+            written => told
+                .into_iter()
+                .for_each(|told| tell(told, written.clone())),
         }
     }
 }

@@ -23,7 +23,8 @@ pub(super) struct Complete {
 /// A ticket is an epoch and a number in it: a crash of the database begins a new epoch.
 const EPOCH_BITS: u32 = 40;
 
-const LAST: Call = Call::new("SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS last FROM tenancy.ticket");
+const LAST: Call =
+    Call::new("SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS last FROM tenancy.ticket");
 /// Ranges without an entry, up to `$1`, and when the access before each was.
 const MISSING: Call = Call::new(
     "WITH entered AS (
@@ -42,7 +43,8 @@ const TWICE: Call = Call::new(
     "SELECT t AS first, t AS last, min(e.at)::text AS after FROM ledger.entries e, unnest(e.tickets) t
      GROUP BY t HAVING count(*) > 1 ORDER BY t LIMIT 1000",
 );
-const ENTRIES: Call = Call::new("SELECT count(*) AS entries FROM ledger.entries WHERE tickets <> '{}'");
+const ENTRIES: Call =
+    Call::new("SELECT count(*) AS entries FROM ledger.entries WHERE tickets <> '{}'");
 
 /// Numbers that have not exactly one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,10 +64,7 @@ impl Complete {
         let setup = |fault: Fault| Failure::setup(fault.to_string());
         let database = reader(config).await?;
         let last = last_ticket(&database).await.map_err(setup)?;
-        output.progress(&format!(
-            "waiting {} s for what is under way",
-            self.grace_s
-        ));
+        output.progress(&format!("waiting {} s for what is under way", self.grace_s));
         tokio::time::sleep(Duration::from_secs(self.grace_s)).await;
         let gaps = gaps(&database, last).await.map_err(setup)?;
         let entries = database.rows(ENTRIES, &[]).await.map_err(setup)?;

@@ -13,8 +13,8 @@
 
 use std::{future::Future, time::Duration};
 
-use watertight_identity::{Caller, ServiceName};
 use uuid::Uuid;
+use watertight_identity::{Caller, ServiceName};
 use watertight_tenancy::{Account, Job, Tenancy, TenantTx};
 use watertight_terms::{Entry, Fault, Kind, Outcome, Request};
 
@@ -91,7 +91,10 @@ impl Worker {
         let now = self.desk.clock.now();
         // Bounded: what conflicts each time is left for when the claim has run out.
         for _ in 0..ROUNDS_MOST {
-            let ids = due.find(self.begin(job).await?, now).await?;
+            let tx = self.begin(job).await?;
+            let account = tx.account().clone();
+            let found = due.find(tx, now).await;
+            let ids = self.told(&account, None, found).await?;
             if ids.is_empty() {
                 return self.tenancy.done(job, now).await;
             }
@@ -99,10 +102,7 @@ impl Worker {
                 let tx = self.begin(job).await?;
                 let account = tx.account().clone();
                 let worked = due.work(tx, &self.desk, id).await;
-                if let Err(fault) = &worked {
-                    self.failed(&account, fault, id).await?;
-                }
-                match worked {
+                match self.told(&account, Some(id), worked).await {
                     // Somebody changed it at the same moment: the next look says whether it is due.
                     Err(fault) if fault.kind() == Kind::Conflict => {}
                     other => other?,
@@ -113,15 +113,22 @@ impl Worker {
     }
 
     /// What came to nothing has its entry too, as a request has.
-    async fn failed(&self, account: &Account, fault: &Fault, id: Uuid) -> Result<(), Fault> {
-        let entry = Entry::new("booking.work", "booking")
-            .ids([id])
-            .rule(fault.slug())
-            .ended(Outcome::Failed, 500);
-        match account.is_settled() {
-            true => Ok(()),
-            false => self.tenancy.record(account, &entry).await.map(drop),
+    async fn told<T>(
+        &self,
+        account: &Account,
+        booking: Option<Uuid>,
+        worked: Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        if let Err(fault) = &worked
+            && !account.is_settled()
+        {
+            let entry = Entry::new("booking.work", "booking")
+                .ids(booking)
+                .rule(fault.slug())
+                .ended(Outcome::Failed, 500);
+            self.tenancy.record(account, &entry).await.map(drop)?;
         }
+        worked
     }
 
     async fn begin(&self, job: &Job) -> Result<TenantTx, Fault> {

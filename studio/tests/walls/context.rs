@@ -564,18 +564,17 @@ async fn forged_ledger_entries_are_refused() {
     };
     let mac = |signed: String| watertight_terms::hmac_sha256(key, signed.as_bytes()).to_vec();
     let good = mac(format!("ledger2|1|{}", entry(0)));
-    let append =
-        async |entries: Vec<String>, macs: Vec<Option<Vec<u8>>>, tickets: Vec<&str>| {
-            raw.script("SAVEPOINT attempt").await.unwrap();
-            let appended = raw
-                .value::<i32>(
-                    "SELECT ledger.append($1, $2, $3)",
-                    &[&entries, &macs, &tickets],
-                )
-                .await;
-            raw.script("ROLLBACK TO attempt").await.unwrap();
-            appended.map_err(|error| state(&error).to_owned())
-        };
+    let append = async |entries: Vec<String>, macs: Vec<Option<Vec<u8>>>, tickets: Vec<&str>| {
+        raw.script("SAVEPOINT attempt").await.unwrap();
+        let appended = raw
+            .value::<i32>(
+                "SELECT ledger.append($1, $2, $3)",
+                &[&entries, &macs, &tickets],
+            )
+            .await;
+        raw.script("ROLLBACK TO attempt").await.unwrap();
+        appended.map_err(|error| state(&error).to_owned())
+    };
     let one = async |entry: String, mac: Option<Vec<u8>>, ticket| {
         append(vec![entry], vec![mac], vec![ticket]).await
     };
