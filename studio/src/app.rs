@@ -12,7 +12,7 @@ use watertight_authority::Authority;
 use watertight_identity::{Verifier, backend::Backend, webhook::Signer};
 use watertight_ledger::{Checkpointer, Ledger};
 use watertight_tenancy::{Expectation, Finding, Settings, Severity, Tenancy, examine};
-use watertight_terms::{Clock, Fault, KeyFile, Random};
+use watertight_terms::{Clock, Fault, KeyFile, KeyRing, Random};
 use watertight_vault::Vault;
 
 use crate::{config::Config, people::People, resources, webhooks::Receiver};
@@ -51,6 +51,8 @@ pub struct Desk {
     pub random: Random,
     /// People here and at Clerk.
     pub people: People,
+    /// What checkpoints are signed with, for its public halves.
+    pub checkpoint_keys: Arc<dyn Fn() -> KeyRing + Send + Sync>,
 }
 
 impl Argument for Desk {
@@ -116,9 +118,10 @@ impl App {
             clock.clone(),
             random.clone(),
         )?;
+        let checkpoint_keys = ring(&config.keys.location, &keys, "checkpoint")?;
         let checkpointer = Checkpointer::new(
             tenancy.clone(),
-            ring(&config.keys.location, &keys, "checkpoint")?,
+            Arc::clone(&checkpoint_keys),
             config.ledger.checkpoint_dir.clone(),
             clock.clone(),
         );
@@ -138,6 +141,7 @@ impl App {
             clock: clock.clone(),
             random: random.clone(),
             people,
+            checkpoint_keys,
         };
         Ok(Self {
             receiver,
@@ -245,7 +249,7 @@ fn ring(
     location: &Path,
     first: &KeyFile,
     purpose: &'static str,
-) -> Result<Arc<dyn Fn() -> watertight_terms::KeyRing + Send + Sync>, AppFault> {
+) -> Result<Arc<dyn Fn() -> KeyRing + Send + Sync>, AppFault> {
     use std::sync::{Mutex, PoisonError};
     let changed_at = |path: &Path| {
         std::fs::metadata(path)

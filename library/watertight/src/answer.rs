@@ -34,7 +34,7 @@ use watertight_terms::{Entry, Fault, Outcome};
 use crate::{describe::Description, door::Guest};
 
 /// An answer to a request that was allowed, and whose entry is durable. `T` is what it says: a view,
-/// or one of [`Created`], [`Accepted`], [`Nothing`], [`Html`].
+/// or one of [`Created`], [`Accepted`], [`Nothing`], [`Text`], [`Html`].
 #[must_use = "an answer that is not returned is not given"]
 pub struct Answer<T> {
     written: Written,
@@ -61,6 +61,9 @@ pub enum Nothing {}
 
 /// A page, or the way to one.
 pub enum Html {}
+
+/// Lines of text, for programs that read neither JSON nor pages.
+pub enum Text {}
 
 /// What can be answered: says how, for the API's document.
 pub trait Answers {
@@ -95,6 +98,12 @@ impl Answers for Nothing {
 impl Answers for Html {
     fn describe(description: &mut Description<'_>) {
         description.answers_nothing(303, "it is done; what to see now is at `Location`");
+    }
+}
+
+impl Answers for Text {
+    fn describe(description: &mut Description<'_>) {
+        description.answers_text();
     }
 }
 
@@ -134,6 +143,15 @@ impl Draft<Nothing> {
     /// Done, and there is nothing to show.
     pub fn no_content() -> Self {
         Self::of(Written::of(StatusCode::NO_CONTENT, Bytes::new()))
+    }
+}
+
+impl Draft<Text> {
+    /// Lines of text.
+    pub fn text(text: String) -> Self {
+        let mut written = Written::of(StatusCode::OK, text.into());
+        written.media = TEXT;
+        Self::of(written)
     }
 }
 
@@ -320,6 +338,7 @@ pub const PAGE_CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'
      object-src 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 fn header_value(text: &str) -> Result<HeaderValue, Fault> {

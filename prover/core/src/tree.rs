@@ -45,13 +45,19 @@ impl Tree {
 
     /// Appends a leaf by its hash.
     pub fn push(&mut self, leaf: Hash) {
-        let (mut height, mut hash) = (0, leaf);
+        self.push_whole(0, leaf);
+    }
+
+    /// Appends a whole subtree of 2^`height` leaves by its root. The tree must consist of such, or
+    /// larger ones.
+    pub fn push_whole(&mut self, height: u32, root: Hash) {
+        self.size += 1_u64.checked_shl(height).unwrap_or_default();
+        let (mut height, mut hash) = (height, root);
         while let Some((_, left)) = self.subtrees.pop_if(|(other, _)| *other == height) {
             hash = node_hash(&left, &hash);
             height += 1;
         }
         self.subtrees.push((height, hash));
-        self.size += 1;
     }
 
     /// The root over all leaves.
