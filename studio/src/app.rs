@@ -1,6 +1,6 @@
 //! The rooms, put together.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 use watertight::{
@@ -11,10 +11,10 @@ use watertight::{
 use watertight_authority::Authority;
 use watertight_edge::rate::Limiter;
 use watertight_identity::{Verifier, backend::Backend, webhook::Signer};
-use watertight_ledger::Ledger;
+use watertight_ledger::{Checkpointer, Ledger};
 use watertight_outbound::{Outbound, OutboundError};
 use watertight_tenancy::{Expectation, Finding, Settings, Severity, Tenancy, examine};
-use watertight_terms::{Clock, Fault, KeyFile, Random};
+use watertight_terms::{Clock, Fault, KeyFile, KeyRing, Random};
 use watertight_vault::Vault;
 
 use crate::{config::Config, people::People, resources, webhooks::Receiver};
@@ -34,6 +34,8 @@ pub struct App {
     pub limiter: Limiter,
     /// In whose rooms.
     pub tenancy: Tenancy,
+    /// Who numbers the ledger's entries and signs for them.
+    pub checkpointer: Checkpointer,
     /// What handlers work with.
     pub desk: Desk,
     /// Who takes Clerk's deliveries, where there is a secret to believe them by.
@@ -55,6 +57,8 @@ pub struct Desk {
     pub people: People,
     /// Connections outward.
     pub outbound: Outbound,
+    /// What checkpoints are signed with, for its public halves.
+    pub checkpoint_keys: Arc<dyn Fn() -> KeyRing + Send + Sync>,
 }
 
 impl Argument for Desk {
@@ -120,12 +124,19 @@ impl App {
         };
         let tenancy = Tenancy::new(
             &settings,
-            context_keys(&config.keys.location, &keys)?,
+            ring(&config.keys.location, &keys, "context")?,
             Arc::new(authority()?),
             Arc::new(Ledger::new(keys.ring("ledger")?.clone())),
             clock.clone(),
             random.clone(),
         )?;
+        let checkpoint_keys = ring(&config.keys.location, &keys, "checkpoint")?;
+        let checkpointer = Checkpointer::new(
+            tenancy.clone(),
+            Arc::clone(&checkpoint_keys),
+            config.ledger.checkpoint_dir.clone(),
+            clock.clone(),
+        );
         let vault = Arc::new(Vault::new(keys.ring("vault")?.clone(), random.clone()));
         let people = People {
             tenancy: tenancy.clone(),
@@ -144,6 +155,7 @@ impl App {
             random: random.clone(),
             people,
             outbound: config.outbound()?,
+            checkpoint_keys,
         };
         Ok(Self {
             receiver,
@@ -153,8 +165,15 @@ impl App {
             random,
             verifier,
             tenancy,
+            checkpointer,
             desk,
         })
+    }
+
+    /// Numbers the ledger's entries and signs for them, for as long as it runs.
+    pub fn keep_checkpoints(&self) -> impl Future<Output = ()> + Send + use<> {
+        let pause = Duration::from_millis(self.config.ledger.seal_lag_ms);
+        self.checkpointer.clone().keep(pause)
     }
 
     /// Examines the database and refuses one that is not as it must be. Gives the accepted gaps.
@@ -239,12 +258,13 @@ pub fn authority() -> Result<Authority, AppFault> {
         .map_err(|error| AppFault::Policies(error.to_string()))
 }
 
-/// The ring `context`, read again when the key file has changed: a rotation needs no restart. A
+/// The ring of a purpose, read again when the key file has changed: a rotation needs no restart. A
 /// file that cannot be read meanwhile leaves the ring that was read last.
-fn context_keys(
+fn ring(
     location: &Path,
     first: &KeyFile,
-) -> Result<Arc<dyn Fn() -> watertight_terms::KeyRing + Send + Sync>, AppFault> {
+    purpose: &'static str,
+) -> Result<Arc<dyn Fn() -> KeyRing + Send + Sync>, AppFault> {
     use std::sync::{Mutex, PoisonError};
     let changed_at = |path: &Path| {
         std::fs::metadata(path)
@@ -252,13 +272,13 @@ fn context_keys(
             .ok()
     };
     let location = location.to_owned();
-    let held = Mutex::new((changed_at(&location), first.ring("context")?.clone()));
+    let held = Mutex::new((changed_at(&location), first.ring(purpose)?.clone()));
     Ok(Arc::new(move || {
         let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
         let now = changed_at(&location);
         if now != held.0
             && let Ok(file) = KeyFile::read(&location)
-            && let Ok(ring) = file.ring("context")
+            && let Ok(ring) = file.ring(purpose)
         {
             *held = (now, ring.clone());
         }

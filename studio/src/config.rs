@@ -55,6 +55,9 @@ pub struct Config {
     /// Outward connections.
     #[serde(default)]
     pub outbound: Outbound,
+    /// Checkpoints of the ledger.
+    #[serde(default)]
+    pub ledger: Ledger,
 }
 
 /// `[http]`
@@ -198,6 +201,26 @@ pub struct Keys {
 pub struct Outbound {
     /// `host:port` that may be reached although private.
     pub allow: Vec<String>,
+}
+
+/// `[ledger]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ledger {
+    /// A folder where checkpoints go outside the database, best on another machine. Without one
+    /// nothing betrays somebody who rewrites the whole database.
+    pub checkpoint_dir: Option<PathBuf>,
+    /// So long an entry waits for its number and its checkpoint, at most, while the server keeps up.
+    pub seal_lag_ms: u64,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            checkpoint_dir: None,
+            seal_lag_ms: 200,
+        }
+    }
 }
 
 fn studio() -> String {
@@ -378,6 +401,9 @@ impl Config {
         if !(0..=60).contains(&self.clerk.clock_skew_s) {
             return fault("clerk", "clock_skew_s", "give 0 to 60 seconds");
         }
+        if !(10..=1_000).contains(&self.ledger.seal_lag_ms) {
+            return fault("ledger", "seal_lag_ms", "give 10 to 1000 milliseconds");
+        }
         if self.clerk.authorized_parties.is_empty() {
             return fault(
                 "clerk",
@@ -422,7 +448,9 @@ fn without_values(said: &str) -> String {
 /// `STUDIO_HTTP_LISTEN=…` becomes `[http] listen`. A value that reads as TOML counts as that, any
 /// other as text.
 fn lay_over(table: &mut toml::Table, name: &str, value: &str) {
-    const SECTIONS: [&str; 6] = ["http", "database", "clerk", "keys", "limits", "outbound"];
+    const SECTIONS: [&str; 7] = [
+        "http", "database", "clerk", "keys", "limits", "outbound", "ledger",
+    ];
     let Some(rest) = name.strip_prefix("STUDIO_") else {
         return;
     };
@@ -527,6 +555,11 @@ mod tests {
                 GOOD.to_owned(),
                 vec![("STUDIO_HTTP_TRUSTED_PROXIES", "[\"10.0.0.0/99\"]")],
                 "trusted_proxies",
+            ),
+            (
+                GOOD.to_owned(),
+                vec![("STUDIO_LEDGER_SEAL_LAG_MS", "1001")],
+                "seal_lag_ms",
             ),
             (GOOD.replace("jwks_url", "# "), vec![], "jwks_url"),
             (

@@ -21,7 +21,6 @@ pub struct Entry {
     ids: Vec<Uuid>,
     ids_count: u64,
     opened: Vec<Cow<'static, str>>,
-    changes: Vec<Change>,
     rule: Option<String>,
     outcome: Outcome,
     status: u16,
@@ -39,7 +38,6 @@ impl Entry {
             ids: Vec::new(),
             ids_count: 0,
             opened: Vec::new(),
-            changes: Vec::new(),
             rule: None,
             outcome: Outcome::Allowed,
             status: 200,
@@ -59,12 +57,6 @@ impl Entry {
         fields: impl IntoIterator<Item = impl Into<Cow<'static, str>>>,
     ) -> Self {
         self.opened.extend(fields.into_iter().map(Into::into));
-        self
-    }
-
-    /// What a change touched.
-    pub fn changed(mut self, change: Change) -> Self {
-        self.changes.push(change);
         self
     }
 
@@ -112,7 +104,6 @@ impl Entry {
             "ids_count": self.ids_count,
             "ids_digest": hex::encode(digest.finish()),
             "opened": self.opened,
-            "changes": self.changes,
             "rule": self.rule,
             "outcome": self.outcome,
             "status": self.status,
@@ -122,17 +113,6 @@ impl Entry {
             _ => serde_json::Map::new(),
         }
     }
-}
-
-/// One row that was changed, and which of its columns.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
-    /// `schema.table`.
-    pub table: &'static str,
-    /// The row.
-    pub id: Uuid,
-    /// The columns that were written.
-    pub columns: Vec<&'static str>,
 }
 
 /// How a request ended.

@@ -31,7 +31,7 @@ mod role;
 mod text;
 
 pub use clock::Clock;
-pub use entry::{Change, Entry, Outcome, Request};
+pub use entry::{Entry, Outcome, Request};
 pub use fault::{Fault, FieldFault, Kind, Whose};
 pub use ids::{InvalidId, Subject, TenantId};
 pub use keys::{Key, KeyError, KeyFile, KeyRing, hmac_pads, hmac_sha256, hmac_verify};

@@ -42,6 +42,13 @@ BEGIN
   -- Proofs about all rows (orphans after a migration) are read by a role that nobody logs in as.
   EXECUTE format('CREATE POLICY digest ON %s FOR SELECT TO {app}_digest USING (true)', rel);
   EXECUTE format('GRANT SELECT ON %s TO {app}_digest', rel);
+  -- Whatever changes a row stands in the studio's ledger. The row is named by the first uuid of its
+  -- primary key after the tenant.
+  EXECUTE format('CREATE TRIGGER ledger_capture AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION ledger.capture(%L)',
+    rel, (SELECT a.attname FROM pg_constraint k, unnest(k.conkey) WITH ORDINALITY c(attnum, n)
+          JOIN pg_attribute a ON a.attrelid = rel AND a.attnum = c.attnum
+          WHERE k.conrelid = rel AND k.contype = 'p' AND a.atttypid = 'uuid'::regtype AND a.attname <> 'tenant_id' ORDER BY c.n LIMIT 1));
+  EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER ledger_capture', rel);
   FOR said_column IN
     SELECT attname FROM pg_attribute WHERE attrelid = rel AND attnum > 0 AND NOT attisdropped
       AND atttypid IN ('text'::regtype, 'bytea'::regtype, 'varchar'::regtype, 'jsonb'::regtype, 'text[]'::regtype)

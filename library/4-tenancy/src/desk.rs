@@ -10,6 +10,7 @@ use std::{
 };
 
 use deadpool_postgres::Pool;
+use postgres_types::ToSql;
 use watertight_terms::{Entry, Fault, Request, Subject, TenantId};
 
 use crate::{
@@ -29,7 +30,7 @@ struct Facts {
     actor: String,
     acted_by: Option<Subject>,
     role: String,
-    ticket: Option<i64>,
+    tickets: Vec<i64>,
     request: Request,
     settled: AtomicBool,
 }
@@ -40,7 +41,7 @@ impl Account {
         actor: String,
         acted_by: Option<Subject>,
         role: String,
-        ticket: Option<i64>,
+        tickets: Vec<i64>,
         request: Request,
     ) -> Self {
         Self(Arc::new(Facts {
@@ -48,7 +49,7 @@ impl Account {
             actor,
             acted_by,
             role,
-            ticket,
+            tickets,
             request,
             settled: AtomicBool::new(false),
         }))
@@ -74,9 +75,21 @@ impl Account {
         &self.0.role
     }
 
-    /// The number that `enter` drew; absent for a refusal, which drew none.
-    pub fn ticket(&self) -> Option<i64> {
-        self.0.ticket
+    /// The numbers that `enter` drew: none for a refusal, two for a request that was tried twice.
+    pub fn tickets(&self) -> &[i64] {
+        &self.0.tickets
+    }
+
+    /// The same, of a request that was tried before: its one entry accounts for those tickets too.
+    pub fn after(&self, earlier: &Self) -> Self {
+        Self::new(
+            self.0.tenant,
+            self.0.actor.clone(),
+            self.0.acted_by.clone(),
+            self.0.role.clone(),
+            [earlier.tickets(), self.tickets()].concat(),
+            self.0.request.clone(),
+        )
     }
 
     /// The request.
@@ -105,8 +118,32 @@ pub struct Receipt(());
 pub struct Line {
     /// The entry as JSON.
     pub text: String,
-    /// The HMAC over the text.
+    /// The numbers that `enter` drew, with commas, which the HMAC covers too. They stand beside the
+    /// text, because whoever reads the entry is not to know them.
+    pub tickets: String,
+    /// The HMAC over both.
     pub mac: Vec<u8>,
+}
+
+/// Lines as the statement takes them.
+pub(crate) struct Lines<'a> {
+    texts: Vec<&'a str>,
+    macs: Vec<&'a [u8]>,
+    tickets: Vec<&'a str>,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn of(lines: &'a [Line]) -> Self {
+        Self {
+            texts: lines.iter().map(|line| line.text.as_str()).collect(),
+            macs: lines.iter().map(|line| line.mac.as_slice()).collect(),
+            tickets: lines.iter().map(|line| line.tickets.as_str()).collect(),
+        }
+    }
+
+    pub(crate) fn parameters(&self) -> [&(dyn ToSql + Sync); 3] {
+        [&self.texts, &self.macs, &self.tickets]
+    }
 }
 
 /// A future on the heap, so that the trait can be used behind a pointer.
@@ -114,7 +151,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The ledger as tenancy needs it; room 6 implements it.
 pub trait Journal: Send + Sync + 'static {
-    /// The statement that appends lines: `$1` their texts, `$2` their HMACs.
+    /// The statement that appends lines: `$1` their texts, `$2` their HMACs, `$3` their tickets.
     fn append(&self) -> &'static str;
 
     /// Makes the line of an entry. Its id is the request's, so that writing it again changes
@@ -143,13 +180,12 @@ impl Desk {
     /// When the database cannot be reached or refuses them; nothing is written then.
     pub async fn append(&self, lines: &[Line]) -> Result<(), Fault> {
         let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
-        let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
-        let macs: Vec<&[u8]> = lines.iter().map(|line| line.mac.as_slice()).collect();
+        let lines = Lines::of(lines);
         let mut lease = Lease::new(crate::tenancy::connection(&self.pool).await?);
         let client = lease.depart()?;
         let statement = client.prepare_cached(self.append).await.map_err(fault)?;
         client
-            .execute(&statement, &[&texts, &macs])
+            .execute(&statement, &lines.parameters())
             .await
             .map_err(fault)?;
         let reset = client.prepare_cached(RESET).await.map_err(fault)?;

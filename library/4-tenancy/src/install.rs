@@ -6,6 +6,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::{Client, NoTls, config::Host};
 use watertight_terms::{KeyRing, hmac_pads};
 
+use crate::Operator;
+
 /// One step of the schema: a name that sorts, and SQL in which `{app}` stands for the prefix.
 ///
 /// It runs in one transaction, as `{app}_migrate` with `row_security = off`, and says whose it is
@@ -212,6 +214,15 @@ impl Installation {
             self.write_ring(&client, table).await?;
         }
         Ok(())
+    }
+
+    /// A connection that reads the ledger of every studio, to verify it: the migrating login as the
+    /// role that owns the ledger's functions, which may change no entry either.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn ledger_reader(&self, migrate: &SecretString) -> Result<Operator, InstallFault> {
+        Operator::connect_as(migrate, &format!("{}_ledger", self.prefix)).await
     }
 
     /// The number for a new context key: above every one that the database ever knew, also from a
@@ -476,7 +487,7 @@ pub(crate) async fn connect(url: &SecretString) -> Result<Client, InstallFault> 
     clippy::disallowed_methods,
     reason = "migrations are scripts of many statements"
 )]
-async fn batch(client: &Client, step: &str, sql: &str) -> Result<(), InstallFault> {
+pub(crate) async fn batch(client: &Client, step: &str, sql: &str) -> Result<(), InstallFault> {
     client
         .batch_execute(sql)
         .await

@@ -41,6 +41,7 @@ mod context;
 mod desk;
 mod doctor;
 mod fault;
+mod gate;
 mod install;
 mod jobs;
 mod lease;
@@ -60,6 +61,7 @@ pub use choices::{Admission, Choices};
 pub use desk::{Account, BoxFuture, Desk, Journal, Line, Receipt};
 pub use doctor::{Expectation, Finding, Severity, examine};
 pub use fault::Constraint;
+pub use gate::GateCall;
 pub use install::{
     InstallFault, Installation, KeyTable, MIGRATIONS, Migration, Passwords, WALLED_SCHEMAS,
     login_url, password_of,
@@ -73,7 +75,7 @@ pub use right::{Right, Rows};
 pub use row::{Row, Stored};
 pub use statement::{Change, Consequence, Insert, Read};
 pub use tenancy::{Refused, Settings, SettingsFault, Tenancy};
-pub use transaction::{SpentProof, TenantTx};
+pub use transaction::{End, SpentProof, TenantTx};
 
 /// Parameters of statements: anything that the driver can bind.
 pub use postgres_types::ToSql;

@@ -7,15 +7,16 @@ use watertight_terms::Fault;
 use crate::{
     Row, ToSql,
     fault::SqlFault,
-    install::{InstallFault, connect},
+    install::{InstallFault, batch, connect},
 };
 
-/// A call of one of the operators' functions.
+/// A statement of an operator.
 #[derive(Debug, Clone, Copy)]
 pub struct Call(&'static str);
 
 impl Call {
-    /// `SELECT schema.function(…)`, with parameters from `$1`.
+    /// `SELECT schema.function(…)`, with parameters from `$1`; or a plain question, where the role may
+    /// read.
     pub const fn new(sql: &'static str) -> Self {
         Self(sql)
     }
@@ -31,6 +32,36 @@ impl Operator {
     /// When the URL cannot be read or the database not be reached.
     pub async fn connect(url: &SecretString) -> Result<Self, InstallFault> {
         connect(url).await.map(Self)
+    }
+
+    /// A connection of the migrating login as one of the roles that it may become, which sees what
+    /// that role's policies show.
+    pub(crate) async fn connect_as(url: &SecretString, role: &str) -> Result<Self, InstallFault> {
+        let client = connect(url).await?;
+        batch(
+            &client,
+            "role",
+            &format!("SET ROLE {role}; SET row_security = on"),
+        )
+        .await?;
+        Ok(Self(client))
+    }
+
+    /// Asks for rows.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn rows(
+        &self,
+        call: Call,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Fault> {
+        let rows = self.0.query(call.0, parameters).await;
+        let fault = SqlFault {
+            constraint: |_| None,
+        };
+        rows.map(|rows| rows.into_iter().map(Row).collect())
+            .map_err(|error| fault.fault(&error))
     }
 
     /// Calls a function; gives its one row.

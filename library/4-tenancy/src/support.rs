@@ -3,6 +3,7 @@
 //! Behind the feature `support`, which no server is built with. Tests use it to make worlds (as a
 //! superuser, whom row security does not bind) and to attack (as the app role, whom it does).
 
+pub use postgres_types::FromSqlOwned;
 use secrecy::SecretString;
 pub use tokio_postgres::Error;
 use tokio_postgres::{Client, NoTls};

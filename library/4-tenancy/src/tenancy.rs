@@ -55,15 +55,15 @@ pub enum SettingsFault {
 /// The way into the database: begins transactions for callers.
 #[derive(Clone)]
 pub struct Tenancy {
-    pool: Pool,
-    keys: Arc<dyn Fn() -> KeyRing + Send + Sync>,
+    pub(crate) pool: Pool,
+    pub(crate) keys: Arc<dyn Fn() -> KeyRing + Send + Sync>,
     authority: Arc<Authority>,
     journal: Arc<dyn Journal>,
     desk: Desk,
-    sql_fault: SqlFault,
+    pub(crate) sql_fault: SqlFault,
     rows: Arc<[Rows]>,
-    clock: Clock,
-    random: Random,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
 }
 
 /// A caller who was not let in.
@@ -90,7 +90,10 @@ impl From<Fault> for Refused {
 /// The SQLSTATEs with which `enter` refuses a caller, as opposed to a connection.
 const REFUSALS: [&str; 6] = ["ZT010", "ZT011", "ZT013", "ZT016", "ZT017", "ZT019"];
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+/// Connections on which entries are written that are in no transaction of their own.
+const DESK_CONNECTIONS: usize = 2;
+
+pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 const ENTER: &str = "SELECT tenant, member, member_role, artist, number, studio_name, studio_zone, subject FROM tenancy.enter($1)";
 
 impl Tenancy {
@@ -108,12 +111,14 @@ impl Tenancy {
         clock: Clock,
         random: Random,
     ) -> Result<Self, SettingsFault> {
-        let pool = pool(settings)?;
+        let pool = open_pool(settings, settings.pool_max)?;
         let sql_fault = SqlFault {
             constraint: settings.constraint,
         };
         let desk = Desk {
-            pool: pool.clone(),
+            // Of its own: a read waits for its entry with its connection in hand, and all of them
+            // together must not keep the entries from being written.
+            pool: open_pool(settings, DESK_CONNECTIONS)?,
             append: journal.append(),
             sql_fault,
         };
@@ -192,9 +197,7 @@ impl Tenancy {
         fields: &[&str],
     ) -> Result<Vec<crate::Row>, Fault> {
         let mut lease = Lease::new(connection(&self.pool).await?);
-        // Signed only now: waiting for a connection must not use up its life.
-        let ring = (self.keys)();
-        let signed = context::sign_for_gate(prefix, fields, &ring, &self.clock, &self.random)?;
+        let signed = self.sign_for_gate(prefix, fields)?;
         let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
         let client = lease.depart()?;
         let statement = client.prepare_cached(call).await.map_err(fault)?;
@@ -216,7 +219,7 @@ impl Tenancy {
         crate::transaction::Parts {
             authority: Arc::clone(&self.authority),
             journal: Arc::clone(&self.journal),
-            sql_fault: self.sql_fault,
+            desk: self.desk.clone(),
             nonce: watertight_authority::Nonce::new(self.random.bytes()),
             rows: Arc::clone(&self.rows),
         }
@@ -261,7 +264,7 @@ impl Tenancy {
                 known.actor.clone(),
                 acted_by,
                 known.role.clone(),
-                None,
+                Vec::new(),
                 request,
             )
         });
@@ -325,7 +328,7 @@ fn bound(row: &crate::Row, member: Option<Member>, request: Request) -> Result<B
             subject,
             acted_by(member.as_ref()),
             role,
-            Some(row.field("number")?),
+            vec![row.field("number")?],
             request,
         ),
         member,
@@ -343,7 +346,7 @@ pub(crate) async fn connection(pool: &Pool) -> Result<Object, Fault> {
     })
 }
 
-fn pool(settings: &Settings) -> Result<Pool, SettingsFault> {
+fn open_pool(settings: &Settings, most: usize) -> Result<Pool, SettingsFault> {
     use secrecy::ExposeSecret;
     let mut config: tokio_postgres::Config = settings
         .url
@@ -364,7 +367,7 @@ fn pool(settings: &Settings) -> Result<Pool, SettingsFault> {
     );
     let wait = Some(Duration::from_millis(settings.wait_ms));
     Pool::builder(manager)
-        .max_size(settings.pool_max)
+        .max_size(most)
         .runtime(Runtime::Tokio1)
         .timeouts(Timeouts {
             wait,

@@ -11,8 +11,7 @@ use watertight_terms::{Clock, Entry, Fault, TenantId, problems};
 
 use crate::{
     Change, Consequence, Insert, Journal, Read, Receipt, Row, Stored,
-    desk::Account,
-    fault::SqlFault,
+    desk::{Account, Desk, Lines},
     lease::{Lease, RESET},
     repeat::{KEEP, Kept, Keyed},
     right::{On, Right, Rows, told},
@@ -49,7 +48,7 @@ pub(crate) struct Bound {
 pub(crate) struct Parts {
     pub(crate) authority: Arc<Authority>,
     pub(crate) journal: Arc<dyn Journal>,
-    pub(crate) sql_fault: SqlFault,
+    pub(crate) desk: Desk,
     /// A grant is good in the transaction that drew this, and in no other.
     pub(crate) nonce: Nonce,
     /// The kinds of rows, by their names.
@@ -264,7 +263,7 @@ impl TenantTx {
         let rows = |answer: Vec<tokio_postgres::Row>| answer.into_iter().map(Row).collect();
         answers
             .map(|answers| answers.into_iter().map(rows).collect())
-            .map_err(|error| self.breaks(self.parts.sql_fault.fault(&error)))
+            .map_err(|error| self.breaks(self.parts.desk.sql_fault.fault(&error)))
     }
 
     /// Changes the granted row, and only it: `$1` to `$3` are tenant, id and version, `parameters`
@@ -360,7 +359,7 @@ impl TenantTx {
     /// When a statement failed before, or the entry or the commit fails: nothing is kept then.
     /// After a lost connection it is unknown whether it was kept; an idempotency key tells.
     pub async fn commit(self, entry: Entry) -> Result<Receipt, Fault> {
-        self.answered(entry, no_answer).await
+        self.answered(End::Change, entry, no_answer).await
     }
 
     /// Ends a transaction that only read: its entry is durable before this resolves, and before the
@@ -369,7 +368,7 @@ impl TenantTx {
     /// # Errors
     /// When a statement failed before, or the entry cannot be written: no data may leave then.
     pub async fn finish(self, entry: Entry) -> Result<Receipt, Fault> {
-        self.answered(entry, no_answer).await
+        self.answered(End::Read, entry, no_answer).await
     }
 
     /// Ends the transaction of a request that is answered: with its entry and, if the request carried
@@ -377,9 +376,10 @@ impl TenantTx {
     /// cannot end without.
     ///
     /// # Errors
-    /// As [`TenantTx::commit`].
+    /// As [`TenantTx::commit`] and [`TenantTx::finish`].
     pub async fn answered(
         self,
+        end: End,
         entry: Entry,
         answer: impl FnOnce(&Entry, &[Right]) -> Result<String, Fault>,
     ) -> Result<Receipt, Fault> {
@@ -390,10 +390,19 @@ impl TenantTx {
         let ending = Ending {
             lease: self.lease,
             account: self.bound.account,
-            journal: self.parts.journal,
-            sql_fault: self.parts.sql_fault,
+            parts: self.parts,
         };
-        ending.end(&entry, kept).await
+        match (end, kept) {
+            (End::Read, None) => ending.after_entry(&entry).await,
+            // An answer that is kept is a change, whatever was asked.
+            (_, kept) => ending.with_entry(&entry, kept).await,
+        }
+    }
+
+    /// Goes on from an attempt at the same request that came to nothing.
+    pub fn after(mut self, earlier: &Account) -> Self {
+        self.bound.account = self.bound.account.after(earlier);
+        self
     }
 
     /// A row of another studio cannot get here; that it does not is checked all the same.
@@ -426,7 +435,7 @@ impl TenantTx {
         self.lease.arrived();
         match answer {
             Ok(rows) => Ok(rows.into_iter().map(Row).collect()),
-            Err(error) => Err(self.breaks(self.parts.sql_fault.fault(&error))),
+            Err(error) => Err(self.breaks(self.parts.desk.sql_fault.fault(&error))),
         }
     }
 
@@ -437,7 +446,7 @@ impl TenantTx {
             Err(error) => Err(error),
         };
         self.lease.arrived();
-        answer.map_err(|error| self.breaks(self.parts.sql_fault.fault(&error)))
+        answer.map_err(|error| self.breaks(self.parts.desk.sql_fault.fault(&error)))
     }
 
     /// Runs a change that must touch one row; otherwise the transaction is broken.
@@ -458,27 +467,36 @@ impl TenantTx {
     }
 }
 
+/// How a transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It changed something: its entry is part of it, and both are kept or neither.
+    Change,
+    /// It only read: its entry may be written together with those of others.
+    Read,
+}
+
 /// What is needed to end a transaction.
-pub(crate) struct Ending {
-    pub(crate) lease: Lease,
-    pub(crate) account: Account,
-    pub(crate) journal: Arc<dyn Journal>,
-    pub(crate) sql_fault: SqlFault,
+struct Ending {
+    lease: Lease,
+    account: Account,
+    parts: Parts,
 }
 
 impl Ending {
     /// Writes what is kept and the entry, and commits: one round trip.
-    pub(crate) async fn end(mut self, entry: &Entry, kept: Option<Kept>) -> Result<Receipt, Fault> {
-        let line = self.journal.line(&self.account, entry)?;
-        let (texts, macs) = (vec![line.text], vec![line.mac]);
-        let parameters: [&(dyn ToSql + Sync); 2] = [&texts, &macs];
-        let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
+    async fn with_entry(mut self, entry: &Entry, kept: Option<Kept>) -> Result<Receipt, Fault> {
+        let journal = &self.parts.journal;
+        let lines = [journal.line(&self.account, entry)?];
+        let lines = Lines::of(&lines);
+        let parameters = lines.parameters();
+        let fault = |error: tokio_postgres::Error| self.parts.desk.sql_fault.fault(&error);
         let client = self.lease.depart()?;
         let keep = match &kept {
             Some(_) => Some(client.prepare_cached(KEEP).await.map_err(fault)?),
             None => None,
         };
-        let append = client.prepare_cached(self.journal.append());
+        let append = client.prepare_cached(journal.append());
         let append = append.await.map_err(fault)?;
         let commit = client.prepare_cached("COMMIT").await.map_err(fault)?;
         let reset = client.prepare_cached(RESET).await.map_err(fault)?;
@@ -500,6 +518,30 @@ impl Ending {
         appended.map_err(fault)?;
         committed.map_err(fault)?;
         // One that cannot be cleaned is not given back; the transaction is ended all the same.
+        if cleaned.is_ok() {
+            self.lease.arrived();
+            self.lease.give_back();
+        }
+        Ok(self.account.settle())
+    }
+
+    /// Has the entry written, then commits. The transaction holds the studio's lock until the entry is
+    /// durable, and a commit that went through proves that it did: one whose backend a freeze ended
+    /// meanwhile is answered nothing, although its entry says that it read.
+    async fn after_entry(mut self, entry: &Entry) -> Result<Receipt, Fault> {
+        let Parts { journal, desk, .. } = &self.parts;
+        let line = journal.line(&self.account, entry)?;
+        journal.record(line, desk).await?;
+        let fault = |error: tokio_postgres::Error| desk.sql_fault.fault(&error);
+        let client = self.lease.depart()?;
+        let commit = client.prepare_cached("COMMIT").await.map_err(fault)?;
+        let reset = client.prepare_cached(RESET).await.map_err(fault)?;
+        let (committed, cleaned) = tokio::join!(
+            biased;
+            client.execute(&commit, &[]),
+            client.execute(&reset, &[])
+        );
+        committed.map_err(fault)?;
         if cleaned.is_ok() {
             self.lease.arrived();
             self.lease.give_back();

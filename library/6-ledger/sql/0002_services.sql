@@ -8,14 +8,11 @@ SET LOCAL ROLE {app}_ledger;
 -- name of a request does.
 CREATE FUNCTION ledger.note_service(tenant uuid, service text, cause text, action text, resource text, ids uuid[])
 RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
-DECLARE
-  entry uuid := gen_random_uuid();
 BEGIN
-  INSERT INTO ledger.entries (tenant_id, entry_id, at, ticket, body)
-    VALUES (tenant, entry, clock_timestamp(), NULL, jsonb_build_object(
-      'actor', 'service:' || service, 'role', 'service', 'request_id', entry, 'client_request_id', cause,
-      'action', action, 'resource', resource, 'ids', to_jsonb(ids), 'ids_count', cardinality(ids),
-      'outcome', 'allowed', 'status', 200));
+  PERFORM ledger.write_own(tenant, jsonb_build_object(
+    'actor', 'service:' || service, 'role', 'service', 'client_request_id', cause,
+    'action', action, 'resource', resource, 'ids', to_jsonb(ids), 'ids_count', cardinality(ids),
+    'outcome', 'allowed', 'status', 200));
 END $$;
 GRANT EXECUTE ON FUNCTION ledger.note_service(uuid, text, text, text, text, uuid[]) TO {app}_gate;
 

@@ -28,13 +28,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
-use watertight_tenancy::{Receipt, Right, TenantTx};
+use watertight_tenancy::{End, Receipt, Right, TenantTx};
 use watertight_terms::{Entry, Fault, Outcome};
 
 use crate::{describe::Description, door::Guest};
 
 /// An answer to a request that was allowed, and whose entry is durable. `T` is what it says: a view,
-/// or one of [`Created`], [`Accepted`], [`Nothing`], [`Html`].
+/// or one of [`Created`], [`Accepted`], [`Nothing`], [`Text`], [`Html`].
 #[must_use = "an answer that is not returned is not given"]
 pub struct Answer<T> {
     written: Written,
@@ -61,6 +61,9 @@ pub enum Nothing {}
 
 /// A page, or the way to one.
 pub enum Html {}
+
+/// Lines of text, for programs that read neither JSON nor pages.
+pub enum Text {}
 
 /// What can be answered: says how, for the API's document.
 pub trait Answers {
@@ -95,6 +98,12 @@ impl Answers for Nothing {
 impl Answers for Html {
     fn describe(description: &mut Description<'_>) {
         description.answers_nothing(303, "it is done; what to see now is at `Location`");
+    }
+}
+
+impl Answers for Text {
+    fn describe(description: &mut Description<'_>) {
+        description.answers_text();
     }
 }
 
@@ -137,6 +146,15 @@ impl Draft<Nothing> {
     }
 }
 
+impl Draft<Text> {
+    /// Lines of text.
+    pub fn text(text: String) -> Self {
+        let mut written = Written::of(StatusCode::OK, text.into());
+        written.media = TEXT;
+        Self::of(written)
+    }
+}
+
 impl Draft<Html> {
     /// Done; what there is to see now is at `location`, a path of ours (RFC 9110, section 15.4.4).
     ///
@@ -173,11 +191,7 @@ impl<T> Draft<T> {
     /// # Errors
     /// As [`TenantTx::commit`]: nothing is kept then.
     pub async fn commit(self, tx: TenantTx, entry: Entry) -> Result<Answer<T>, Fault> {
-        let entry = entry.ended(Outcome::Allowed, self.written.status.as_u16());
-        let receipt = tx
-            .answered(entry, |entry, rights| self.written.kept(entry, rights))
-            .await?;
-        Ok(self.written.with(receipt))
+        self.end(End::Change, tx, entry).await
     }
 
     /// Ends a transaction that only read, and answers. The entry gets the draft's status.
@@ -185,7 +199,15 @@ impl<T> Draft<T> {
     /// # Errors
     /// As [`TenantTx::finish`]: no data may leave then.
     pub async fn finish(self, tx: TenantTx, entry: Entry) -> Result<Answer<T>, Fault> {
-        self.commit(tx, entry).await
+        self.end(End::Read, tx, entry).await
+    }
+
+    async fn end(self, end: End, tx: TenantTx, entry: Entry) -> Result<Answer<T>, Fault> {
+        let entry = entry.ended(Outcome::Allowed, self.written.status.as_u16());
+        let receipt = tx
+            .answered(end, entry, |entry, rights| self.written.kept(entry, rights))
+            .await?;
+        Ok(self.written.with(receipt))
     }
 
     /// Answers a guest, whose visit is written.
@@ -316,6 +338,7 @@ pub const PAGE_CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'
      object-src 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 fn header_value(text: &str) -> Result<HeaderValue, Fault> {

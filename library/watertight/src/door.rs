@@ -500,11 +500,11 @@ impl Visit {
         handler: &H,
         asked: Result<Asked, Fault>,
     ) -> Result<Answer<()>, Fault> {
-        let first = self.once(handler, &asked).await;
+        let first = self.once(handler, &asked, None).await;
         match first {
             // Others changed the same things at the same instant: once more, then it is told.
-            Err(Ended { fault, .. }) if fault.problem() == problems::BUSY => {
-                let second = self.once(handler, &asked).await;
+            Err(Ended { fault, account }) if fault.problem() == problems::BUSY => {
+                let second = self.once(handler, &asked, account.as_ref()).await;
                 self.settled(second).await
             }
             other => self.settled(other).await,
@@ -529,16 +529,18 @@ impl Visit {
         &self,
         handler: &H,
         asked: &Result<Asked, Fault>,
+        earlier: Option<&Account>,
     ) -> Result<Answer<()>, Ended> {
-        let tx = match self
+        let begun = self
             .door
             .0
             .tenancy
             .begin(&self.caller, self.facts.clone())
-            .await
-        {
-            Ok(tx) => tx,
-            Err(refused) => return self.turned_away(refused).await,
+            .await;
+        let tx = match (begun, earlier) {
+            (Ok(tx), None) => tx,
+            (Ok(tx), Some(earlier)) => tx.after(earlier),
+            (Err(refused), _) => return self.turned_away(refused, earlier).await,
         };
         let account = tx.account().clone();
         let worked = match asked {
@@ -551,12 +553,20 @@ impl Visit {
         })
     }
 
-    async fn turned_away(&self, refused: Refused) -> Result<Answer<()>, Ended> {
+    async fn turned_away(
+        &self,
+        refused: Refused,
+        earlier: Option<&Account>,
+    ) -> Result<Answer<()>, Ended> {
         let Refused {
             fault,
             account,
             guest_of,
         } = refused;
+        let account = match (account, earlier) {
+            (Some(account), Some(earlier)) => Some(account.after(earlier)),
+            (account, earlier) => account.or_else(|| earlier.cloned()),
+        };
         match (&self.guests, guest_of, account) {
             (Some(answer), Some(studio), Some(account)) => {
                 let guest = Guest {

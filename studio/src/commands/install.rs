@@ -88,6 +88,7 @@ pub fn first_keys(random: &Random) -> KeyFile {
     KeyFile::of([
         ("context", ring()),
         ("ledger", ring()),
+        ("checkpoint", ring()),
         ("vault", ring()),
         ("cursor", ring()),
     ])

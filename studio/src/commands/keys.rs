@@ -1,7 +1,7 @@
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 use watertight_tenancy::KeyTable;
-use watertight_terms::{Key, KeyFile, Random};
+use watertight_terms::{Key, KeyError, KeyFile, KeyRing, Random};
 
 use super::{
     Failure, Output,
@@ -19,8 +19,9 @@ pub(super) enum Keys {
     },
     /// Stop the database from accepting an old key
     Retire {
-        /// Which ring
-        ring: Ring,
+        /// Which ring; checkpoints of old keys stay what they are
+        #[arg(value_parser = ["context"])]
+        ring: String,
         /// The key's number
         #[arg(long)]
         id: i16,
@@ -32,6 +33,8 @@ pub(super) enum Keys {
 pub(super) enum Ring {
     /// The server signs contexts with it, the database checks them
     Context,
+    /// The server signs checkpoints of the ledger with it, whoever has the public half checks them
+    Checkpoint,
 }
 
 impl Keys {
@@ -39,19 +42,19 @@ impl Keys {
         match self {
             Self::Rotate {
                 ring: Ring::Context,
-            } => rotate(config, output).await,
-            Self::Retire {
-                ring: Ring::Context,
-                id,
-            } => retire(config, output, *id).await,
+            } => rotate_context(config, output).await,
+            Self::Rotate {
+                ring: Ring::Checkpoint,
+            } => rotate_checkpoint(config, output),
+            Self::Retire { id, .. } => retire(config, output, *id).await,
         }
     }
 }
 
 /// First the database learns the new key, then the key file names it: at no instant is a context
 /// signed that the database does not know.
-async fn rotate(config: &Config, output: &Output) -> Result<u8, Failure> {
-    let setup = |error: watertight_terms::KeyError| Failure::setup(error.to_string());
+async fn rotate_context(config: &Config, output: &Output) -> Result<u8, Failure> {
+    let setup = |error: KeyError| Failure::setup(error.to_string());
     let file = KeyFile::read(&config.keys.location).map_err(setup)?;
     let ring = file.ring("context").map_err(setup)?.clone();
     let installation = installation(&config.database.prefix)?;
@@ -73,8 +76,33 @@ async fn rotate(config: &Config, output: &Output) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// The old keys stay in the ring: what they signed is verified with their public halves. Where there is
+/// no ring yet, it begins.
+fn rotate_checkpoint(config: &Config, output: &Output) -> Result<u8, Failure> {
+    let setup = |error: KeyError| Failure::setup(error.to_string());
+    let file = KeyFile::read(&config.keys.location).map_err(setup)?;
+    let key = Key::new(Random::system().bytes());
+    let (id, ring) = match file.ring("checkpoint") {
+        Ok(ring) => {
+            let last = ring.iter().map(|(id, _)| id).max().unwrap_or_default();
+            (last + 1, ring.clone().rotated(last + 1, key))
+        }
+        Err(KeyError::NoRing(_)) => (1, KeyRing::single(1, key)),
+        Err(error) => return Err(setup(error)),
+    };
+    write_private(
+        &config.keys.location,
+        &file.with("checkpoint", ring).to_text(),
+    )?;
+    output.result(
+        &format!("checkpoint key {id} is current; give its public half to whoever verifies"),
+        &json!({ "ring": "checkpoint", "current": id }),
+    );
+    Ok(0)
+}
+
 async fn retire(config: &Config, output: &Output, id: i16) -> Result<u8, Failure> {
-    let setup = |error: watertight_terms::KeyError| Failure::setup(error.to_string());
+    let setup = |error: KeyError| Failure::setup(error.to_string());
     let file = KeyFile::read(&config.keys.location).map_err(setup)?;
     let current = file
         .ring("context")

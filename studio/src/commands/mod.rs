@@ -1,5 +1,7 @@
 //! The operators' command line.
 
+mod audit;
+mod complete;
 mod config_check;
 mod create;
 mod doctor;
@@ -14,6 +16,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use audit::{Verdict, Verification};
+pub use complete::{Gap, gaps, last_ticket, reader};
 pub use install::{first_keys, installation, write_private};
 pub use output::{Failure, Format, Output};
 pub use serve::{serve_until, verifier};
@@ -65,6 +69,9 @@ enum Command {
     Work(work::Work),
     /// Examine the database and name what is not as it must be
     Doctor,
+    /// Look at the ledger
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -111,6 +118,7 @@ impl Cli {
             Command::Work(work) => work.run(global.read()?, output).await,
             Command::Doctor => doctor::run(&global.read()?, output).await,
             Command::Config(ConfigCommand::Check) => config_check::run(&global.read()?, output),
+            Command::Audit(audit) => audit.run(&global.read()?, output).await,
             Command::Keys(keys) => keys.run(&global.read()?, output).await,
             #[cfg(feature = "demo")]
             Command::Demo(demo) => demo.run(output).await,

@@ -45,9 +45,11 @@ impl Serve {
                 work_until(&app, Pace::default(), stop()).await;
             }
         };
+        let checkpoints = tokio::spawn(app.keep_checkpoints());
         let rotations = tokio::spawn(forget_when_told(app.verifier.clone()));
         let reconciling = tokio::spawn(app.desk.people.clone().keep_reconciled());
         tokio::join!(serve_until(listener, &app, stop()), work);
+        checkpoints.abort();
         reconciling.abort();
         rotations.abort();
         Ok(0)

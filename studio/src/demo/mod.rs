@@ -246,6 +246,9 @@ fn write_config(
     let folder = folder
         .canonicalize()
         .map_err(|error| Failure::setup(format!("`{}`: {error}", folder.display())))?;
+    let checkpoints = folder.join("checkpoints");
+    // The studios of the demonstration before this one are gone, and their logs with them.
+    let _ = std::fs::remove_dir_all(&checkpoints);
     let keys = folder.join("keys.toml");
     write_private(&keys, &first_keys(random).to_text())?;
     let webhook = folder.join("webhook");
@@ -270,13 +273,15 @@ fn write_config(
          authorized_parties = [\"{ORIGIN}\"]\nfrontend_url = \"http://127.0.0.1:{double}\"\n\
          publishable_key = \"pk_test_stand-in\"\nwebhook_secret_file = {}\n\
          secret_key_file = {}\nbackend_url = \"http://127.0.0.1:{double}\"\n\n[keys]\nlocation = {}\n\n\
-         [outbound]\nallow = [\"127.0.0.1:{double}\"]\n",
+         [outbound]\nallow = [\"127.0.0.1:{double}\"]\n\n\
+         [ledger]\ncheckpoint_dir = {}\n",
         url("studio_app", &passwords.app)?,
         url("studio_migrate", &passwords.migrate)?,
         url("studio_operator", &passwords.operator)?,
         toml::Value::String(webhook.display().to_string()),
         toml::Value::String(secret.display().to_string()),
         toml::Value::String(keys.display().to_string()),
+        toml::Value::String(checkpoints.display().to_string()),
         double = port + 2,
     );
     let path = folder.join("studio.toml");
@@ -338,6 +343,7 @@ fn run_servers(
             serve_until(listener, &app, std::future::pending()).await;
         });
     }
+    servers.spawn(app.keep_checkpoints());
     servers.spawn(app.desk.people.clone().keep_reconciled());
     let example = format!("http://127.0.0.1:{}/v1/bookings", world.port);
     let router = double.router_with_example(world.people(), &example);

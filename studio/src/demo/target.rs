@@ -38,6 +38,10 @@ const DEFINER_FUNCTIONS: &[&str] = &[
     "claim_key",
     "keep_answer",
     "append",
+    "gather",
+    "seal",
+    "heads_known",
+    "hashes",
     "claim",
     "done",
 ];
@@ -244,7 +248,7 @@ fn database(world: &World) -> Result<Value, Failure> {
         "tenant_settings": ["app.current_tenant"],
         // The command runs in this file's folder.
         "context_command": format!("cd ../.. && '{}' demo context --tenant {{tenant}} --role {{role}}", program.display()),
-        "global_tables": ["tenancy.keys", "tenancy.sessions", "tenancy.page_sessions", "tenancy.deliveries", "ledger.keys", "jobs.due"],
+        "global_tables": ["tenancy.keys", "tenancy.sessions", "tenancy.page_sessions", "tenancy.deliveries", "ledger.keys", "ledger.waiting", "ledger.heads", "jobs.due"],
         "tenants_table": "tenancy.studios",
         "audit_table": "ledger.entries",
         "global_unique": ["tenancy.studios_organization_key"],

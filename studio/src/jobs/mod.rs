@@ -18,16 +18,31 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 use watertight_identity::{Caller, ServiceName};
 use watertight_tenancy::{Job, Tenancy, TenantTx};
-use watertight_terms::{Fault, Kind, Request};
+use watertight_terms::{Entry, Fault, Kind, Outcome, Request};
 
 use crate::{
     app::{App, Desk},
     resources::{bookings::due::Due, webhooks::tell},
 };
 
-/// The services as which it acts.
-const EXPIRY: ServiceName = ServiceName::new("expiry");
-const DELIVERY: ServiceName = ServiceName::new("delivery");
+/// As whom it acts, and how the ledger calls what came to nothing.
+#[derive(Clone, Copy)]
+struct Service {
+    name: ServiceName,
+    action: &'static str,
+    noun: &'static str,
+}
+
+const EXPIRY: Service = Service {
+    name: ServiceName::new("expiry"),
+    action: "booking.work",
+    noun: "booking",
+};
+const DELIVERY: Service = Service {
+    name: ServiceName::new("delivery"),
+    action: "delivery.work",
+    noun: "delivery",
+};
 /// At most so much is claimed at once.
 const CLAIM_MOST: u32 = 50;
 
@@ -109,13 +124,14 @@ impl Worker {
         let now = self.desk.clock.now();
         // Bounded: what conflicts each time is left for when the claim has run out.
         for _ in 0..ROUNDS_MOST {
-            let ids = due.find(self.begin(EXPIRY, job).await?, now).await?;
+            let found = self.act(EXPIRY, job, None, async |tx| due.find(tx, now).await);
+            let ids = found.await?;
             if ids.is_empty() {
                 return self.tenancy.done(job, now).await;
             }
             for id in ids {
-                let worked = due.work(self.begin(EXPIRY, job).await?, &self.desk, id);
-                unless_changed(worked.await)?;
+                let ended = async |tx| due.work(tx, &self.desk, id).await;
+                unless_changed(self.act(EXPIRY, job, Some(id), ended).await)?;
             }
         }
         Ok(())
@@ -129,7 +145,8 @@ impl Worker {
     async fn deliver(&self, job: &Job) -> Result<(), Fault> {
         let now = self.desk.clock.now();
         for _ in 0..ROUNDS_MOST {
-            let ids = tell::due(self.begin(DELIVERY, job).await?, now).await?;
+            let due = async |tx| tell::due(tx, now).await;
+            let ids = self.act(DELIVERY, job, None, due).await?;
             if ids.is_empty() {
                 return self.tenancy.done(job, now).await;
             }
@@ -143,19 +160,37 @@ impl Worker {
     }
 
     async fn deliver_one(&self, job: &Job, id: Uuid) -> Result<(), Fault> {
-        let taken = tell::take(self.begin(DELIVERY, job).await?, &self.desk, id);
-        let Some(letter) = taken.await? else {
+        let take = async |tx| tell::take(tx, &self.desk, id).await;
+        let Some(letter) = self.act(DELIVERY, job, Some(id), take).await? else {
             return Ok(());
         };
         let now = self.desk.clock.now();
         let status = tell::send(&self.desk.outbound, &letter, now).await?;
-        tell::settle(
-            self.begin(DELIVERY, job).await?,
-            &self.desk,
-            &letter,
-            status,
-        )
-        .await
+        let settle = async |tx| tell::settle(tx, &self.desk, &letter, status).await;
+        self.act(DELIVERY, job, Some(id), settle).await
+    }
+
+    /// Works in a transaction of that service. What came to nothing has its entry too, as a request has.
+    async fn act<T>(
+        &self,
+        service: Service,
+        job: &Job,
+        row: Option<Uuid>,
+        work: impl AsyncFnOnce(TenantTx) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let tx = self.begin(service.name, job).await?;
+        let account = tx.account().clone();
+        let worked = work(tx).await;
+        if let Err(fault) = &worked
+            && !account.is_settled()
+        {
+            let entry = Entry::new(service.action, service.noun)
+                .ids(row)
+                .rule(fault.slug())
+                .ended(Outcome::Failed, 500);
+            self.tenancy.record(&account, &entry).await.map(drop)?;
+        }
+        worked
     }
 
     async fn begin(&self, service: ServiceName, job: &Job) -> Result<TenantTx, Fault> {

@@ -19,6 +19,7 @@ macro_rules! actions {
 pub(crate) use actions;
 
 pub mod artists;
+pub mod audit;
 pub mod bookings;
 pub mod members;
 pub mod money;

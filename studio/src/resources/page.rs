@@ -137,6 +137,17 @@ impl<T> List<T> {
         }
     }
 
+    /// The same, each shown by `view`.
+    ///
+    /// # Errors
+    /// The first that cannot be shown.
+    pub fn try_map<U>(self, view: impl FnMut(T) -> Result<U, Fault>) -> Result<List<U>, Fault> {
+        Ok(List {
+            items: self.items.into_iter().map(view).collect::<Result<_, _>>()?,
+            next_cursor: self.next_cursor,
+        })
+    }
+
     fn map<U>(self, view: impl FnMut(T) -> U) -> List<U> {
         List {
             items: self.items.into_iter().map(view).collect(),

@@ -5,6 +5,7 @@ use super::Registered;
 /// Every resource, by the name of its folder.
 pub(super) const REGISTER: &[(&str, Registered)] = &[
     ("artists", super::artists::RESOURCE),
+    ("audit", super::audit::RESOURCE),
     ("bookings", super::bookings::RESOURCE),
     ("members", super::members::RESOURCE),
     ("projects", super::projects::RESOURCE),

@@ -284,10 +284,19 @@ async fn what_is_not_the_app_roles_is_refused_inside_a_bound_transaction() {
         ("SELECT nextval('tenancy.ticket')", "42501"),
         ("SELECT setval('tenancy.ticket', 1)", "42501"),
         (
-            "INSERT INTO ledger.entries (tenant_id, entry_id, at, body) VALUES (tenancy.tenant_id(), gen_random_uuid(), now(), '{}')",
+            "INSERT INTO ledger.entries (tenant_id, entry_id, at, tickets, leaf) VALUES (tenancy.tenant_id(), gen_random_uuid(), now(), '{}', '{}')",
             "42501",
         ),
-        ("UPDATE ledger.entries SET body = '{}'", "42501"),
+        ("UPDATE ledger.entries SET leaf = '{}'", "42501"),
+        ("DELETE FROM ledger.waiting", "42501"),
+        ("DELETE FROM ledger.changes", "42501"),
+        ("UPDATE ledger.leaves SET seq = 7", "42501"),
+        ("DELETE FROM ledger.checkpoints", "42501"),
+        ("SELECT size FROM ledger.heads", "42501"),
+        ("SELECT * FROM ledger.gather('l1|1|50|1|x|00')", "ZT002"),
+        ("SELECT ledger.seal('l2|1|00|1|x|00', '[]')", "ZT002"),
+        ("SELECT * FROM ledger.heads_known('l3|1|1|x|00')", "ZT002"),
+        ("SELECT ledger.hashes('l4|1|00|0|1|1|x|00')", "ZT002"),
         ("DELETE FROM ledger.entries", "42501"),
         (
             "SELECT ledger.note(tenancy.tenant_id(), 'a.b', 'a', '{}')",
@@ -547,29 +556,50 @@ async fn the_seeds_literal_policy_works_inside_and_an_injection_shows_why_it_is_
 async fn forged_ledger_entries_are_refused() {
     let world = World::new().await;
     let raw = entered(&world, 0, "owner").await;
-    let entry = format!(
-        r#"{{"tenant":"{}","entry":"{}","at":"2026-01-01T00:00:00Z","ticket":1,"body":{{}}}}"#,
-        world.studios[0].tenant,
-        Uuid::from_u128(7)
-    );
-    for (entries, macs) in [
-        (vec![entry.clone()], vec![vec![0_u8; 32]]),
-        (vec![entry.clone()], vec![vec![]]),
-        (vec![entry.clone(), entry.clone()], vec![vec![0_u8; 32]]),
-        (vec![entry], vec![]),
-    ] {
+    let keys = watertight_terms::KeyFile::read(&world.config.keys.location).unwrap();
+    let (_, key) = keys.ring("ledger").unwrap().current().unwrap();
+    let entry = |of: usize| {
+        let (tenant, id) = (world.studios[of].tenant, Uuid::from_u128(7));
+        format!(r#"{{"id":"{id}","tenant":"{tenant}","time":"2026-01-01T00:00:00Z"}}"#)
+    };
+    let mac = |signed: String| watertight_terms::hmac_sha256(key, signed.as_bytes()).to_vec();
+    let good = mac(format!("ledger2|1|{}", entry(0)));
+    let append = async |entries: Vec<String>, macs: Vec<Option<Vec<u8>>>, tickets: Vec<&str>| {
         raw.script("SAVEPOINT attempt").await.unwrap();
-        let forged = raw
-            .run("SELECT ledger.append($1, $2)", &[&entries, &macs])
+        let appended = raw
+            .value::<i32>(
+                "SELECT ledger.append($1, $2, $3)",
+                &[&entries, &macs, &tickets],
+            )
             .await;
-        assert!(matches!(state(&forged.unwrap_err()), "ZT020" | "ZT021"));
         raw.script("ROLLBACK TO attempt").await.unwrap();
+        appended.map_err(|error| state(&error).to_owned())
+    };
+    let one = async |entry: String, mac: Option<Vec<u8>>, ticket| {
+        append(vec![entry], vec![mac], vec![ticket]).await
+    };
+    assert_eq!(one(entry(0), Some(good.clone()), "1").await, Ok(1));
+    let forged = Err("ZT021".to_owned());
+    for (mac, ticket) in [
+        (Some(vec![0; 32]), "1"),
+        (Some(vec![]), "1"),
+        (None, "1"),
+        // The ticket is under the HMAC too: nobody's access hides behind another's number.
+        (Some(good.clone()), "2"),
+        (Some(good.clone()), ""),
+        (Some(mac(entry(0))), "1"),
+    ] {
+        assert_eq!(one(entry(0), mac, ticket).await, forged);
     }
-    raw.script("SAVEPOINT attempt").await.unwrap();
-    let forged = raw
-        .script("SELECT ledger.append(ARRAY['{}'], ARRAY[NULL]::bytea[])")
-        .await;
-    assert_eq!(state(&forged.unwrap_err()), "ZT021");
+    assert_eq!(one(entry(1), Some(good.clone()), "1").await, forged);
+    let malformed = Err("ZT020".to_owned());
+    let (macs, tickets) = (vec![Some(good)], vec!["1"]);
+    assert_eq!(
+        append(vec![entry(0), entry(0)], macs.clone(), tickets.clone()).await,
+        malformed
+    );
+    assert_eq!(append(vec![entry(0)], vec![], tickets).await, malformed);
+    assert_eq!(append(vec![entry(0)], macs, vec![]).await, malformed);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod accounts;
 mod acting;
 mod availability;
 mod bookings;
@@ -21,6 +22,7 @@ mod idempotency;
 mod installing;
 mod invariants;
 mod leaving;
+mod ledger;
 mod members;
 mod model;
 mod openapi;

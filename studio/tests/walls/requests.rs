@@ -424,7 +424,7 @@ async fn with_the_ledger_away_no_data_leaves() {
     assert_eq!(world.send("GET", "/v1/artists", &token, None).await.0, 200);
     let admin = world.as_admin().await;
     admin
-        .script("REVOKE EXECUTE ON FUNCTION ledger.append(text[], bytea[]) FROM studio_app")
+        .script("REVOKE EXECUTE ON FUNCTION ledger.append(text[], bytea[], text[]) FROM studio_app")
         .await
         .unwrap();
     let artists = world.as_admin().await;

@@ -369,7 +369,7 @@ fn config(
         "[http]\nlisten = \"127.0.0.1:0\"\npublic_origin = \"{ORIGIN}\"\n[limits]\nrequests_at_once_per_member = {}\n{}\n[database]\nwait_ms = 30000\npool_max = {}\n\
          url = \"{}\"\nowner_url = \"{}\"\nops_url = \"{}\"\n[clerk]\nissuer = \"{ISSUER}\"\n\
          jwks_url = \"https://clerk.watertight.test/jwks\"\nauthorized_parties = [\"{ORIGIN}\"]\n\
-         webhook_secret_file = \"{}\"\n[keys]\nlocation = \"{}\"\n",
+         webhook_secret_file = \"{}\"\n[keys]\nlocation = \"{}\"\n[ledger]\ncheckpoint_dir = \"{}\"\n",
         like.at_once_per_member,
         like.limits,
         like.pool_max,
@@ -377,7 +377,8 @@ fn config(
         url("studio_migrate", &template.passwords.migrate),
         url("studio_operator", &template.passwords.operator),
         folder.join("webhook").display(),
-        keys.display()
+        keys.display(),
+        folder.join("checkpoints").display()
     );
     let path = folder.join("studio.toml");
     write_private(&path, &text).unwrap();

@@ -1,0 +1,90 @@
+//! Checkpoints: the size and the root of a log as a signed note (C2SP tlog-checkpoint and signed-note),
+//! so that existing verifiers read them.
+//!
+//! ```text
+//! studio.watertight/ledger/8a3c…
+//! 1042
+//! q2T0…=
+//!
+//! — studio.watertight/ledger/8a3c… Az3g…=
+//! ```
+
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    signature::{Ed25519KeyPair, KeyPair},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use watertight_terms::{Fault, Key, KeyRing, TenantId};
+
+use crate::tree::Hash;
+
+/// The name of every log begins so; its studio's id follows.
+pub const ORIGIN: &str = "studio.watertight/ledger/";
+
+/// The kind of signature, in a key's id: Ed25519.
+const ED25519: u8 = 1;
+
+/// The name of a studio's log, and of the key that signs it.
+pub fn origin(tenant: TenantId) -> String {
+    format!("{ORIGIN}{tenant}")
+}
+
+/// A checkpoint of a studio's log, signed with the current key of the ring `checkpoint`.
+///
+/// # Errors
+/// When the ring has no current key.
+pub fn sign(ring: &KeyRing, tenant: TenantId, size: u64, root: &Hash) -> Result<String, Fault> {
+    let (_, key) = ring
+        .current()
+        .ok_or_else(|| Fault::bug("the key ring `checkpoint` has no current key"))?;
+    let pair = pair(key)?;
+    let name = origin(tenant);
+    let text = format!("{name}\n{size}\n{}\n", BASE64_STANDARD.encode(root));
+    let id = key_id(&name, pair.public_key().as_ref());
+    let signature = pair.sign(text.as_bytes());
+    let signature = BASE64_STANDARD.encode([&id, signature.as_ref()].concat());
+    Ok(format!("{text}\n— {name} {signature}\n"))
+}
+
+/// The public half of every key of the ring, as signed-note names them: for the studio's owner, who
+/// verifies with them.
+///
+/// # Errors
+/// When a key is none: a defect of ours.
+pub fn verifier_keys(ring: &KeyRing, tenant: TenantId) -> Result<Vec<String>, Fault> {
+    let name = origin(tenant);
+    let verifier_key = |key: &Key| {
+        let pair = pair(key)?;
+        let public = pair.public_key().as_ref();
+        let id = hex::encode(key_id(&name, public));
+        let typed = BASE64_STANDARD.encode([&[ED25519], public].concat());
+        Ok(format!("{name}+{id}+{typed}"))
+    };
+    ring.iter().map(|(_, key)| verifier_key(key)).collect()
+}
+
+fn pair(key: &Key) -> Result<Ed25519KeyPair, Fault> {
+    Ed25519KeyPair::from_seed_unchecked(key.expose())
+        .map_err(|_| Fault::bug("a key of the ring `checkpoint` is no seed"))
+}
+
+/// The first four bytes of SHA-256 over name, newline, kind and public key.
+fn key_id(name: &str, public: &[u8]) -> [u8; 4] {
+    let named = [name.as_bytes(), b"\n", &[ED25519], public].concat();
+    let mut id = [0; 4];
+    for (to, from) in id.iter_mut().zip(digest(&SHA256, &named).as_ref()) {
+        *to = *from;
+    }
+    id
+}
+
+/// Size and root of a note. Its signature is not looked at: this is for the notes that we wrote.
+pub(crate) fn read(note: &str, tenant: TenantId) -> Option<(u64, Hash)> {
+    let mut lines = note.lines();
+    if lines.next()? != origin(tenant) {
+        return None;
+    }
+    let size = lines.next()?.parse().ok()?;
+    let root = BASE64_STANDARD.decode(lines.next()?).ok()?;
+    Some((size, root.try_into().ok()?))
+}

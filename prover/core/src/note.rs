@@ -1,0 +1,141 @@
+//! Signed notes (C2SP signed-note) that hold checkpoints (C2SP tlog-checkpoint).
+
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    signature::{ED25519, UnparsedPublicKey},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+
+use crate::tree::Hash;
+
+/// The kind of signature that is read here: Ed25519.
+const KIND: u8 = 1;
+/// A note is refused from this length on.
+const LONGEST: usize = 10_000;
+
+/// A public key as signed-note writes it: `name+id+key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifierKey {
+    name: String,
+    id: [u8; 4],
+    public: [u8; 32],
+}
+
+/// What a checkpoint says, once a key of its log was found to have signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Where it came from, for whoever reads a finding.
+    pub source: String,
+    /// How many leaves the log had.
+    pub size: u64,
+    /// The root over them.
+    pub root: Hash,
+}
+
+/// Why a note or a key is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoteFault {
+    /// The key is not one.
+    #[error("the key is not of the form name+id+key, or its id is not its own")]
+    Key,
+    /// It is no note, or what it holds is no checkpoint.
+    #[error("it is no checkpoint")]
+    Malformed,
+    /// It is about another log.
+    #[error("it is a checkpoint of another log")]
+    Origin,
+    /// No key that was given has signed it.
+    #[error("none of the given keys has signed it")]
+    Signature,
+}
+
+impl VerifierKey {
+    /// Reads a key and checks that its id is its own.
+    ///
+    /// # Errors
+    /// When it is not one.
+    pub fn parse(text: &str) -> Result<Self, NoteFault> {
+        let mut parts = text.trim().splitn(3, '+');
+        let mut part = || parts.next().ok_or(NoteFault::Key);
+        let (name, id, typed) = (part()?, part()?, part()?);
+        let mut said = [0; 4];
+        hex::decode_to_slice(id, &mut said).map_err(|_| NoteFault::Key)?;
+        let typed = BASE64_STANDARD.decode(typed).map_err(|_| NoteFault::Key)?;
+        let public = match typed.split_first() {
+            Some((&KIND, public)) => Hash::try_from(public).map_err(|_| NoteFault::Key)?,
+            _ => return Err(NoteFault::Key),
+        };
+        let named = [name.as_bytes(), b"\n", &typed].concat();
+        if digest(&SHA256, &named).as_ref().get(..4) != Some(&said[..]) {
+            return Err(NoteFault::Key);
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            id: said,
+            public,
+        })
+    }
+}
+
+impl Checkpoint {
+    /// Reads a note about the log `origin` that one of `keys` has signed. `source` is where it came
+    /// from.
+    ///
+    /// # Errors
+    /// When it is not one, or nobody who was asked for has signed it.
+    pub fn open(
+        note: &str,
+        origin: &str,
+        keys: &[VerifierKey],
+        source: &str,
+    ) -> Result<Self, NoteFault> {
+        if note.len() > LONGEST {
+            return Err(NoteFault::Malformed);
+        }
+        let (text, signatures) = note.split_once("\n\n").ok_or(NoteFault::Malformed)?;
+        let text = format!("{text}\n");
+        let mut lines = text.lines();
+        if lines.next() != Some(origin) {
+            return Err(NoteFault::Origin);
+        }
+        let size = lines.next().and_then(number).ok_or(NoteFault::Malformed)?;
+        let root = lines.next().map(|line| BASE64_STANDARD.decode(line));
+        let root = root.and_then(Result::ok).ok_or(NoteFault::Malformed)?;
+        let root = Hash::try_from(root).map_err(|_| NoteFault::Malformed)?;
+        let signed = signatures.lines().any(|line| {
+            keys.iter()
+                .any(|key| key.name == origin && signs(key, line, &text))
+        });
+        if !signed {
+            return Err(NoteFault::Signature);
+        }
+        Ok(Self {
+            source: source.to_owned(),
+            size,
+            root,
+        })
+    }
+}
+
+/// Whether a signature line is that key's over the text.
+fn signs(key: &VerifierKey, line: &str, text: &str) -> bool {
+    let signature = line
+        .strip_prefix("— ")
+        .and_then(|line| line.strip_prefix(&key.name))
+        .and_then(|line| line.strip_prefix(' '))
+        .and_then(|signature| BASE64_STANDARD.decode(signature).ok());
+    let Some((id, signature)) = signature
+        .as_ref()
+        .and_then(|bytes| bytes.split_at_checked(4))
+    else {
+        return false;
+    };
+    let public = UnparsedPublicKey::new(&ED25519, &key.public);
+    id == key.id && public.verify(text.as_bytes(), signature).is_ok()
+}
+
+/// A decimal number without a sign and without leading zeros.
+fn number(text: &str) -> Option<u64> {
+    let number: u64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
+}

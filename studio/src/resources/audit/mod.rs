@@ -1,0 +1,293 @@
+//! The studio's ledger, for its owners: read, taken along, and verified without us.
+//!
+//! ```text
+//! GET /v1/audit               newest first; by actor, action, resource, outcome, row, request and time
+//! GET /v1/audit/export        from a number on, as JSON Lines, CSV, OCSF or the leaves to the letter
+//! GET /v1/audit/checkpoints   what was signed, and the public keys to check it with
+//! GET /v1/audit/verify        the newest checkpoint against the tree, the newest entries against it
+//! ```
+//!
+//! What is read here is an entry too. An entry is listed once it has its number, within a second.
+
+mod export;
+mod proof;
+
+use garde::Validate;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use watertight::{
+    answer::{Answer, Draft},
+    argument::{CursorText, Id, Instant, Line, Query},
+    door::{Routes, get},
+};
+use watertight_authority::{Fact, Resource};
+use watertight_tenancy::{Read, Row, TenantTx, ToSql};
+use watertight_terms::{Entry, Fault, Limits, TenantId};
+
+use super::{
+    Registered,
+    page::{List, Page},
+};
+use crate::app::Desk;
+
+/// A studio's ledger, for policies and for itself.
+#[derive(Debug)]
+pub struct Audit(TenantId);
+
+impl Resource for Audit {
+    const NOUN: &'static str = "audit";
+    const ENTITY: &'static str = "Studio";
+
+    fn id(&self) -> Uuid {
+        self.0.0
+    }
+
+    fn tenant(&self) -> TenantId {
+        self.0
+    }
+
+    fn version(&self) -> i32 {
+        1
+    }
+
+    fn facts(&self) -> Vec<(&'static str, Fact)> {
+        Vec::new()
+    }
+}
+
+/// What may be done with the ledger.
+pub mod actions {
+    crate::resources::actions! { super::Audit: View "audit.view" }
+}
+use actions::View;
+
+/// The ledger, for the register. Its tables are room 6's.
+pub const RESOURCE: Registered = Registered {
+    schema: include_str!("schema.cedarschema"),
+    policy: include_str!("policy.cedar"),
+    migrations: &[],
+    tables: &[],
+    rows: &[],
+    constraints: &[],
+    routes,
+};
+
+fn routes(routes: Routes) -> Routes {
+    routes
+        .route(
+            "/v1/audit",
+            get(list)
+                .says("who did what in the studio, newest first")
+                .needs::<View, Audit>(),
+        )
+        .route(
+            "/v1/audit/export",
+            get(export::export)
+                .says("entries from a number on, a line each")
+                .needs::<View, Audit>(),
+        )
+        .route(
+            "/v1/audit/checkpoints",
+            get(proof::checkpoints)
+                .says("signed checkpoints of the ledger, and the keys to check them with")
+                .needs::<View, Audit>(),
+        )
+        .route(
+            "/v1/audit/verify",
+            get(proof::verify)
+                .says("checks the newest checkpoint, and the newest entries against it")
+                .needs::<View, Audit>(),
+        )
+}
+
+/// Which entries.
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    #[garde(range(min = 1, max = Limits::PAGE_ROWS))]
+    limit: Option<u32>,
+    #[garde(dive)]
+    cursor: Option<CursorText>,
+    #[serde(default)]
+    #[garde(skip)]
+    sort: Sort,
+    #[garde(dive)]
+    actor: Option<Line<100>>,
+    #[garde(dive)]
+    action: Option<Line<100>>,
+    #[garde(dive)]
+    resource: Option<Line<100>>,
+    #[garde(skip)]
+    outcome: Option<Outcome>,
+    /// A row that an entry names.
+    #[garde(skip)]
+    id: Option<Id>,
+    #[garde(skip)]
+    request_id: Option<Id>,
+    #[garde(skip)]
+    from: Option<Instant>,
+    #[garde(skip)]
+    to: Option<Instant>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(inline)]
+enum Sort {
+    #[default]
+    #[serde(rename = "-seq")]
+    Newest,
+    #[serde(rename = "seq")]
+    Oldest,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum Outcome {
+    Allowed,
+    Refused,
+    Failed,
+}
+
+impl Outcome {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A page of the ledger. `$2` to `$9` are the filters, `$10` and `$11` number and id after which the
+/// page begins, `$12` its length.
+macro_rules! list {
+    ($after:literal, $direction:literal) => {
+        Read::new(concat!(
+            "SELECT l.seq, l.entry_id, e.leaf FROM ledger.leaves l JOIN ledger.entries e USING (tenant_id, entry_id)
+             WHERE l.tenant_id = $1
+               AND ($2::text IS NULL OR e.body ->> 'actor' = $2) AND ($3::text IS NULL OR e.body ->> 'action' = $3)
+               AND ($4::text IS NULL OR e.body ->> 'resource' = $4) AND ($5::text IS NULL OR e.body ->> 'outcome' = $5)
+               AND ($6::uuid IS NULL OR e.body -> 'ids' ? $6::text) AND ($7::uuid IS NULL OR e.entry_id = $7)
+               AND ($8::timestamptz IS NULL OR e.at >= $8) AND ($9::timestamptz IS NULL OR e.at < $9)
+               AND ($10::text IS NULL OR l.seq ", $after, " $10::bigint) AND ($11::uuid IS NULL OR l.entry_id <> $11)
+             ORDER BY l.seq ", $direction, " LIMIT $12"
+        ))
+    };
+}
+const NEWEST: Read = list!("<", "DESC");
+const OLDEST: Read = list!(">", "ASC");
+
+/// An entry, as answered.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[schemars(rename = "AuditEntry")]
+struct EntryView {
+    #[serde(default)]
+    seq: i64,
+    id: Uuid,
+    time: Timestamp,
+    request_id: Uuid,
+    client_request_id: Option<String>,
+    actor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acted_by: Option<String>,
+    role: String,
+    action: String,
+    resource: String,
+    ids: Vec<Uuid>,
+    ids_count: i64,
+    ids_digest: Option<String>,
+    outcome: String,
+    rule: Option<String>,
+    status: u16,
+    address: Option<String>,
+    client: Option<String>,
+    purpose: Option<String>,
+    #[serde(default)]
+    opened: Vec<String>,
+    #[serde(default)]
+    changes: Vec<ChangeView>,
+}
+
+/// A row that was changed, and which of its columns.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[schemars(rename = "AuditChange")]
+struct ChangeView {
+    table: String,
+    id: Option<Uuid>,
+    columns: Vec<String>,
+}
+
+/// A leaf at its number.
+struct Numbered {
+    seq: i64,
+    id: Uuid,
+    leaf: String,
+}
+
+impl Numbered {
+    fn from_row(row: &Row) -> Result<Self, Fault> {
+        Ok(Self {
+            seq: row.field("seq")?,
+            id: row.field("entry_id")?,
+            leaf: row.field("leaf")?,
+        })
+    }
+
+    fn view(&self) -> Result<EntryView, Fault> {
+        #[derive(Deserialize)]
+        struct Leaf {
+            changes: Vec<ChangeView>,
+            entry: EntryView,
+        }
+        let Leaf { changes, entry } = serde_json::from_str(&self.leaf)
+            .map_err(|error| Fault::bug(format!("reading entry {}: {error}", self.id)))?;
+        let seq = self.seq;
+        Ok(EntryView {
+            seq,
+            changes,
+            ..entry
+        })
+    }
+}
+
+async fn list(
+    mut tx: TenantTx,
+    desk: Desk,
+    Query(asked): Query<Asked>,
+) -> Result<Answer<List<EntryView>>, Fault> {
+    let _granted = tx.grant_new::<View, Audit>()?;
+    let text = |line: Option<Line<100>>| line.map(Line::into_inner);
+    let (actor, action, resource) = (text(asked.actor), text(asked.action), text(asked.resource));
+    let outcome = asked.outcome.map(Outcome::text);
+    let (id, request) = (asked.id.map(|Id(id)| id), asked.request_id.map(|Id(id)| id));
+    let (from, to) = (
+        asked.from.map(Instant::timestamp),
+        asked.to.map(Instant::timestamp),
+    );
+    let filters: [&(dyn ToSql + Sync); 8] = [
+        &actor, &action, &resource, &outcome, &id, &request, &from, &to,
+    ];
+    let scope = format!("audit {:?} {filters:?}", asked.sort);
+    let page = Page::new(&tx, &desk, scope, asked.limit, asked.cursor)?;
+    let read = match asked.sort {
+        Sort::Newest => NEWEST,
+        Sort::Oldest => OLDEST,
+    };
+    let rows = tx
+        .read(read, &[&filters[..], &page.parameters()].concat())
+        .await?;
+    let entries = rows
+        .iter()
+        .map(Numbered::from_row)
+        .collect::<Result<Vec<_>, _>>()?;
+    let page = page.cut(&tx, &desk, entries, |entry| {
+        (entry.seq.to_string(), entry.id)
+    })?;
+    let shown = page.try_map(|entry| entry.view())?;
+    Draft::ok(shown)?
+        .finish(tx, Entry::new("audit.view", "audit"))
+        .await
+}
