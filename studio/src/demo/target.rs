@@ -96,6 +96,12 @@ pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(),
             "burst": 40, "anon_burst": 160, "window_s": 5, "expensive": { "path": "/v1/members", "burst": 4 },
             "victim_p95_ms": 200, "flood_threads": 3,
         },
+        "audit": {
+            "path": "/v1/audit", "role": "owner", "readers": ["owner"], "allow_values": ["allowed"], "delay_s": 1.2,
+            "fields": { "request_id": "request_id", "outcome": "outcome" }, "max_page": 100,
+            "page_size_param": "limit", "cursor_param": "cursor", "cursor_field": "next_cursor",
+            "verify_path": "/v1/audit/verify", "verify_field": "ok",
+        },
         "members": { "item": "/v1/members/{id}", "method": "PATCH", "field": "role", "admin_role": "owner" },
         "db": database(world)?,
     });

@@ -511,7 +511,7 @@ async fn serve(world: &World) -> (Child, String) {
     );
     let config = folder.join("child.toml");
     write_private(&config, &text).unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_studio"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_studio"))
         .args(["--config", &config.display().to_string(), "serve"])
         .stdout(Stdio::null())
         .spawn()
@@ -529,6 +529,8 @@ async fn serve(world: &World) -> (Child, String) {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    child.kill().unwrap();
+    child.wait().unwrap();
     panic!("the child does not serve");
 }
 

@@ -12,6 +12,7 @@
 
 mod accounts;
 mod acting;
+mod audit;
 mod availability;
 mod bookings;
 mod classes;
