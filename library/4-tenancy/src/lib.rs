@@ -50,11 +50,13 @@ mod people;
 mod repeat;
 mod right;
 mod row;
+mod source;
 mod statement;
 #[cfg(feature = "support")]
 pub mod support;
 mod tenancy;
 mod transaction;
+mod transport;
 
 pub use desk::{Account, BoxFuture, Desk, Journal, Line, Receipt};
 pub use doctor::{Expectation, Finding, Severity, examine};

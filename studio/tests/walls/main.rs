@@ -13,6 +13,7 @@
 mod acting;
 mod availability;
 mod bookings;
+mod browsers;
 mod classes;
 mod context;
 mod doctor;
