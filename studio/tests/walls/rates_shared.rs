@@ -182,7 +182,7 @@ async fn the_store_decides_as_a_process_does() {
 async fn two_processes_behind_one_store_grant_one_quota() {
     let redis = Redis::start().await;
     let limits = format!(
-        "per_member_s = 10\nburst_s = 6\nrate_url = \"{}\"",
+        "per_member_s = 1\nburst_s = 60\nrate_url = \"{}\"",
         redis.url()
     );
     let world = Arc::new(rates::world(&limits).await);
@@ -195,7 +195,8 @@ async fn two_processes_behind_one_store_grant_one_quota() {
         floods.push(tokio::spawn(async move {
             let token = world.token(0, "owner");
             let mut granted = Granted::default();
-            while started.elapsed() < Duration::from_secs(5) {
+            // More than there is, however slow the machine.
+            for _ in 0..75 {
                 let asked = world.http.get(format!("{base}/v1/me")).bearer_auth(&token);
                 let status = asked.send().await.unwrap().status().as_u16();
                 assert!(matches!(status, 200 | 429), "{status}");
@@ -205,7 +206,7 @@ async fn two_processes_behind_one_store_grant_one_quota() {
         }));
     }
     let granted = all_of(floods).await;
-    granted.is_one_quota(60, 10);
+    granted.is_one_quota(60, 1);
     // What was let in has an entry each; of the flood there is one, whichever process refused it.
     assert_eq!(
         world.entries(0).await - before,
