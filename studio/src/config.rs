@@ -64,8 +64,13 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
-    /// Address and port. Plain HTTP only, hence loopback only, until the listener has TLS.
+    /// Address and port. Without a certificate it is plain HTTP: on loopback, or for `trusted_proxies`
+    /// and nobody else.
     pub listen: SocketAddr,
+    /// The listener's certificate and those between it and its authority, PEM. Read again at SIGHUP.
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub tls_key: Option<PathBuf>,
     /// The origin under which browsers know the product.
     pub public_origin: String,
     /// Other origins under which the same pages are opened.
@@ -346,11 +351,16 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigFault> {
         let fault = |section, key, why| Err(ConfigFault::Value { section, key, why });
-        if !self.http.listen.ip().is_loopback() {
+        let has_tls = self.http.tls_cert.is_some();
+        if has_tls != self.http.tls_key.is_some() {
+            return fault("http", "tls_cert", "give both tls_cert and tls_key");
+        }
+        let is_apart = self.http.listen.ip().is_loopback() || !self.http.trusted_proxies.is_empty();
+        if !has_tls && !is_apart {
             return fault(
                 "http",
                 "listen",
-                "plain HTTP is for loopback only; put a proxy with TLS before it",
+                "plain HTTP is for loopback and trusted_proxies only; give tls_cert and tls_key",
             );
         }
         if !self.page_origins().iter().all(|origin| is_origin(origin)) {
@@ -521,6 +531,11 @@ mod tests {
         for (text, environment, why) in [
             (GOOD.replace("issuer", "isuer"), vec![], "isuer"),
             (GOOD.replace("127.0.0.1", "0.0.0.0"), vec![], "loopback"),
+            (
+                GOOD.to_owned(),
+                vec![("STUDIO_HTTP_TLS_CERT", "cert.pem")],
+                "both tls_cert",
+            ),
             (
                 GOOD.to_owned(),
                 vec![("STUDIO_DATABASE_POOL_MAX", "0")],

@@ -79,7 +79,7 @@ pub fn router(app: &App) -> Router {
     let routes = routes
         .route("/openapi.json", document())
         .route("/healthz", health());
-    pages::routes(routes, &provider(&app.config))
+    pages::routes(routes, provider(&app.config), app.random.clone())
         .into_router(door)
         .layer(middleware::from_fn_with_state(
             edge.clone(),

@@ -38,9 +38,11 @@ mod facts;
 mod headers;
 mod limits;
 mod panic;
+mod patience;
 mod proxies;
 pub mod rate;
 mod serve;
+mod tls;
 mod unread;
 
 use axum::response::Response;
@@ -53,7 +55,8 @@ pub use headers::secure_answer;
 pub use limits::{RequestLimits, bound_request};
 pub use panic::catch_panic;
 pub use proxies::{Proxies, ProxiesFault};
-pub use serve::{ServeLimits, serve};
+pub use serve::{Listening, ServeLimits, serve};
+pub use tls::{Tls, TlsFault};
 pub use unread::close_unread;
 
 /// Turns a fault into an answer; handed in by the product, whose statuses live in one file.

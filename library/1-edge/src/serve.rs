@@ -16,11 +16,14 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
 };
 use tower::ServiceExt;
+
+use crate::{Proxies, Tls, patience::Patient};
 
 /// hyper keeps no smaller buffer than this.
 const BUFFER_BYTES_MIN: usize = 8192;
@@ -39,6 +42,8 @@ pub struct ServeLimits {
     pub max_header_bytes: usize,
     /// There are at most so many headers.
     pub max_headers: usize,
+    /// A client takes something of what it is sent within so many milliseconds, each time.
+    pub write_timeout_ms: u64,
     /// At most so many requests at a time on one HTTP/2 connection.
     pub streams: u32,
     /// So many milliseconds after its start, a connection takes no further request.
@@ -55,10 +60,49 @@ impl Default for ServeLimits {
             header_read_timeout_ms: 10_000,
             max_header_bytes: 64 * 1024,
             max_headers: 128,
+            write_timeout_ms: 20_000,
             streams: 64,
             connection_life_ms: 300_000,
             drain_ms: 20_000,
         }
+    }
+}
+
+/// What is listened on, and to whom.
+#[derive(Debug)]
+pub struct Listening {
+    listener: TcpListener,
+    tls: Option<Tls>,
+    peers: Option<Proxies>,
+}
+
+/// Plain HTTP, for everybody who can connect.
+impl From<TcpListener> for Listening {
+    fn from(listener: TcpListener) -> Self {
+        Self {
+            listener,
+            tls: None,
+            peers: None,
+        }
+    }
+}
+
+impl Listening {
+    /// The same with TLS, and nothing else.
+    pub fn encrypted(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// The same for these proxies: the connections of others are closed.
+    pub fn only_from(mut self, peers: Proxies) -> Self {
+        self.peers = Some(peers);
+        self
+    }
+
+    fn is_for(&self, peer: SocketAddr) -> bool {
+        let peers = self.peers.as_ref();
+        peers.is_none_or(|peers| peers.has(peer.ip().to_canonical()))
     }
 }
 
@@ -70,29 +114,33 @@ impl Default for ServeLimits {
 /// # Errors
 /// When the listener has no address, that is, never in practice: errors of accepting are survived.
 pub async fn serve(
-    listener: TcpListener,
+    listening: impl Into<Listening>,
     router: Router,
     limits: ServeLimits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    tracing::info!(address = %listener.local_addr()?, "serving");
+    let listening = listening.into();
+    tracing::info!(address = %listening.listener.local_addr()?, "serving");
     let places = Arc::new(Semaphore::new(limits.connections));
     let (stop, stopping) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listening.listener, &places) => accepted,
         };
         match accepted {
+            Ok((_, peer, _)) if !listening.is_for(peer) => {
+                tracing::debug!(%peer, "a connection that is no proxy's");
+            }
             Ok((stream, peer, place)) => {
                 let service = PeerService {
                     router: router.clone(),
                     peer,
                 };
-                let stopping = stopping.clone();
+                let (stopping, tls) = (stopping.clone(), listening.tls.clone());
                 tokio::spawn(async move {
-                    run(stream, service, limits, stopping).await;
+                    greet(stream, tls, service, limits, stopping).await;
                     drop(place);
                 });
             }
@@ -102,7 +150,7 @@ pub async fn serve(
             }
         }
     }
-    drop(listener);
+    drop(listening);
     let _ = stop.send(true);
     drain(&places, limits).await;
     Ok(())
@@ -150,9 +198,29 @@ impl PeerService {
     }
 }
 
+/// Agrees on TLS with the other end, where it is to be, and runs the connection.
+async fn greet(
+    stream: TcpStream,
+    tls: Option<Tls>,
+    service: PeerService,
+    limits: ServeLimits,
+    stopping: watch::Receiver<bool>,
+) {
+    let stream = Patient::new(stream, Duration::from_millis(limits.write_timeout_ms));
+    let Some(tls) = tls else {
+        return run(stream, service, limits, stopping).await;
+    };
+    let patience = Duration::from_millis(limits.header_read_timeout_ms);
+    match timeout(patience, tls.acceptor().accept(stream)).await {
+        Ok(Ok(stream)) => run(stream, service, limits, stopping).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a connection without TLS that we know"),
+        Err(_) => tracing::debug!("a connection that did not greet in time"),
+    }
+}
+
 /// Runs one connection to its end: the client's, its life's, or the server's.
 async fn run(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     service: PeerService,
     limits: ServeLimits,
     mut stopping: watch::Receiver<bool>,

@@ -42,6 +42,7 @@ const SERVE_LIMITS: ServeLimits = ServeLimits {
     header_read_timeout_ms: 300,
     max_header_bytes: 8192,
     max_headers: 40,
+    write_timeout_ms: 500,
     streams: 4,
     connection_life_ms: 3000,
     drain_ms: 1000,

@@ -9,14 +9,10 @@ use std::{
     },
 };
 
-use deadpool_postgres::Pool;
 use postgres_types::ToSql;
 use watertight_terms::{Entry, Fault, Request, Subject, TenantId};
 
-use crate::{
-    fault::SqlFault,
-    lease::{Lease, RESET},
-};
+use crate::{fault::SqlFault, lease::RESET, source::Source};
 
 /// Who did it, from where, and in which studio: what an entry needs beside what was done.
 ///
@@ -168,7 +164,7 @@ pub trait Journal: Send + Sync + 'static {
 /// What a journal writes with: one statement, outside any studio's transaction.
 #[derive(Clone)]
 pub struct Desk {
-    pub(crate) pool: Pool,
+    pub(crate) source: Source,
     pub(crate) append: &'static str,
     pub(crate) sql_fault: SqlFault,
 }
@@ -181,7 +177,7 @@ impl Desk {
     pub async fn append(&self, lines: &[Line]) -> Result<(), Fault> {
         let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
         let lines = Lines::of(lines);
-        let mut lease = Lease::new(crate::tenancy::connection(&self.pool).await?);
+        let mut lease = self.source.lease().await?;
         let client = lease.depart()?;
         let statement = client.prepare_cached(self.append).await.map_err(fault)?;
         client

@@ -1,11 +1,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use watertight_terms::Fault;
 
-use crate::{
-    Row, Tenancy, context,
-    lease::{Lease, RESET},
-    tenancy::{BEGIN, connection},
-};
+use crate::{Row, Tenancy, context, lease::RESET, tenancy::BEGIN};
 
 /// A call of a function that takes what the server signed and nobody's context: `$1` is that, `$2`, if
 /// there is one, a text whose SHA-256 was signed. For rooms that keep something of every studio in a
@@ -44,7 +40,7 @@ impl Tenancy {
         tell: GateCall,
         make: impl FnOnce(Vec<Row>) -> Result<(Option<String>, T), Fault>,
     ) -> Result<T, Fault> {
-        let mut lease = Lease::new(connection(&self.pool).await?);
+        let mut lease = self.source.lease().await?;
         let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
         let question = self.sign_for_gate(ask.prefix, fields)?;
         let client = lease.depart()?;

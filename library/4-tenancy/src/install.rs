@@ -3,10 +3,13 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
-use tokio_postgres::{Client, NoTls, config::Host};
+use tokio_postgres::{Client, config::Host};
 use watertight_terms::{KeyRing, hmac_pads};
 
-use crate::Operator;
+use crate::{
+    Operator,
+    transport::{self, Transport},
+};
 
 /// One step of the schema: a name that sorts, and SQL in which `{app}` stands for the prefix.
 ///
@@ -439,12 +442,14 @@ pub fn login_url(
             })
             .collect()
     };
+    let roots = transport::roots_of(other).map(|file| format!("&sslrootcert={file}"));
     Ok(format!(
-        "postgresql://{}:{}@/{}?host={}&port={port}",
+        "postgresql://{}:{}@/{}?host={}&port={port}{}",
         encode(login),
         encode(password.expose_secret()),
         encode(database),
-        encode(&host)
+        encode(&host),
+        roots.unwrap_or_default()
     )
     .into())
 }
@@ -463,21 +468,21 @@ pub fn password_of(url: &SecretString) -> Result<SecretString, InstallFault> {
 }
 
 fn parse(url: &SecretString) -> Result<tokio_postgres::Config, InstallFault> {
-    url.expose_secret()
-        .parse()
-        .map_err(|error: tokio_postgres::Error| InstallFault::Unreachable(error.to_string()))
+    let transport = Transport::of(url);
+    transport
+        .map(|transport| transport.config)
+        .map_err(|fault| InstallFault::Unreachable(fault.to_string()))
 }
 
 /// Opens a connection that lives until the client is dropped.
 pub(crate) async fn connect(url: &SecretString) -> Result<Client, InstallFault> {
-    let config = parse(url)?;
-    crate::tenancy::refuse_remote(&config)
-        .map_err(|error| InstallFault::Unreachable(error.to_string()))?;
-    let (client, connection) = config.connect(NoTls).await.map_err(|error| {
-        InstallFault::Unreachable(match error.as_db_error() {
-            Some(database) => database.message().to_owned(),
-            None => error.to_string(),
-        })
+    let unreachable = |why: String| InstallFault::Unreachable(why);
+    let Transport { config, tls } =
+        Transport::of(url).map_err(|fault| unreachable(fault.to_string()))?;
+    let connected = config.connect(tls).await;
+    let (client, connection) = connected.map_err(|error| match error.as_db_error() {
+        Some(database) => unreachable(database.message().to_owned()),
+        None => unreachable(error.to_string()),
     })?;
     tokio::spawn(connection);
     Ok(client)

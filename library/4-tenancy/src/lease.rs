@@ -1,7 +1,7 @@
 //! A connection that goes back to the pool only when its transaction was cleanly ended.
 
 use deadpool_postgres::{ClientWrapper, Object};
-use tokio_postgres::NoTls;
+use tokio_postgres_rustls::MakeRustlsConnect;
 use watertight_terms::Fault;
 
 /// Sent before a connection goes back: a setting that a request left in its session would be the
@@ -16,16 +16,17 @@ const ROLLBACK_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 /// asks the server to stop: nobody knows what that connection would answer next, and a pool would
 /// hand it, with the open transaction of one studio, to another. Dropped between statements it is
 /// rolled back first and only then returned, so that a refusal costs no new connection.
-#[derive(Debug)]
 pub(crate) struct Lease {
     object: Option<Object>,
+    tls: MakeRustlsConnect,
     under_way: bool,
 }
 
 impl Lease {
-    pub(crate) fn new(object: Object) -> Self {
+    pub(crate) fn new(object: Object, tls: MakeRustlsConnect) -> Self {
         Self {
             object: Some(object),
+            tls,
             under_way: false,
         }
     }
@@ -56,16 +57,16 @@ impl Drop for Lease {
             return;
         };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return discard(object, None);
+            return discard(object);
         };
         if self.under_way {
-            return discard(object, Some(&runtime));
+            return stop(object, self.tls.clone(), &runtime);
         }
         runtime.spawn(async move {
             // One that does not answer in time is not used again.
             let ended = tokio::time::timeout(ROLLBACK_WITHIN, roll_back(&object)).await;
             if !matches!(ended, Ok(Ok(()))) {
-                discard(object, None);
+                discard(object);
             }
         });
     }
@@ -79,14 +80,16 @@ async fn roll_back(client: &ClientWrapper) -> Result<(), tokio_postgres::Error> 
     Ok(())
 }
 
-fn discard(object: Object, runtime: Option<&tokio::runtime::Handle>) {
+fn discard(object: Object) {
+    drop(Object::take(object));
+}
+
+fn stop(object: Object, tls: MakeRustlsConnect, runtime: &tokio::runtime::Handle) {
     let client = Object::take(object);
     let cancel = client.cancel_token();
     drop(client);
-    if let Some(runtime) = runtime {
-        runtime.spawn(async move {
-            // The connection is gone either way; this only frees the server sooner.
-            let _ = cancel.cancel_query(NoTls).await;
-        });
-    }
+    runtime.spawn(async move {
+        // The connection is gone either way; this only frees the server sooner.
+        let _ = cancel.cancel_query(tls).await;
+    });
 }

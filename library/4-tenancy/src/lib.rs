@@ -51,11 +51,13 @@ mod people;
 mod repeat;
 mod right;
 mod row;
+mod source;
 mod statement;
 #[cfg(feature = "support")]
 pub mod support;
 mod tenancy;
 mod transaction;
+mod transport;
 
 pub use choices::{Admission, Choices};
 pub use desk::{Account, BoxFuture, Desk, Journal, Line, Receipt};

@@ -1,10 +1,6 @@
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use deadpool_postgres::{
-    Hook, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
-};
 use serde::Deserialize;
-use tokio_postgres::{NoTls, config::Host};
 use uuid::Uuid;
 use watertight_authority::{Authority, Principal, Standing};
 use watertight_identity::{Caller, Member, Who};
@@ -16,15 +12,16 @@ use crate::{
     Constraint, Journal, Receipt, Rows, TenantTx, ToSql, context,
     desk::{Account, Desk},
     fault::SqlFault,
-    lease::{Lease, RESET},
+    lease::RESET,
+    source::Source,
     transaction::Bound,
 };
 
 /// How the app reaches its database, and the bounds it keeps.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Connection URL of the app role. A Unix socket or a loopback address: connections to other
-    /// hosts wait for the edge's TLS settings.
+    /// Connection URL of the app role. Other hosts than a socket's and loopback are reached by TLS, and
+    /// their name is checked against the system's authorities or those that `sslrootcert=FILE` names.
     pub url: secrecy::SecretString,
     /// At most so many connections.
     pub pool_max: usize,
@@ -42,11 +39,15 @@ pub enum SettingsFault {
     /// The URL does not parse. The URL itself is not shown: it holds a password.
     #[error("the database url cannot be read: {0}")]
     Url(String),
-    /// The host is neither a socket nor loopback.
-    #[error(
-        "the database host `{0}` is neither a socket nor loopback; a connection to it would not be encrypted"
-    )]
-    Remote(String),
+    /// It asks for less than TLS with the server's name checked.
+    #[error("the database url may say `sslmode=verify-full` and nothing less; leave `sslmode` out")]
+    Lax,
+    /// Some of its hosts are of this machine and some are not.
+    #[error("the hosts of the database url are to be all of this machine, or all of others")]
+    Mixed,
+    /// The authorities that it names cannot be used.
+    #[error("sslrootcert of the database url: {0}")]
+    Roots(String),
     /// The pool cannot be made.
     #[error("the pool cannot be made: {0}")]
     Pool(String),
@@ -55,7 +56,7 @@ pub enum SettingsFault {
 /// The way into the database: begins transactions for callers.
 #[derive(Clone)]
 pub struct Tenancy {
-    pub(crate) pool: Pool,
+    pub(crate) source: Source,
     pub(crate) keys: Arc<dyn Fn() -> KeyRing + Send + Sync>,
     authority: Arc<Authority>,
     journal: Arc<dyn Journal>,
@@ -94,7 +95,7 @@ const REFUSALS: [&str; 6] = ["ZT010", "ZT011", "ZT013", "ZT016", "ZT017", "ZT019
 const DESK_CONNECTIONS: usize = 2;
 
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
-const ENTER: &str = "SELECT tenant, member, member_role, artist, number, studio_name, studio_zone, subject FROM tenancy.enter($1)";
+pub(crate) const ENTER: &str = "SELECT tenant, member, member_role, artist, number, studio_name, studio_zone, subject FROM tenancy.enter($1)";
 
 impl Tenancy {
     /// Connects lazily: the first request opens the first connection.
@@ -111,19 +112,19 @@ impl Tenancy {
         clock: Clock,
         random: Random,
     ) -> Result<Self, SettingsFault> {
-        let pool = open_pool(settings, settings.pool_max)?;
+        let source = Source::new(settings, settings.pool_max)?;
         let sql_fault = SqlFault {
             constraint: settings.constraint,
         };
         let desk = Desk {
             // Of its own: a read waits for its entry with its connection in hand, and all of them
             // together must not keep the entries from being written.
-            pool: open_pool(settings, DESK_CONNECTIONS)?,
+            source: Source::new(settings, DESK_CONNECTIONS)?,
             append: journal.append(),
             sql_fault,
         };
         Ok(Self {
-            pool,
+            source,
             keys,
             authority,
             journal,
@@ -141,7 +142,7 @@ impl Tenancy {
     /// When the caller is no member, or the studio is not available. The entry of a refused member
     /// is the caller's to write, with [`Tenancy::record`].
     pub async fn begin(&self, caller: &Caller, request: Request) -> Result<TenantTx, Refused> {
-        let mut lease = Lease::new(connection(&self.pool).await?);
+        let mut lease = self.source.lease().await?;
         let member = match caller.who() {
             Who::Member(member) => Some(member.clone()),
             Who::Service { .. } | Who::Page { .. } => None,
@@ -196,7 +197,7 @@ impl Tenancy {
         prefix: &'static str,
         fields: &[&str],
     ) -> Result<Vec<crate::Row>, Fault> {
-        let mut lease = Lease::new(connection(&self.pool).await?);
+        let mut lease = self.source.lease().await?;
         let signed = self.sign_for_gate(prefix, fields)?;
         let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
         let client = lease.depart()?;
@@ -211,7 +212,7 @@ impl Tenancy {
 
     /// Connections in the pool, and how many of them are idle.
     pub fn pool_size(&self) -> (usize, usize) {
-        let status = self.pool.status();
+        let status = self.source.pool.status();
         (status.size, status.available)
     }
 
@@ -333,85 +334,4 @@ fn bound(row: &crate::Row, member: Option<Member>, request: Request) -> Result<B
         ),
         member,
     })
-}
-
-/// Takes a connection from the pool, or says that there is none.
-pub(crate) async fn connection(pool: &Pool) -> Result<Object, Fault> {
-    pool.get().await.map_err(|error| {
-        let spoken = match error {
-            PoolError::Timeout(_) => "too many requests at once; try again",
-            _ => "the database is not reachable right now",
-        };
-        Fault::unavailable(spoken, 1).log(format!("pool: {error}"))
-    })
-}
-
-fn open_pool(settings: &Settings, most: usize) -> Result<Pool, SettingsFault> {
-    use secrecy::ExposeSecret;
-    let mut config: tokio_postgres::Config = settings
-        .url
-        .expose_secret()
-        .parse()
-        .map_err(|error: tokio_postgres::Error| SettingsFault::Url(error.to_string()))?;
-    refuse_remote(&config)?;
-    config.application_name("studio");
-    config.connect_timeout(Duration::from_secs(5));
-    let manager = Manager::from_config(
-        config,
-        NoTls,
-        // A lease discards what was not cleanly ended and resets what was, and `enter` closes
-        // cursors and pins settings, so the pool itself has nothing to clean.
-        ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
-        },
-    );
-    let wait = Some(Duration::from_millis(settings.wait_ms));
-    Pool::builder(manager)
-        .max_size(most)
-        .runtime(Runtime::Tokio1)
-        .timeouts(Timeouts {
-            wait,
-            create: Some(Duration::from_secs(5)),
-            recycle: Some(Duration::from_secs(5)),
-        })
-        // The first requests after a start should not pay for parsing what every request sends.
-        .post_create(Hook::async_fn(|client, _| {
-            Box::pin(async move {
-                for statement in [BEGIN, ENTER, "COMMIT", "ROLLBACK", RESET] {
-                    client
-                        .prepare_cached(statement)
-                        .await
-                        .map_err(deadpool_postgres::HookError::Backend)?;
-                }
-                Ok(())
-            })
-        }))
-        .build()
-        .map_err(|error| SettingsFault::Pool(error.to_string()))
-}
-
-/// Refuses a host to which the password and the rows would travel in the clear.
-pub(crate) fn refuse_remote(config: &tokio_postgres::Config) -> Result<(), SettingsFault> {
-    if let Some(address) = config
-        .get_hostaddrs()
-        .iter()
-        .find(|address| !address.is_loopback())
-    {
-        return Err(SettingsFault::Remote(address.to_string()));
-    }
-    for host in config.get_hosts() {
-        let local = match host {
-            Host::Unix(_) => true,
-            Host::Tcp(name) => {
-                name == "localhost"
-                    || name
-                        .parse::<std::net::IpAddr>()
-                        .is_ok_and(|address| address.is_loopback())
-            }
-        };
-        if !local {
-            return Err(SettingsFault::Remote(format!("{host:?}")));
-        }
-    }
-    Ok(())
 }

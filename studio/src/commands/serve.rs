@@ -1,9 +1,9 @@
-use std::{future::Future, net::SocketAddr};
+use std::future::Future;
 
 use clap::Args;
 use serde_json::json;
 use tokio::net::TcpListener;
-use watertight_edge::ServeLimits;
+use watertight_edge::{Listening, ServeLimits, Tls};
 use watertight_identity::{Impersonation, Keys, Verifier, VerifierSettings};
 use watertight_terms::{Clock, Random};
 
@@ -28,6 +28,7 @@ impl Serve {
         let clock = Clock::system();
         let verifier = verifier(&config, clock.clone())?;
         let listen = config.http.listen;
+        let tls = tls(&config)?;
         let app = App::new(config, verifier, clock, Random::system())
             .map_err(|error| Failure::setup(error.to_string()))?;
         examine(&app, output).await?;
@@ -37,7 +38,7 @@ impl Serve {
         // Not what was asked for: port 0 is any that is free.
         let listen = listener.local_addr().map_err(refused)?;
         output.result(
-            &format!("listening on http://{listen}"),
+            &format!("listening on {}://{listen}", scheme(&tls)),
             &json!({ "listen": listen }),
         );
         let work = async {
@@ -45,10 +46,17 @@ impl Serve {
                 work_until(&app, Pace::default(), stop()).await;
             }
         };
+        let mut listening = Listening::from(listener);
+        if let Some(tls) = &tls {
+            listening = listening.encrypted(tls.clone());
+        } else if !listen.ip().is_loopback() {
+            // Who is no proxy would be answered in the clear.
+            listening = listening.only_from(app.config.proxies().unwrap_or_default());
+        }
         let checkpoints = tokio::spawn(app.keep_checkpoints());
-        let rotations = tokio::spawn(forget_when_told(app.verifier.clone()));
+        let rotations = tokio::spawn(renew_when_told(app.verifier.clone(), tls));
         let reconciling = tokio::spawn(app.desk.people.clone().keep_reconciled());
-        tokio::join!(serve_until(listener, &app, stop()), work);
+        tokio::join!(serve_until(listening, &app, stop()), work);
         checkpoints.abort();
         reconciling.abort();
         rotations.abort();
@@ -67,17 +75,31 @@ pub(super) async fn examine(app: &App, output: &Output) -> Result<(), Failure> {
 
 /// Serves on a listener until `stop` resolves; requests under way are let finish.
 pub async fn serve_until(
-    listener: TcpListener,
+    listening: impl Into<Listening>,
     app: &App,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> Option<SocketAddr> {
-    let address = listener.local_addr().ok();
-    if let Err(error) =
-        watertight_edge::serve(listener, path::router(app), ServeLimits::default(), stop).await
-    {
+) {
+    let limits = ServeLimits::default();
+    if let Err(error) = watertight_edge::serve(listening, path::router(app), limits, stop).await {
         tracing::error!(%error, "the listener ended");
     }
-    address
+}
+
+/// The listener's certificate and key, where there are any.
+fn tls(config: &Config) -> Result<Option<Tls>, Failure> {
+    let (Some(certificates), Some(key)) = (&config.http.tls_cert, &config.http.tls_key) else {
+        return Ok(None);
+    };
+    let tls = Tls::read(certificates, key);
+    tls.map(Some)
+        .map_err(|error| Failure::setup(format!("[http] {error}")))
+}
+
+fn scheme(tls: &Option<Tls>) -> &'static str {
+    match tls {
+        Some(_) => "https",
+        None => "http",
+    }
 }
 
 /// Who verifies callers, as the configuration says.
@@ -121,8 +143,9 @@ fn keys(config: &Config, instance: &Instance) -> Result<Keys, Failure> {
 }
 
 /// At SIGHUP every key of Clerk's that was fetched is forgotten, and every token that was verified:
-/// for an operator who rotated keys there. What was revoked is not used for another hour.
-async fn forget_when_told(verifier: Verifier) {
+/// for an operator who rotated keys there. What was revoked is not used for another hour. The
+/// listener's certificate is read again, for whoever renewed it.
+async fn renew_when_told(verifier: Verifier, tls: Option<Tls>) {
     let kind = tokio::signal::unix::SignalKind::hangup();
     let mut told = match tokio::signal::unix::signal(kind) {
         Ok(told) => told,
@@ -131,6 +154,13 @@ async fn forget_when_told(verifier: Verifier) {
     while told.recv().await.is_some() {
         verifier.rotated();
         tracing::info!(target: "security", "told of a rotation: clerk's keys are forgotten");
+        match tls.as_ref().map(Tls::reload) {
+            None => {}
+            Some(Ok(())) => tracing::info!(target: "security", "the certificate was read again"),
+            Some(Err(error)) => {
+                tracing::error!(target: "alert", %error, "the certificate cannot be read again; the old one stays");
+            }
+        }
     }
 }
 

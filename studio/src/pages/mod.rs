@@ -22,18 +22,18 @@ mod sign_in;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, header};
 use watertight::door::{Routes, open};
+use watertight_terms::Random;
 
 pub use frame::refuse;
 pub use sign_in::{Provider, sign_in};
 
 /// Adds the routes of the pages. `provider` is where people sign in.
-pub fn routes(routes: Routes, provider: &Provider) -> Routes {
-    let shown = sign_in(provider);
+pub fn routes(routes: Routes, provider: Provider, random: Random) -> Routes {
     let routes = routes
         .route(
             "/ui/sign-in",
             open(Method::GET, move || {
-                let shown = shown.clone();
+                let shown = sign_in(&provider, random.bytes());
                 async move { shown.into_response() }
             })
             .public("nobody is signed in before the sign-in"),

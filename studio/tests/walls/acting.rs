@@ -49,7 +49,7 @@ async fn whoever_acts_as_a_member_gets_in_where_an_owner_chose_so_and_both_are_n
         let (status, answer) = world.send("GET", "/v1/artists", &token, None).await;
         (status, answer["type"].as_str().map(str::to_owned))
     };
-    let refused = (401, Some("/problems/impersonation".to_owned()));
+    let refused = (401, Some("/problems/impersonation-off".to_owned()));
     assert_eq!(told(0).await, refused);
     assert_eq!(
         last_entry(&world, 0).await,

@@ -15,6 +15,7 @@ mod acting;
 mod audit;
 mod availability;
 mod bookings;
+mod browsers;
 mod classes;
 mod context;
 mod doctor;

@@ -56,7 +56,13 @@ impl Process {
         let text = std::fs::read_to_string(&first)
             .unwrap()
             .replace("https://clerk.watertight.test/jwks", &jwks_url(keys));
-        let text = format!("{text}[outbound]\nallow = {allowed:?}\n{instances}");
+        let mut text = format!("{text}[outbound]\nallow = {allowed:?}\n{instances}");
+        let certificate = first.with_file_name("cert.pem");
+        if certificate.exists() {
+            let key = first.with_file_name("key.pem");
+            let lines = format!("[http]\ntls_cert = {certificate:?}\ntls_key = {key:?}");
+            text = text.replacen("[http]", &lines, 1);
+        }
         write_private(&second, &text).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_studio"))
             .args(["--format", "json", "--config"])
@@ -132,6 +138,42 @@ async fn a_process_that_is_told_of_a_rotation_asks_for_the_keys_again() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     panic!("it did not ask again");
+}
+
+/// A certificate of a world's own, beside its configuration: processes that are started then use it.
+fn renew_certificate(world: &World) -> reqwest::Certificate {
+    let pair = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let beside = |name| world.config.keys.location.with_file_name(name);
+    write_private(&beside("cert.pem"), &pair.cert.pem()).unwrap();
+    write_private(&beside("key.pem"), &pair.signing_key.serialize_pem()).unwrap();
+    reqwest::Certificate::from_pem(pair.cert.pem().as_bytes()).unwrap()
+}
+
+/// Whoever renewed the certificate tells the process by the same signal; nothing is restarted.
+#[tokio::test]
+async fn a_process_that_is_told_reads_its_certificate_again() {
+    let world = World::new().await;
+    let old = renew_certificate(&world);
+    let process = Process::serve(&world).await;
+    let url = format!("{}/v1/me", process.base.replace("http:", "https:"));
+    let ask = async |trusted: &reqwest::Certificate| {
+        let client = reqwest::Client::builder().tls_certs_only([trusted.clone()]);
+        let asked = client.build().unwrap().get(&url);
+        let asked = asked.bearer_auth(world.token(0, "owner")).send().await;
+        asked.ok().map(|answer| answer.status().as_u16())
+    };
+    assert_eq!(ask(&old).await, Some(200));
+    let new = renew_certificate(&world);
+    assert_eq!(ask(&new).await, None);
+    process.signal("HUP");
+    for _ in 0..100 {
+        if ask(&new).await == Some(200) {
+            assert_eq!(ask(&old).await, None);
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("it did not read it again");
 }
 
 /// While a studio moves from one instance of Clerk's to another, tokens of either get in, each by
