@@ -11,7 +11,9 @@
 )]
 
 mod acting;
+mod agreement;
 mod availability;
+mod bodies;
 mod bookings;
 mod classes;
 mod context;
