@@ -114,9 +114,15 @@ fn bring_node(shop: &Shop) -> Result<(), Trouble> {
             "installing: npm's package `{package}` into .studio/node"
         ));
         let mut npm = shop.command("npm");
-        npm.args(["install", "--no-save", "--no-audit", "--no-fund", "--prefix"])
-            .arg(&folder)
-            .arg(format!("{package}@{NODE_BROUGHT}"));
+        npm.args([
+            "install",
+            "--no-save",
+            "--no-audit",
+            "--no-fund",
+            "--prefix",
+        ])
+        .arg(&folder)
+        .arg(format!("{package}@{NODE_BROUGHT}"));
         run_command(npm.stdin(Stdio::null())).map_err(setup::as_setup)?;
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -133,7 +139,8 @@ fn is_newer(one: &Path, other: &Path) -> bool {
 
 /// The files under a folder, by their path in it.
 fn files(folder: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>, Trouble> {
-    let trouble = |error: &dyn std::fmt::Display| Trouble::setup("the client cannot be read", error);
+    let trouble =
+        |error: &dyn std::fmt::Display| Trouble::setup("the client cannot be read", error);
     let mut files = BTreeMap::new();
     for entry in WalkDir::new(folder) {
         let entry = entry.map_err(|error| trouble(&error))?;
@@ -174,7 +181,10 @@ mod tests {
         let client = BTreeMap::from([file("index.ts", "a"), file("sdk.ts", "b")]);
         assert_eq!(first_difference(&client, &client.clone()), None);
         for (bent, path) in [
-            (BTreeMap::from([file("index.ts", "a"), file("sdk.ts", "c")]), "sdk.ts"),
+            (
+                BTreeMap::from([file("index.ts", "a"), file("sdk.ts", "c")]),
+                "sdk.ts",
+            ),
             (BTreeMap::from([file("index.ts", "a")]), "sdk.ts"),
             (BTreeMap::new(), "index.ts"),
         ] {

@@ -9,7 +9,7 @@ use proptest::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::openapi::good;
+use crate::openapi::{good, valid};
 
 /// A body, and how it was bent.
 pub(crate) struct Body {
@@ -19,8 +19,10 @@ pub(crate) struct Body {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Bend {
-    /// Not: whatever the schema's strategy made, most of it good.
+    /// Not: a good body.
     None,
+    /// In any number of places, as the schema's strategy comes to it.
+    Several,
     /// A value of another type.
     Type,
     /// A member that is not there.
@@ -43,12 +45,22 @@ pub(crate) enum Bend {
     Malformed,
 }
 
-pub(crate) const BENDS: [Bend; 11] = [
+/// Each as often as it stands here: what can go either way more often than what is always refused.
+pub(crate) const BENDS: [Bend; 20] = [
     Bend::None,
+    Bend::None,
+    Bend::None,
+    Bend::Several,
+    Bend::Several,
+    Bend::Several,
     Bend::Type,
     Bend::Missing,
     Bend::Unknown,
     Bend::Bound,
+    Bend::Bound,
+    Bend::Bound,
+    Bend::Text,
+    Bend::Text,
     Bend::Text,
     Bend::Number,
     Bend::Spelling,
@@ -65,26 +77,57 @@ pub(crate) struct Maker<'a> {
     pub(crate) sample: Value,
 }
 
+/// How often a body may come out bad before the sample stands in.
+const TRIES: usize = 16;
+/// How many members are tried beside those that a body has.
+const MEMBERS_MORE: usize = 3;
+
 /// Stands in a value where a text of its own will stand in the body.
 const RAW: &str = "\u{e000}raw\u{e000}";
 
 impl Maker<'_> {
-    /// The next body. Where a bend has no place to be at, it is none.
+    /// The next body. A bend that finds no place gives way to another.
     pub(crate) fn next(&mut self) -> Body {
-        let bend = *self.pick(&BENDS);
-        let mut body = self.straight();
-        match self.bent(bend, &mut body) {
-            Some(text) => Body { text, bend },
-            None => Body {
-                text: body.to_string(),
-                bend: Bend::None,
-            },
+        loop {
+            let bend = *self.pick(&BENDS);
+            let mut body = match bend {
+                Bend::Several => self.straight(),
+                _ => self.sound(),
+            };
+            if let Some(text) = self.bent(bend, &mut body) {
+                return Body { text, bend };
+            }
         }
+    }
+
+    /// A body that is good as a whole, so that the bend alone makes the difference. It has some more members: the strategy
+    /// gives most bodies few of many.
+    fn sound(&mut self) -> Value {
+        let schema = self.schema;
+        let is_sound = |body: &Value| valid(schema, body).is_ok();
+        let mut body = std::iter::repeat_with(|| self.straight())
+            .take(TRIES)
+            .find(is_sound)
+            .unwrap_or_else(|| self.sample.clone());
+        let known = names(schema["properties"].as_object().unwrap()).unwrap();
+        for _ in 0..MEMBERS_MORE {
+            let name = self.pick(&known).clone();
+            let mut richer = body.clone();
+            richer[&name] = self.made(&schema["properties"][&name]);
+            if is_sound(&richer) {
+                body = richer;
+            }
+        }
+        body
+    }
+
+    fn made(&mut self, schema: &Value) -> Value {
+        good(schema).new_tree(self.runner).unwrap().current()
     }
 
     /// A body of the schema's form, with rows that are there where the sample has some.
     fn straight(&mut self) -> Value {
-        let mut body = good(self.schema).new_tree(self.runner).unwrap().current();
+        let mut body = self.made(self.schema);
         let sample = self.sample.as_object().into_iter().flatten();
         for (name, value) in sample.filter(|(name, _)| name.ends_with("_id")) {
             if let Some(given) = body.get_mut(name) {
@@ -96,7 +139,7 @@ impl Maker<'_> {
 
     fn bent(&mut self, bend: Bend, body: &mut Value) -> Option<String> {
         let raw = match bend {
-            Bend::None => return None,
+            Bend::None | Bend::Several => return Some(body.to_string()),
             Bend::Malformed => return Some(self.malformed(&body.to_string())),
             Bend::Twice => return self.twice(body),
             Bend::Missing => {
@@ -121,7 +164,14 @@ impl Maker<'_> {
             }
             Bend::Number => self.raw(body, |schema| is(schema, "integer"), &NUMBERS)?,
             Bend::Spelling => self.raw(body, |schema| is(schema, "integer"), &SPELLINGS)?,
-            Bend::Text => self.raw(body, |schema| is(schema, "string"), &TEXTS)?,
+            Bend::Text => {
+                let zone = |schema: &Value| schema["format"] == "iana-time-zone";
+                let zoned = self.raw(&mut body.clone(), zone, &ZONES);
+                match zoned {
+                    Some(_) if *self.pick(&[true, false]) => self.raw(body, zone, &ZONES)?,
+                    _ => self.raw(body, |schema| is(schema, "string"), &TEXTS)?,
+                }
+            }
             Bend::Bound => self.bound(body)?,
         };
         let marked = Value::from(RAW).to_string();
@@ -164,7 +214,7 @@ impl Maker<'_> {
                 json!(filler.repeat(usize::try_from(bound).ok()?))
             }
             _ => {
-                let item = good(&schema["items"]).new_tree(self.runner).ok()?.current();
+                let item = self.made(&schema["items"]);
                 json!(vec![item; usize::try_from(bound).ok()?])
             }
         };
@@ -289,7 +339,7 @@ const NUMBERS: [&str; 14] = [
 const SPELLINGS: [&str; 5] = ["1.0", "1e0", "10E-1", "-0", "1.00000000000000000000001"];
 
 /// Texts as they stand in JSON.
-const TEXTS: [&str; 46] = [
+const TEXTS: [&str; 63] = [
     r#""""#,
     r#"" ""#,
     r#""a""#,
@@ -333,9 +383,54 @@ const TEXTS: [&str; 46] = [
     r#""2026-03-01T09:00:00.0000000001Z""#,
     r#""1999-12-31T23:59:59Z""#,
     r#""2100-12-31T23:59:59.999999999-23:59""#,
+    r#""2026-04-31""#,
+    r#""2026-3-1""#,
     r#""24:00""#,
+    r#""23:59""#,
+    r#""9:30""#,
+    r#""09:60""#,
+    r#""EUR""#,
+    r#""eur""#,
+    r#""EURO""#,
+    r#""\u0415UR""#,
+    r#""AM""#,
+    r#""a@b""#,
+    r#""a@b.""#,
+    r#""a@.b""#,
+    r#""a@b.c.""#,
+    r#""a b@c.d""#,
+    r#""a\u00a0b@c.d""#,
+    r#""a@b@c.d""#,
     r#""ada@example.org""#,
     r#""Europe/Berlin""#,
+];
+
+/// Names of zones, and what is nearly one.
+const ZONES: [&str; 24] = [
+    r#""UTC""#,
+    r#""utc""#,
+    r#""Z""#,
+    r#""GMT""#,
+    r#""GMT0""#,
+    r#""GMT+5""#,
+    r#""Etc/GMT+5""#,
+    r#""Etc/GMT-14""#,
+    r#""Etc/GMT-15""#,
+    r#""Etc/Unknown""#,
+    r#""EST5EDT""#,
+    r#""US/Pacific""#,
+    r#""Asia/Calcutta""#,
+    r#""Europe/Kyiv""#,
+    r#""europe/BERLIN""#,
+    r#""America/Argentina/Buenos_Aires""#,
+    r#""Europe""#,
+    r#""Europe/""#,
+    r#""/Europe/Berlin""#,
+    r#""posix/Europe/Berlin""#,
+    r#""right/UTC""#,
+    r#""Factory""#,
+    r#""+0100""#,
+    r#""-01""#,
 ];
 
 fn names(object: &Map<String, Value>) -> Option<Vec<String>> {

@@ -428,7 +428,7 @@ fn known() -> &'static Value {
     DOCUMENT.get_or_init(document)
 }
 
-fn valid(schema: &Value, value: &Value) -> Result<(), String> {
+pub(crate) fn valid(schema: &Value, value: &Value) -> Result<(), String> {
     check(known(), schema, value)
 }
 
