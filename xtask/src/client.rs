@@ -60,7 +60,7 @@ pub(crate) fn check(shop: &Shop) -> Result<(), Trouble> {
         )));
     }
     run_command(tool(shop, "tsc").arg("--noEmit"))?;
-    run_command(command(shop, "node").args(["--test", "tests/*.test.ts"]))
+    run_command(command(shop, "node").args(["--test", "--test-reporter=dot", "tests/*.test.ts"]))
 }
 
 fn generate(shop: &Shop, output: &Path) -> Result<(), Trouble> {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { ZodError } from 'zod';
 import {
@@ -100,4 +101,9 @@ test('a refusal is thrown with its problem', async () => {
 test('what is not the API says so', async () => {
   const { client } = served(502, 'bad gateway');
   await assert.rejects(getArtistsId({ client, path: { id: ID } }), /502/);
+});
+
+test('the example that is read is the one that is checked', () => {
+  const text = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+  assert.ok(text('README.md').includes(text('examples/book.ts')));
 });
