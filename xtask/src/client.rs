@@ -26,7 +26,7 @@ const NODE_BROUGHT: &str = "22.23.3";
 /// of the lock file.
 pub(crate) fn provide(shop: &Shop) -> Result<(), Trouble> {
     setup::provide(shop, &[Tool::Npm])?;
-    if !node_version().is_some_and(|version| version >= NODE_LEAST) {
+    if node_version().is_none_or(|version| version < NODE_LEAST) {
         return bring_node(shop);
     }
     let folder = shop.path(FOLDER);

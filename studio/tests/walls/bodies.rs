@@ -406,7 +406,7 @@ const TEXTS: [&str; 63] = [
 ];
 
 /// Names of zones, and what is nearly one.
-const ZONES: [&str; 24] = [
+const ZONES: [&str; 27] = [
     r#""UTC""#,
     r#""utc""#,
     r#""Z""#,
@@ -429,6 +429,9 @@ const ZONES: [&str; 24] = [
     r#""posix/Europe/Berlin""#,
     r#""right/UTC""#,
     r#""Factory""#,
+    r#""localtime""#,
+    r#""posixrules""#,
+    r#""etc/UNKNOWN""#,
     r#""+0100""#,
     r#""-01""#,
 ];
