@@ -10,7 +10,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write,
+    fmt::{self, Write},
     fs::File,
     path::Path,
     process::{Command, Stdio},
@@ -75,7 +75,9 @@ async fn the_clients_schemas_and_the_server_take_the_same_bodies() {
     }
     let said = verdicts(&cases);
     assert_eq!(said.len(), cases.len());
-    compare(&cases, &said, count);
+    let comparison = Comparison::of(&cases, &said);
+    println!("{comparison}");
+    comparison.prove(count);
 }
 
 /// Makes bodies for a route and sends them, each to a row that is there.
@@ -154,53 +156,80 @@ fn verdicts(cases: &[Case]) -> Vec<bool> {
     text.lines().map(|line| line.parse().unwrap()).collect()
 }
 
-fn compare(cases: &[Case], said: &[bool], count: usize) {
-    let mut unsayable = BTreeMap::<Bend, usize>::new();
-    let mut wrong = Vec::new();
-    let mut taken = BTreeMap::<&str, [usize; 2]>::new();
-    let mut bends = BTreeMap::<Bend, [usize; 2]>::new();
-    for (case, said) in cases.iter().zip(said) {
-        let side = usize::from(case.is_taken);
-        taken.entry(&case.operation).or_default()[side] += 1;
-        bends.entry(case.body.bend).or_default()[side] += 1;
-        let known = UNSAYABLE.iter().any(|(bend, _)| *bend == case.body.bend);
-        match (case.is_taken, said) {
-            (false, true) if known => *unsayable.entry(case.body.bend).or_default() += 1,
-            (server, zod) if server != *zod => wrong.push(format!(
-                "{} {:?}: the server {} ({}), the schema {}: {}",
-                case.operation,
-                case.body.bend,
-                if server { "takes" } else { "refuses" },
-                case.status,
-                if *zod { "takes" } else { "refuses" },
-                case.body.text.chars().take(300).collect::<String>()
-            )),
-            _ => {}
+/// How often something was refused and taken.
+type Sides = [usize; 2];
+
+/// What the server did beside what the schemas say.
+#[derive(Default)]
+struct Comparison {
+    bends: BTreeMap<Bend, Sides>,
+    operations: BTreeMap<String, Sides>,
+    unsayable: BTreeMap<Bend, usize>,
+    wrong: Vec<String>,
+}
+
+impl Comparison {
+    fn of(cases: &[Case], said: &[bool]) -> Self {
+        let mut comparison = Self::default();
+        for (case, is_good) in cases.iter().zip(said) {
+            comparison.add(case, *is_good);
+        }
+        comparison
+    }
+
+    fn add(&mut self, case: &Case, is_good: bool) {
+        let (bend, side) = (case.body.bend, usize::from(case.is_taken));
+        self.bends.entry(bend).or_default()[side] += 1;
+        let operation = self.operations.entry(case.operation.clone());
+        operation.or_default()[side] += 1;
+        if case.is_taken == is_good {
+            return;
+        }
+        if is_good && UNSAYABLE.iter().any(|(known, _)| *known == bend) {
+            *self.unsayable.entry(bend).or_default() += 1;
+            return;
+        }
+        let does = |takes: bool| if takes { "takes" } else { "refuses" };
+        self.wrong.push(format!(
+            "{} {bend:?}: the server {} ({}), the schema {}: {}",
+            case.operation,
+            does(case.is_taken),
+            case.status,
+            does(is_good),
+            case.body.text.chars().take(300).collect::<String>()
+        ));
+    }
+
+    fn prove(&self, count: usize) {
+        let Self {
+            bends,
+            operations,
+            unsayable,
+            wrong,
+        } = self;
+        let found = wrong.len();
+        assert!(wrong.is_empty(), "{found} disagree:\n{}", wrong.join("\n"));
+        // Where one side never refuses or never takes, nothing was compared.
+        for (operation, [refused, taken]) in operations {
+            let is_both = refused * 10 > count && taken * 10 > count;
+            assert!(is_both, "{operation}: {refused} refused, {taken} taken");
+        }
+        assert_eq!(bends.len(), BTreeSet::from(BENDS).len(), "{bends:?}");
+        for (bend, why) in UNSAYABLE {
+            assert!(unsayable.contains_key(&bend), "needless: {bend:?}: {why}");
         }
     }
-    println!("refused and taken, by bend: {bends:?}");
-    println!("refused and taken, by operation: {taken:?}");
-    println!(
-        "{} bodies, {} beyond any schema: {unsayable:?}",
-        cases.len(),
-        unsayable.values().sum::<usize>()
-    );
-    assert!(
-        wrong.is_empty(),
-        "{} of {}:\n{}",
-        wrong.len(),
-        cases.len(),
-        wrong.join("\n")
-    );
-    // Where one side never refuses or never takes, nothing was compared.
-    for (operation, [refused, taken]) in taken {
-        assert!(
-            refused * 10 > count && taken * 10 > count,
-            "{operation}: {refused} refused, {taken} taken"
-        );
-    }
-    assert_eq!(bends.len(), BTreeSet::from(BENDS).len(), "{bends:?}");
-    for (bend, why) in UNSAYABLE {
-        assert!(unsayable.contains_key(&bend), "needless: {bend:?}: {why}");
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bodies: usize = self.bends.values().flatten().sum();
+        writeln!(f, "refused and taken, by operation: {:?}", self.operations)?;
+        writeln!(f, "refused and taken, by bend: {:?}", self.bends)?;
+        write!(
+            f,
+            "{bodies} bodies, of which no schema can tell: {:?}",
+            self.unsayable
+        )
     }
 }
