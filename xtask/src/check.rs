@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    evidence, licences,
+    client, evidence, licences,
     setup::{Tool, provide},
     shop::{Shop, Trouble, read, run as run_command, say},
     tests, tidy,
@@ -11,15 +11,18 @@ type Step = (&'static str, fn(&Shop) -> Result<(), Trouble>);
 
 /// In this order: what is quick to fail comes first, and the tests last, so that their closing
 /// line stays on the screen.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("programs", |shop| {
-        provide(shop, &[Tool::PostgreSql, Tool::Cvc5, Tool::Redis])
+        let tools = [Tool::PostgreSql, Tool::Cvc5, Tool::Redis, Tool::Npm];
+        provide(shop, &tools)?;
+        client::provide(shop)
     }),
     ("format", |shop| {
         run_command(shop.cargo("fmt").args(["--all", "--check"]))
     }),
     ("house rules", tidy::run),
     ("evidence", evidence::check),
+    ("client", client::check),
     ("lints", lints),
     ("licences", licences::run),
     ("documentation", documentation),

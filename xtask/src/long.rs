@@ -1,6 +1,7 @@
 use std::{collections::BTreeSet, fs, time::Instant};
 
 use crate::{
+    client,
     evidence::{self, Evidence},
     setup::{Tool, provide},
     shop::{Shop, Trouble, read, run as run_command, say},
@@ -24,12 +25,15 @@ enum Run {
     Stories,
     /// Each target of `fuzz/`, for its part of the minutes; needs a nightly toolchain and cargo-fuzz
     Fuzz,
+    /// 1,000 bodies for each endpoint that takes one: the client's schemas and the server agree
+    Clients,
     /// Makes a new resource in a copy of the last commit, and everything is green with it
     NewResource,
 }
 
-const RUNS: [Run; 3] = [Run::Stories, Run::Fuzz, Run::NewResource];
+const RUNS: [Run; 4] = [Run::Stories, Run::Fuzz, Run::Clients, Run::NewResource];
 const STORIES: &str = "10000";
+const BODIES: &str = "1000";
 
 /// What a run had: the seed that tells the same again, and how much of it there was.
 type Shown = (Option<String>, String);
@@ -43,6 +47,7 @@ pub(crate) fn run(shop: &Shop, arguments: &Arguments) -> Result<(), Trouble> {
         let (what, (seed, figure)) = match run {
             Run::Stories => ("stories", stories(shop)?),
             Run::Fuzz => ("fuzz", fuzz(shop, arguments.minutes)?),
+            Run::Clients => ("clients", clients(shop)?),
             Run::NewResource => ("new-resource", new_resource(shop)?),
         };
         let evidence = Evidence {
@@ -69,6 +74,19 @@ fn stories(shop: &Shop) -> Result<Shown, Trouble> {
         .env("WATERTIGHT_SEED", &seed);
     with_database(shop, &mut test)?;
     Ok((Some(seed), format!("{STORIES} stories")))
+}
+
+fn clients(shop: &Shop) -> Result<Shown, Trouble> {
+    provide(shop, &[Tool::PostgreSql, Tool::Npm])?;
+    client::provide(shop)?;
+    let seed = seed()?;
+    let mut test = shop.cargo("test");
+    test.args(["-p", "studio", "--all-features", "--test", "walls", "--"])
+        .args(["take_the_same_bodies", "--nocapture"])
+        .env("WATERTIGHT_BODIES", BODIES)
+        .env("WATERTIGHT_SEED", &seed);
+    with_database(shop, &mut test)?;
+    Ok((Some(seed), format!("{BODIES} bodies an endpoint")))
 }
 
 /// 32 bytes of the system's randomness, in hexadecimal digits.
@@ -105,7 +123,11 @@ fn fuzz(shop: &Shop, minutes: u32) -> Result<Shown, Trouble> {
 
 /// What `git status` says after `cargo x new resource equipment && cargo x accept`, but for the
 /// migration's number: one folder, one migration, one line, and derived files.
-const PROMISED: [&str; 6] = [
+const PROMISED: [&str; 10] = [
+    " M clients/typescript/src/generated/index.ts",
+    " M clients/typescript/src/generated/sdk.gen.ts",
+    " M clients/typescript/src/generated/types.gen.ts",
+    " M clients/typescript/src/generated/zod.gen.ts",
     " M docs/openapi.json",
     " M studio/proofs/golden/roles.txt",
     " M studio/src/resources/mod.rs",

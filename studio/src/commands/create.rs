@@ -1,6 +1,7 @@
 use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
+use watertight::argument::Zone;
 use watertight_tenancy::{Admission, Call, Constraint, Operator, ToSql};
 use watertight_terms::{Subject, check_line};
 
@@ -35,8 +36,10 @@ const TAKEN: Constraint = Constraint {
 impl Create {
     pub(super) async fn run(&self, config: &Config, output: &Output) -> Result<u8, Failure> {
         check_line(&self.name, 200).map_err(|error| Failure::setup(format!("--name {error}")))?;
-        jiff::tz::TimeZone::get(&self.zone)
-            .map_err(|_| Failure::setup(format!("--zone `{}` is no IANA time zone", self.zone)))?;
+        if !Zone::is_known(&self.zone) {
+            let why = format!("--zone `{}` is no IANA time zone", self.zone);
+            return Err(Failure::setup(why));
+        }
         let url = config
             .database
             .ops_url

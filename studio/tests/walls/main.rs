@@ -12,8 +12,10 @@
 
 mod accounts;
 mod acting;
+mod agreement;
 mod audit;
 mod availability;
+mod bodies;
 mod bookings;
 mod browsers;
 mod classes;

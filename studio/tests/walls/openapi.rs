@@ -258,7 +258,7 @@ fn words() -> impl Strategy<Value = String> {
 }
 
 /// Values of the schema's form; most of them valid.
-fn good(schema: &Value) -> BoxedStrategy<Value> {
+pub(crate) fn good(schema: &Value) -> BoxedStrategy<Value> {
     if let Some(known) = schema["enum"].as_array() {
         return prop::sample::select(known.clone()).boxed();
     }
@@ -428,7 +428,7 @@ fn known() -> &'static Value {
     DOCUMENT.get_or_init(document)
 }
 
-fn valid(schema: &Value, value: &Value) -> Result<(), String> {
+pub(crate) fn valid(schema: &Value, value: &Value) -> Result<(), String> {
     check(known(), schema, value)
 }
 

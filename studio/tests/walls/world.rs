@@ -242,6 +242,19 @@ impl World {
         headers: &[(&str, &str)],
         body: Option<Value>,
     ) -> Answered {
+        let text = body.map(|body| body.to_string());
+        self.ask_text(method, path, token, headers, text).await
+    }
+
+    /// The same with a body as it stands, JSON or not.
+    pub(crate) async fn ask_text(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Answered {
         let mut request = self
             .http
             .request(method.parse().unwrap(), format!("{}{path}", self.base))
@@ -252,7 +265,7 @@ impl World {
         if let Some(body) = body {
             request = request
                 .header("content-type", "application/json")
-                .body(body.to_string());
+                .body(body);
         }
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());

@@ -487,3 +487,21 @@ fn a_body_may_be_left_out_where_it_is_optional() {
 }
 
 mod outside_the_body;
+
+#[test]
+fn a_zone_is_that_of_a_place_whatever_the_machine_has() {
+    for name in ["UTC", "Europe/Berlin", "europe/berlin", "US/Pacific"] {
+        assert!(Zone::is_known(name), "{name}");
+    }
+    for name in [
+        "Etc/Unknown",
+        "factory",
+        "localtime",
+        "posixrules",
+        "posix/UTC",
+        "Z",
+        "",
+    ] {
+        assert!(!Zone::is_known(name), "{name}");
+    }
+}

@@ -273,7 +273,25 @@ impl JsonSchema for TimeOfDay {
 #[serde(transparent)]
 pub struct Zone(String);
 
+/// Names that databases of zones have beside those of zones: of no place, or of wherever the machine is.
+const NO_ZONES: [&str; 4] = ["Etc/Unknown", "Factory", "localtime", "posixrules"];
+
 impl Zone {
+    /// Whether a name is that of a time zone.
+    ///
+    /// ```
+    /// use watertight::argument::Zone;
+    /// assert!(Zone::is_known("Europe/Berlin"));
+    /// assert!(!Zone::is_known("Europe/Nowhere"));
+    /// assert!(!Zone::is_known("localtime"));
+    /// ```
+    pub fn is_known(name: &str) -> bool {
+        let mut none = NO_ZONES.iter();
+        name.len() <= 64
+            && jiff::tz::TimeZone::get(name).is_ok()
+            && !none.any(|none| name.eq_ignore_ascii_case(none))
+    }
+
     /// The name.
     pub fn into_inner(self) -> String {
         self.0
@@ -292,7 +310,7 @@ impl Validate for Zone {
     type Context = ();
 
     fn validate_into(&self, (): &(), parent: &mut dyn FnMut() -> Path, report: &mut Report) {
-        if self.0.len() > 64 || jiff::tz::TimeZone::get(&self.0).is_err() {
+        if !Self::is_known(&self.0) {
             report.append(parent(), garde::Error::new("is no IANA time zone"));
         }
     }
