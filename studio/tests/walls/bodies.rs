@@ -46,7 +46,7 @@ pub(crate) enum Bend {
 }
 
 /// Each as often as it stands here: what can go either way more often than what is always refused.
-pub(crate) const BENDS: [Bend; 20] = [
+pub(crate) const BENDS: [Bend; 22] = [
     Bend::None,
     Bend::None,
     Bend::None,
@@ -63,6 +63,8 @@ pub(crate) const BENDS: [Bend; 20] = [
     Bend::Text,
     Bend::Text,
     Bend::Number,
+    Bend::Number,
+    Bend::Spelling,
     Bend::Spelling,
     Bend::Depth,
     Bend::Twice,
@@ -79,6 +81,8 @@ pub(crate) struct Maker<'a> {
 
 /// How often a body may come out bad before the sample stands in.
 const TRIES: usize = 16;
+/// In how many bodies a bend looks for a place.
+const PLACES_TRIED: usize = 4;
 /// How many members are tried beside those that a body has.
 const MEMBERS_MORE: usize = 3;
 
@@ -90,12 +94,14 @@ impl Maker<'_> {
     pub(crate) fn next(&mut self) -> Body {
         loop {
             let bend = *self.pick(&BENDS);
-            let mut body = match bend {
-                Bend::Several => self.straight(),
-                _ => self.sound(),
-            };
-            if let Some(text) = self.bent(bend, &mut body) {
-                return Body { text, bend };
+            for _ in 0..PLACES_TRIED {
+                let mut body = match bend {
+                    Bend::Several => self.straight(),
+                    _ => self.sound(),
+                };
+                if let Some(text) = self.bent(bend, &mut body) {
+                    return Body { text, bend };
+                }
             }
         }
     }
@@ -165,11 +171,11 @@ impl Maker<'_> {
             Bend::Number => self.raw(body, |schema| is(schema, "integer"), &NUMBERS)?,
             Bend::Spelling => self.raw(body, |schema| is(schema, "integer"), &SPELLINGS)?,
             Bend::Text => {
-                let zone = |schema: &Value| schema["format"] == "iana-time-zone";
-                let zoned = self.raw(&mut body.clone(), zone, &ZONES);
-                match zoned {
-                    Some(_) if *self.pick(&[true, false]) => self.raw(body, zone, &ZONES)?,
-                    _ => self.raw(body, |schema| is(schema, "string"), &TEXTS)?,
+                let (format, texts) = *self.pick(&FORMS);
+                let of_format = self.raw(body, |schema| schema["format"] == format, texts);
+                match of_format {
+                    Some(raw) => raw,
+                    None => self.raw(body, |schema| is(schema, "string"), &TEXTS)?,
                 }
             }
             Bend::Bound => self.bound(body)?,
@@ -319,7 +325,7 @@ const TYPES: [&str; 13] = [
 ];
 
 /// None of them is a whole number that a schema of ours takes.
-const NUMBERS: [&str; 14] = [
+const NUMBERS: [&str; 16] = [
     "0.1",
     "-1",
     "1e400",
@@ -330,6 +336,8 @@ const NUMBERS: [&str; 14] = [
     "18446744073709551616",
     "123456789012345678901234567890",
     r#""1""#,
+    r#""7""#,
+    r#""30""#,
     "01",
     "+1",
     "NaN",
@@ -339,7 +347,7 @@ const NUMBERS: [&str; 14] = [
 const SPELLINGS: [&str; 5] = ["1.0", "1e0", "10E-1", "-0", "1.00000000000000000000001"];
 
 /// Texts as they stand in JSON.
-const TEXTS: [&str; 63] = [
+const TEXTS: [&str; 45] = [
     r#""""#,
     r#"" ""#,
     r#""a""#,
@@ -367,24 +375,6 @@ const TEXTS: [&str; 63] = [
     r#""\udfac""#,
     r#""a\u{41}""#,
     "\"a\tb\"",
-    r#""0B0C4C1E-6D8F-4F6E-9A3E-0A8D4D6D2B11""#,
-    r#""00000000-0000-0000-0000-000000000000""#,
-    r#""ffffffff-ffff-ffff-ffff-ffffffffffff""#,
-    r#""0b0c4c1e6d8f4f6e9a3e0a8d4d6d2b11""#,
-    r#""2026-02-29""#,
-    r#""2028-02-29""#,
-    r#""2100-02-29""#,
-    r#""2026-02-29T09:00:00Z""#,
-    r#""2028-02-29T09:00:00Z""#,
-    r#""2026-03-01T24:00:00Z""#,
-    r#""2026-03-01T09:00:60Z""#,
-    r#""2026-03-01T09:00:00""#,
-    r#""2026-03-01T09:00:00-00:00""#,
-    r#""2026-03-01T09:00:00.0000000001Z""#,
-    r#""1999-12-31T23:59:59Z""#,
-    r#""2100-12-31T23:59:59.999999999-23:59""#,
-    r#""2026-04-31""#,
-    r#""2026-3-1""#,
     r#""24:00""#,
     r#""23:59""#,
     r#""9:30""#,
@@ -403,6 +393,49 @@ const TEXTS: [&str; 63] = [
     r#""a@b@c.d""#,
     r#""ada@example.org""#,
     r#""Europe/Berlin""#,
+];
+
+const IDS: [&str; 8] = [
+    r#""0B0C4C1E-6D8F-4F6E-9A3E-0A8D4D6D2B11""#,
+    r#""00000000-0000-0000-0000-000000000000""#,
+    r#""ffffffff-ffff-ffff-ffff-ffffffffffff""#,
+    r#""0b0c4c1e6d8f4f6e9a3e0a8d4d6d2b11""#,
+    r#""0b0c4c1e-6d8f-0f6e-1a3e-0a8d4d6d2b11""#,
+    r#""0b0c4c1e-6d8f-9f6e-ca3e-0a8d4d6d2b11""#,
+    r#""{0b0c4c1e-6d8f-4f6e-9a3e-0a8d4d6d2b11}""#,
+    r#""0b0c4c1e-6d8f-4f6e-9a3e-0a8d4d6d2b1g""#,
+];
+
+const DAYS: [&str; 9] = [
+    r#""2026-02-29""#,
+    r#""2028-02-29""#,
+    r#""2100-02-29""#,
+    r#""2026-04-31""#,
+    r#""2026-3-1""#,
+    r#""2026-12-31""#,
+    r#""1999-12-31""#,
+    r#""2101-01-01""#,
+    r#""2026-00-10""#,
+];
+
+const INSTANTS: [&str; 9] = [
+    r#""2026-02-29T09:00:00Z""#,
+    r#""2028-02-29T09:00:00Z""#,
+    r#""2026-03-01T24:00:00Z""#,
+    r#""2026-03-01T09:00:60Z""#,
+    r#""2026-03-01T09:00:00""#,
+    r#""2026-03-01T09:00:00-00:00""#,
+    r#""2026-03-01T09:00:00.0000000001Z""#,
+    r#""1999-12-31T23:59:59Z""#,
+    r#""2100-12-31T23:59:59.999999999-23:59""#,
+];
+
+/// What is of a format, and what is nearly.
+const FORMS: [(&str, &[&str]); 4] = [
+    ("uuid", &IDS),
+    ("date", &DAYS),
+    ("date-time", &INSTANTS),
+    ("iana-time-zone", &ZONES),
 ];
 
 /// Names of zones, and what is nearly one.
