@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod accept;
+mod asvs;
 mod check;
 mod client;
 mod demo;

@@ -225,6 +225,7 @@ async fn every_answer_carries_the_headers_and_an_id() {
     );
 }
 
+// asvs: V16.5.1 V16.5.4
 #[tokio::test]
 async fn a_panic_is_answered_without_details() {
     let server = start().await;
@@ -237,6 +238,7 @@ async fn a_panic_is_answered_without_details() {
     assert_eq!(status(&server.get("/show", "").await), "200");
 }
 
+// asvs: V5.2.1
 #[tokio::test]
 async fn what_is_within_the_bounds_passes_and_what_is_over_is_refused() {
     let server = start().await;

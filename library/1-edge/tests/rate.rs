@@ -202,6 +202,7 @@ async fn of_a_hundred(router: &Router, path: &str, peer: &str, forwarded: &str) 
     let_in
 }
 
+// asvs: V4.1.3 V15.3.4
 #[tokio::test]
 async fn an_address_has_its_quota_whatever_it_makes_up() {
     let router = router(&Limiter::local(Hand::new().clock()));
@@ -257,6 +258,7 @@ async fn a_network_of_ipv6_is_one_client() {
     );
 }
 
+// asvs: V6.3.1
 #[tokio::test]
 async fn whoever_fails_to_say_who_they_are_pays_ten_and_whoever_is_known_nothing() {
     let router = router(&Limiter::local(Hand::new().clock()));

@@ -111,6 +111,7 @@ async fn hello(stream: &mut TlsStream<TcpStream>) -> String {
     String::from_utf8(answer).unwrap()
 }
 
+// asvs: V12.1.1 V12.1.2
 #[tokio::test]
 async fn it_speaks_tls_1_2_and_1_3_with_modern_suites() {
     let files = Files::new();
@@ -146,6 +147,7 @@ fn greeting_of_tls_1_1() -> Vec<u8> {
     greeting
 }
 
+// asvs: V12.1.1 V12.2.1 V4.1.2
 #[tokio::test]
 async fn older_versions_and_plain_text_are_told_nothing() {
     let files = Files::new();

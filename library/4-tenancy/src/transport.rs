@@ -153,6 +153,7 @@ mod tests {
             .map_err(|fault| fault.to_string())
     }
 
+    // asvs: V12.3.1
     #[test]
     fn what_leaves_the_machine_is_encrypted_and_nothing_less_can_be_asked_for() {
         for near in [
@@ -247,6 +248,7 @@ mod tests {
         u128::from_be_bytes(last)
     }
 
+    // asvs: V12.3.2 V12.3.4
     #[tokio::test]
     async fn only_the_server_that_is_meant_hears_who_is_calling() {
         // The startup message names the user.

@@ -181,6 +181,7 @@ async fn only_an_owner_lets_somebody_act() {
     raw.script("ROLLBACK").await.unwrap();
 }
 
+// asvs: V7.5.1 V10.3.4
 #[tokio::test]
 async fn whoever_makes_an_owner_proves_again_who_they_are() {
     let world = World::new().await;

@@ -27,6 +27,7 @@ async fn headers(world: &World, path: &str) -> (HeaderMap, String) {
     (answer.headers().clone(), answer.text().await.unwrap())
 }
 
+// asvs: V3.4.1 V3.4.4 V3.4.5 V3.4.6 V3.4.8
 #[tokio::test]
 async fn every_answer_tells_browsers_to_be_careful() {
     let world = World::new().await;
@@ -81,6 +82,7 @@ async fn every_answer_tells_browsers_to_be_careful() {
     }
 }
 
+// asvs: V3.4.3 V3.2.2
 #[tokio::test]
 async fn pages_run_no_script_and_the_sign_in_only_those_of_this_answer() {
     let world = World::new().await;

@@ -6,6 +6,7 @@ use studio::resources::tables;
 
 use crate::world::World;
 
+// asvs: V14.1.1
 #[tokio::test]
 async fn the_classes_are_the_live_schema_both_ways() {
     let world = World::new().await;

@@ -270,6 +270,7 @@ async fn the_role_is_the_lowest_of_token_provider_and_ceiling() {
     }
 }
 
+// asvs: V13.2.2
 #[tokio::test]
 async fn what_is_not_the_app_roles_is_refused_inside_a_bound_transaction() {
     let world = World::new().await;

@@ -136,6 +136,7 @@ async fn an_invited_person_is_pending_and_the_address_is_the_owners_to_see() {
     assert_eq!(invited.0, 403);
 }
 
+// asvs: V8.3.2
 #[tokio::test]
 async fn another_role_counts_at_once_and_ends_what_came_before() {
     let world = World::new().await;

@@ -69,6 +69,7 @@ async fn every_route_says_what_it_does_and_shows_a_body_that_it_takes() {
 }
 
 /// What is not bounded in the document is not bounded where it is read: they are one.
+// asvs: V2.1.1
 #[test]
 fn everything_that_is_taken_has_a_bound() {
     let mut seen = 0;
@@ -125,6 +126,7 @@ fn bounded(place: &str, schema: &Value) -> usize {
     seen
 }
 
+// asvs: V2.2.1 V15.3.5
 #[tokio::test]
 async fn a_body_is_taken_exactly_when_its_schema_says_so() {
     let world = World::new().await;
@@ -159,6 +161,7 @@ async fn a_body_is_taken_exactly_when_its_schema_says_so() {
     assert!(counts.len() >= 5, "{counts:?}");
 }
 
+// asvs: V2.2.1
 #[tokio::test]
 async fn a_query_is_taken_exactly_when_its_schemas_say_so() {
     let world = World::new().await;
@@ -494,6 +497,7 @@ fn is_of(template: &str, path: &str) -> bool {
 }
 
 /// Every path says which methods it knows, to whoever asks with another one.
+// asvs: V4.1.4
 #[tokio::test]
 async fn an_unknown_method_is_told_the_known_ones() {
     let world = World::new().await;
@@ -526,6 +530,7 @@ async fn whatever_is_acceptable_json_is_answered() {
     }
 }
 
+// asvs: V15.3.1
 #[tokio::test]
 async fn an_answer_that_is_not_as_said_is_noticed() {
     let world = World::new().await;

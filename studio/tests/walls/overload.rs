@@ -45,6 +45,7 @@ async fn change(world: &World, token: &str) -> (u16, Value) {
     world.send("POST", "/v1/bookings", token, Some(body)).await
 }
 
+// asvs: V15.2.2
 #[tokio::test]
 async fn a_full_server_sheds_at_once_and_still_answers_small_reads_and_its_health() {
     let world = Arc::new(rates::world("requests_at_once = 5").await);
@@ -100,6 +101,7 @@ async fn a_full_server_sheds_at_once_and_still_answers_small_reads_and_its_healt
     assert_eq!(status, 201);
 }
 
+// asvs: V15.4.4
 #[tokio::test]
 async fn a_studio_cannot_have_all_places() {
     let world = Arc::new(rates::world("requests_at_once_per_studio = 3").await);

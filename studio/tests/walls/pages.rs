@@ -119,6 +119,7 @@ async fn sign_in(world: &World, token: &str, headers: &[(&str, &str)]) -> (u16, 
     (response.status().as_u16(), cookie)
 }
 
+// asvs: V3.3.1 V3.3.2 V3.3.3 V3.3.4 V7.2.4
 #[tokio::test]
 async fn a_token_is_exchanged_for_a_cookie_that_is_new_each_time_and_stored_nowhere() {
     let world = World::new().await;
@@ -187,6 +188,7 @@ async fn a_page_lets_its_own_forms_say_where_they_come_from() {
 }
 
 /// Login CSRF: nobody's page but ours can put somebody into a session.
+// asvs: V3.5.1 V7.6.2
 #[tokio::test]
 async fn a_foreign_page_cannot_sign_anybody_in() {
     let world = World::new().await;
@@ -209,6 +211,7 @@ async fn a_foreign_page_cannot_sign_anybody_in() {
     }
 }
 
+// asvs: V3.5.2
 #[tokio::test]
 async fn pages_show_the_own_studio_and_the_api_takes_no_cookie() {
     let world = World::new().await;
@@ -266,6 +269,7 @@ async fn pages_show_the_own_studio_and_the_api_takes_no_cookie() {
     );
 }
 
+// asvs: V1.1.2 V1.2.1
 #[tokio::test]
 async fn what_people_wrote_is_shown_as_text() {
     let world = World::new().await;
@@ -288,6 +292,7 @@ async fn what_people_wrote_is_shown_as_text() {
     }
 }
 
+// asvs: V3.5.1
 #[tokio::test]
 async fn a_form_changes_something_only_when_it_is_the_sessions_own() {
     let world = World::new().await;
@@ -370,6 +375,7 @@ async fn a_form_changes_something_only_when_it_is_the_sessions_own() {
     assert!(shown.text.contains("twice or never"), "{}", shown.text);
 }
 
+// asvs: V7.6.1 V7.3.2
 #[tokio::test]
 async fn a_session_ends_with_whatever_gave_it() {
     let endings: [(&str, &str); 7] = [
@@ -430,6 +436,7 @@ async fn a_session_ends_with_whatever_gave_it() {
     );
 }
 
+// asvs: V7.5.2
 #[tokio::test]
 async fn everybody_sees_and_ends_the_own_sessions_only() {
     let world = World::new().await;

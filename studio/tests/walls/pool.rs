@@ -331,6 +331,7 @@ async fn an_error_in_the_middle_of_a_pipeline_stops_what_follows_and_the_commit(
 }
 
 /// 10,000 requests of both studios through a pool of 4, a tenth of them cut off midway.
+// asvs: V15.4.1
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_interleaved_requests_leak_lose_and_break_nothing() {
     let world = Arc::new(

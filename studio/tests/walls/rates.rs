@@ -57,6 +57,7 @@ impl Flood {
     }
 }
 
+// asvs: V2.3.2 V2.4.1 V16.3.3
 #[tokio::test]
 async fn a_members_flood_ends_in_429_and_is_nobody_elses() {
     let world = world("per_member_s = 1\nburst_s = 8").await;
@@ -135,6 +136,7 @@ async fn a_studio_has_a_quota_over_all_of_its_members() {
     assert_eq!(flood(&world, (1, "owner"), "/v1/me", 6).await.granted(), 6);
 }
 
+// asvs: V2.4.1 V15.2.2
 #[tokio::test]
 async fn changes_and_what_is_expensive_have_smaller_limits_of_their_own() {
     let world =
@@ -178,6 +180,7 @@ async fn a_studio_and_a_member_can_have_rates_of_their_own() {
     }
 }
 
+// asvs: V6.3.1 V15.3.4
 #[tokio::test]
 async fn strangers_are_limited_by_address_before_anybody_asks_who_they_are() {
     let world = world("per_address_s = 1\nburst_s = 40").await;

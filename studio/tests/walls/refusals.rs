@@ -134,6 +134,7 @@ pub(crate) fn api() -> Vec<Declared> {
     declared.filter(is_api).cloned().collect()
 }
 
+// asvs: V8.2.1 V8.3.1 V16.3.2
 #[tokio::test]
 async fn every_route_refuses_who_lacks_its_right_and_says_so_in_the_ledger() {
     let world = World::new().await;
@@ -191,6 +192,7 @@ async fn every_route_refuses_who_lacks_its_right_and_says_so_in_the_ledger() {
     }
 }
 
+// asvs: V8.2.2 V8.4.1
 #[tokio::test]
 async fn every_row_of_another_studio_is_as_if_it_were_not_there() {
     let world = World::new().await;

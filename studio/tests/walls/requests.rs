@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 
+// asvs: V8.2.3 V14.2.6
 #[tokio::test]
 async fn an_artists_personal_fields_are_opened_by_role_and_the_ledger_names_them() {
     let world = World::new().await;
@@ -121,6 +122,7 @@ async fn a_freelancer_sees_the_own_bookings_and_the_own_artist_only_in_api_and_d
     assert_eq!(changed, 0);
 }
 
+// asvs: V8.2.2 V8.4.1
 #[tokio::test]
 async fn foreign_and_absent_are_one_answer_to_the_letter() {
     let world = World::new().await;
@@ -168,6 +170,7 @@ async fn foreign_and_absent_are_one_answer_to_the_letter() {
     assert_eq!((one.0, blank(one.1)), (422, blank(other.1)));
 }
 
+// asvs: V16.5.1 V1.3.3 V1.5.2
 #[tokio::test]
 async fn bad_input_is_a_problem_that_says_why_and_nothing_is_lost() {
     let world = World::new().await;
@@ -397,6 +400,7 @@ async fn pages_follow_each_other_and_a_foreign_cursor_is_none() {
     }
 }
 
+// asvs: V4.1.4
 #[tokio::test]
 async fn unknown_paths_and_methods_are_problems() {
     let world = World::new().await;
@@ -417,6 +421,7 @@ async fn unknown_paths_and_methods_are_problems() {
     }
 }
 
+// asvs: V16.5.3
 #[tokio::test]
 async fn with_the_ledger_away_no_data_leaves() {
     let world = World::new().await;

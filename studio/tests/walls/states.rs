@@ -105,6 +105,7 @@ fn is_members(transition: Transition) -> bool {
     !matches!(transition, Transition::Expire | Transition::Lapse)
 }
 
+// asvs: V2.3.1
 #[tokio::test]
 async fn every_transition_is_taken_or_refused_as_the_table_says_by_every_role() {
     let world = World::new().await;

@@ -92,6 +92,7 @@ async fn of_200_holds_that_are_confirmed_at_once_one_wins_and_the_rest_are_told(
     println!("200 confirmations of holds: 1 won, 199 told, {took:?}");
 }
 
+// asvs: V2.3.4 V15.4.2
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_200_bookings_that_are_made_confirmed_at_once_one_wins() {
     let world = Arc::new(World::new().await);

@@ -404,6 +404,7 @@ async fn who_accepts_an_owners_invitation_is_admitted_as_far_as_it_said() {
     }
 }
 
+// asvs: V7.4.2
 #[tokio::test]
 async fn a_user_who_is_gone_or_banned_is_out_everywhere() {
     let at = now_ms();

@@ -10,7 +10,7 @@ mod tree;
 pub(crate) use tree::Tree;
 
 use crate::{
-    register,
+    asvs, register,
     shop::{Shop, Trouble, say},
 };
 
@@ -34,7 +34,7 @@ impl fmt::Display for Finding {
 
 type Rule = fn(&Tree) -> Vec<Finding>;
 
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     rooms::import_downwards,
     rooms::know_no_web,
     rooms::keep_their_capability,
@@ -46,6 +46,7 @@ const RULES: [Rule; 11] = [
     text::names_no_machine,
     text::fits_in_a_head,
     register::is_current,
+    asvs::is_current,
 ];
 
 /// Checks the checkout.
