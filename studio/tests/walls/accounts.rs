@@ -201,13 +201,13 @@ async fn what_a_migration_changes_is_an_entry_in_every_studio_it_touched() {
 async fn entries_of_reads_share_a_commit_and_a_changes_entry_is_in_its_own() {
     let world = Arc::new(
         World::like(Like {
-            pool_max: 16,
+            pool_max: 8,
             ..Like::default()
         })
         .await,
     );
     let mut tasks = tokio::task::JoinSet::new();
-    for number in 0..400_usize {
+    for number in 0..200_usize {
         let world = Arc::clone(&world);
         tasks.spawn(async move {
             let token = world.token(number % 2, "owner");
@@ -226,7 +226,7 @@ async fn entries_of_reads_share_a_commit_and_a_changes_entry_is_in_its_own() {
         )
         .await
         .unwrap();
-    assert!(commits < 300, "400 reads took {commits} commits");
+    assert!(commits < 150, "200 reads took {commits} commits");
     let token = world.token(0, "owner");
     let (_, made) = world
         .send("POST", "/v1/artists", &token, Some(json!({ "name": "A" })))
