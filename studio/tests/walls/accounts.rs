@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 use studio::commands::{Gap, gaps, last_ticket, reader, write_private};
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
-use watertight_tenancy::{Call, Operator, support::state};
+use watertight_tenancy::{
+    Call, Operator,
+    support::{RawConnection, state},
+};
 use watertight_terms::Random;
 
 use crate::world::{Like, World};
@@ -166,17 +169,45 @@ async fn a_change_of_the_app_role_without_an_entry_is_an_entry() {
     );
 }
 
+#[tokio::test]
+async fn what_a_migration_changes_is_an_entry_in_every_studio_it_touched() {
+    let world = World::new().await;
+    let url = world.config.database.owner_url.clone().unwrap();
+    let raw = RawConnection::connect(&url).await.unwrap();
+    raw.script(
+        "BEGIN; SET LOCAL ROLE studio_owner; SELECT tenancy.open_backfill('studio.artists', ARRAY['notes']);
+         SET LOCAL ROLE studio_backfill; SET LOCAL row_security = on; UPDATE studio.artists SET notes = 'm';
+         SET LOCAL ROLE studio_owner; SELECT tenancy.close_backfill('studio.artists'); COMMIT",
+    )
+    .await
+    .unwrap();
+    let entries: Vec<String> = world
+        .as_admin()
+        .await
+        .value(
+            "SELECT array_agg(body ->> 'actor' || ' ' || jsonb_array_length(leaf::jsonb -> 'changes') ORDER BY tenant_id)
+             FROM ledger.entries WHERE body ->> 'action' = 'database.migrate'",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        entries,
+        ["operator:studio_migrate 3", "operator:studio_migrate 3"]
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entries_of_reads_share_a_commit_and_a_changes_entry_is_in_its_own() {
     let world = Arc::new(
         World::like(Like {
-            pool_max: 16,
+            pool_max: 8,
             ..Like::default()
         })
         .await,
     );
     let mut tasks = tokio::task::JoinSet::new();
-    for number in 0..400_usize {
+    for number in 0..200_usize {
         let world = Arc::clone(&world);
         tasks.spawn(async move {
             let token = world.token(number % 2, "owner");
@@ -195,7 +226,7 @@ async fn entries_of_reads_share_a_commit_and_a_changes_entry_is_in_its_own() {
         )
         .await
         .unwrap();
-    assert!(commits < 300, "400 reads took {commits} commits");
+    assert!(commits < 150, "200 reads took {commits} commits");
     let token = world.token(0, "owner");
     let (_, made) = world
         .send("POST", "/v1/artists", &token, Some(json!({ "name": "A" })))
