@@ -3,8 +3,8 @@
 import * as z from 'zod';
 
 import type { Client, ClientMeta, Options as Options2, RequestResult, TDataShape } from './client/index.ts';
-import type { DeleteArtistsIdData, DeleteArtistsIdErrors, DeleteArtistsIdResponses, DeleteBookingsIdData, DeleteBookingsIdErrors, DeleteBookingsIdResponses, DeleteMembersIdData, DeleteMembersIdErrors, DeleteMembersIdResponses, DeleteMeSessionsIdData, DeleteMeSessionsIdErrors, DeleteMeSessionsIdResponses, DeleteProjectsIdData, DeleteProjectsIdErrors, DeleteProjectsIdResponses, DeleteTimeOffIdData, DeleteTimeOffIdErrors, DeleteTimeOffIdResponses, GetArtistsData, GetArtistsErrors, GetArtistsIdData, GetArtistsIdErrors, GetArtistsIdResponses, GetArtistsResponses, GetBookingsData, GetBookingsErrors, GetBookingsIdData, GetBookingsIdErrors, GetBookingsIdHistoryData, GetBookingsIdHistoryErrors, GetBookingsIdHistoryResponses, GetBookingsIdResponses, GetBookingsResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetMeData, GetMeErrors, GetMembersData, GetMembersErrors, GetMembersIdData, GetMembersIdErrors, GetMembersIdResponses, GetMembersResponses, GetMeResponses, GetMeSessionsData, GetMeSessionsErrors, GetMeSessionsResponses, GetProjectsData, GetProjectsErrors, GetProjectsIdData, GetProjectsIdErrors, GetProjectsIdResponses, GetProjectsResponses, GetStudioData, GetStudioErrors, GetStudioResponses, GetTimeOffData, GetTimeOffErrors, GetTimeOffIdData, GetTimeOffIdErrors, GetTimeOffIdResponses, GetTimeOffResponses, PatchArtistsIdData, PatchArtistsIdErrors, PatchArtistsIdResponses, PatchBookingsIdData, PatchBookingsIdErrors, PatchBookingsIdResponses, PatchMembersIdData, PatchMembersIdErrors, PatchMembersIdResponses, PatchProjectsIdData, PatchProjectsIdErrors, PatchProjectsIdResponses, PatchStudioData, PatchStudioErrors, PatchStudioResponses, PatchTimeOffIdData, PatchTimeOffIdErrors, PatchTimeOffIdResponses, PostArtistsData, PostArtistsErrors, PostArtistsResponses, PostBookingsCheckAvailabilityData, PostBookingsCheckAvailabilityErrors, PostBookingsCheckAvailabilityResponses, PostBookingsData, PostBookingsErrors, PostBookingsIdCancelData, PostBookingsIdCancelErrors, PostBookingsIdCancelResponses, PostBookingsIdChallengeData, PostBookingsIdChallengeErrors, PostBookingsIdChallengeResponses, PostBookingsIdCompleteData, PostBookingsIdCompleteErrors, PostBookingsIdCompleteResponses, PostBookingsIdConfirmData, PostBookingsIdConfirmErrors, PostBookingsIdConfirmResponses, PostBookingsIdExtendData, PostBookingsIdExtendErrors, PostBookingsIdExtendResponses, PostBookingsIdPencilData, PostBookingsIdPencilErrors, PostBookingsIdPencilResponses, PostBookingsIdReleaseData, PostBookingsIdReleaseErrors, PostBookingsIdReleaseResponses, PostBookingsIdStartData, PostBookingsIdStartErrors, PostBookingsIdStartResponses, PostBookingsIdUndoData, PostBookingsIdUndoErrors, PostBookingsIdUndoResponses, PostBookingsResponses, PostMembersData, PostMembersErrors, PostMembersIdAdmitData, PostMembersIdAdmitErrors, PostMembersIdAdmitResponses, PostMembersResponses, PostProjectsData, PostProjectsErrors, PostProjectsResponses, PostTimeOffData, PostTimeOffErrors, PostTimeOffResponses } from './types.gen.ts';
-import { zDeleteArtistsIdHeaders, zDeleteArtistsIdPath, zDeleteArtistsIdResponse, zDeleteBookingsIdHeaders, zDeleteBookingsIdPath, zDeleteBookingsIdResponse, zDeleteMembersIdHeaders, zDeleteMembersIdPath, zDeleteMembersIdResponse, zDeleteMeSessionsIdPath, zDeleteMeSessionsIdResponse, zDeleteProjectsIdHeaders, zDeleteProjectsIdPath, zDeleteProjectsIdResponse, zDeleteTimeOffIdHeaders, zDeleteTimeOffIdPath, zDeleteTimeOffIdResponse, zGetArtistsIdPath, zGetArtistsIdResponse, zGetArtistsQuery, zGetArtistsResponse, zGetBookingsIdHistoryPath, zGetBookingsIdHistoryQuery, zGetBookingsIdHistoryResponse, zGetBookingsIdPath, zGetBookingsIdResponse, zGetBookingsQuery, zGetBookingsResponse, zGetHealthResponse, zGetMembersIdPath, zGetMembersIdResponse, zGetMembersQuery, zGetMembersResponse, zGetMeResponse, zGetMeSessionsResponse, zGetProjectsIdPath, zGetProjectsIdResponse, zGetProjectsQuery, zGetProjectsResponse, zGetStudioResponse, zGetTimeOffIdPath, zGetTimeOffIdResponse, zGetTimeOffQuery, zGetTimeOffResponse, zPatchArtistsIdBody, zPatchArtistsIdHeaders, zPatchArtistsIdPath, zPatchArtistsIdResponse, zPatchBookingsIdBody, zPatchBookingsIdHeaders, zPatchBookingsIdPath, zPatchBookingsIdResponse, zPatchMembersIdBody, zPatchMembersIdHeaders, zPatchMembersIdPath, zPatchMembersIdResponse, zPatchProjectsIdBody, zPatchProjectsIdHeaders, zPatchProjectsIdPath, zPatchProjectsIdResponse, zPatchStudioBody, zPatchStudioHeaders, zPatchStudioResponse, zPatchTimeOffIdBody, zPatchTimeOffIdHeaders, zPatchTimeOffIdPath, zPatchTimeOffIdResponse, zPostArtistsBody, zPostArtistsHeaders, zPostArtistsResponse, zPostBookingsBody, zPostBookingsCheckAvailabilityBody, zPostBookingsCheckAvailabilityHeaders, zPostBookingsCheckAvailabilityResponse, zPostBookingsHeaders, zPostBookingsIdCancelBody, zPostBookingsIdCancelHeaders, zPostBookingsIdCancelPath, zPostBookingsIdCancelResponse, zPostBookingsIdChallengeBody, zPostBookingsIdChallengeHeaders, zPostBookingsIdChallengePath, zPostBookingsIdChallengeResponse, zPostBookingsIdCompleteBody, zPostBookingsIdCompleteHeaders, zPostBookingsIdCompletePath, zPostBookingsIdCompleteResponse, zPostBookingsIdConfirmBody, zPostBookingsIdConfirmHeaders, zPostBookingsIdConfirmPath, zPostBookingsIdConfirmResponse, zPostBookingsIdExtendBody, zPostBookingsIdExtendHeaders, zPostBookingsIdExtendPath, zPostBookingsIdExtendResponse, zPostBookingsIdPencilBody, zPostBookingsIdPencilHeaders, zPostBookingsIdPencilPath, zPostBookingsIdPencilResponse, zPostBookingsIdReleaseBody, zPostBookingsIdReleaseHeaders, zPostBookingsIdReleasePath, zPostBookingsIdReleaseResponse, zPostBookingsIdStartBody, zPostBookingsIdStartHeaders, zPostBookingsIdStartPath, zPostBookingsIdStartResponse, zPostBookingsIdUndoBody, zPostBookingsIdUndoHeaders, zPostBookingsIdUndoPath, zPostBookingsIdUndoResponse, zPostBookingsResponse, zPostMembersBody, zPostMembersHeaders, zPostMembersIdAdmitBody, zPostMembersIdAdmitHeaders, zPostMembersIdAdmitPath, zPostMembersIdAdmitResponse, zPostMembersResponse, zPostProjectsBody, zPostProjectsHeaders, zPostProjectsResponse, zPostTimeOffBody, zPostTimeOffHeaders, zPostTimeOffResponse } from './zod.gen.ts';
+import type { DeleteArtistsIdData, DeleteArtistsIdErrors, DeleteArtistsIdResponses, DeleteBookingsIdData, DeleteBookingsIdErrors, DeleteBookingsIdResponses, DeleteMembersIdData, DeleteMembersIdErrors, DeleteMembersIdResponses, DeleteMeSessionsIdData, DeleteMeSessionsIdErrors, DeleteMeSessionsIdResponses, DeleteProjectsIdData, DeleteProjectsIdErrors, DeleteProjectsIdResponses, DeleteTimeOffIdData, DeleteTimeOffIdErrors, DeleteTimeOffIdResponses, DeleteWebhooksIdData, DeleteWebhooksIdErrors, DeleteWebhooksIdResponses, GetArtistsData, GetArtistsErrors, GetArtistsIdData, GetArtistsIdErrors, GetArtistsIdResponses, GetArtistsResponses, GetAuditCheckpointsData, GetAuditCheckpointsErrors, GetAuditCheckpointsResponses, GetAuditData, GetAuditErrors, GetAuditExportData, GetAuditExportErrors, GetAuditExportResponses, GetAuditResponses, GetAuditVerifyData, GetAuditVerifyErrors, GetAuditVerifyResponses, GetBookingsData, GetBookingsErrors, GetBookingsIdData, GetBookingsIdErrors, GetBookingsIdHistoryData, GetBookingsIdHistoryErrors, GetBookingsIdHistoryResponses, GetBookingsIdResponses, GetBookingsResponses, GetDeliveriesData, GetDeliveriesErrors, GetDeliveriesIdData, GetDeliveriesIdErrors, GetDeliveriesIdResponses, GetDeliveriesResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetMeData, GetMeErrors, GetMembersData, GetMembersErrors, GetMembersIdData, GetMembersIdErrors, GetMembersIdResponses, GetMembersResponses, GetMeResponses, GetMeSessionsData, GetMeSessionsErrors, GetMeSessionsResponses, GetProjectsData, GetProjectsErrors, GetProjectsIdData, GetProjectsIdErrors, GetProjectsIdResponses, GetProjectsResponses, GetStudioData, GetStudioErrors, GetStudioResponses, GetTimeOffData, GetTimeOffErrors, GetTimeOffIdData, GetTimeOffIdErrors, GetTimeOffIdResponses, GetTimeOffResponses, GetWebhooksData, GetWebhooksErrors, GetWebhooksIdData, GetWebhooksIdErrors, GetWebhooksIdResponses, GetWebhooksResponses, PatchArtistsIdData, PatchArtistsIdErrors, PatchArtistsIdResponses, PatchBookingsIdData, PatchBookingsIdErrors, PatchBookingsIdResponses, PatchMembersIdData, PatchMembersIdErrors, PatchMembersIdResponses, PatchProjectsIdData, PatchProjectsIdErrors, PatchProjectsIdResponses, PatchStudioData, PatchStudioErrors, PatchStudioResponses, PatchTimeOffIdData, PatchTimeOffIdErrors, PatchTimeOffIdResponses, PatchWebhooksIdData, PatchWebhooksIdErrors, PatchWebhooksIdResponses, PostArtistsData, PostArtistsErrors, PostArtistsResponses, PostBookingsCheckAvailabilityData, PostBookingsCheckAvailabilityErrors, PostBookingsCheckAvailabilityResponses, PostBookingsData, PostBookingsErrors, PostBookingsIdCancelData, PostBookingsIdCancelErrors, PostBookingsIdCancelResponses, PostBookingsIdChallengeData, PostBookingsIdChallengeErrors, PostBookingsIdChallengeResponses, PostBookingsIdCompleteData, PostBookingsIdCompleteErrors, PostBookingsIdCompleteResponses, PostBookingsIdConfirmData, PostBookingsIdConfirmErrors, PostBookingsIdConfirmResponses, PostBookingsIdExtendData, PostBookingsIdExtendErrors, PostBookingsIdExtendResponses, PostBookingsIdPencilData, PostBookingsIdPencilErrors, PostBookingsIdPencilResponses, PostBookingsIdReleaseData, PostBookingsIdReleaseErrors, PostBookingsIdReleaseResponses, PostBookingsIdStartData, PostBookingsIdStartErrors, PostBookingsIdStartResponses, PostBookingsIdUndoData, PostBookingsIdUndoErrors, PostBookingsIdUndoResponses, PostBookingsResponses, PostDeliveriesIdReplayData, PostDeliveriesIdReplayErrors, PostDeliveriesIdReplayResponses, PostMembersData, PostMembersErrors, PostMembersIdAdmitData, PostMembersIdAdmitErrors, PostMembersIdAdmitResponses, PostMembersResponses, PostProjectsData, PostProjectsErrors, PostProjectsResponses, PostTimeOffData, PostTimeOffErrors, PostTimeOffResponses, PostWebhooksData, PostWebhooksErrors, PostWebhooksResponses } from './types.gen.ts';
+import { zDeleteArtistsIdHeaders, zDeleteArtistsIdPath, zDeleteArtistsIdResponse, zDeleteBookingsIdHeaders, zDeleteBookingsIdPath, zDeleteBookingsIdResponse, zDeleteMembersIdHeaders, zDeleteMembersIdPath, zDeleteMembersIdResponse, zDeleteMeSessionsIdPath, zDeleteMeSessionsIdResponse, zDeleteProjectsIdHeaders, zDeleteProjectsIdPath, zDeleteProjectsIdResponse, zDeleteTimeOffIdHeaders, zDeleteTimeOffIdPath, zDeleteTimeOffIdResponse, zDeleteWebhooksIdHeaders, zDeleteWebhooksIdPath, zDeleteWebhooksIdResponse, zGetArtistsIdPath, zGetArtistsIdResponse, zGetArtistsQuery, zGetArtistsResponse, zGetAuditCheckpointsResponse, zGetAuditExportQuery, zGetAuditExportResponse, zGetAuditQuery, zGetAuditResponse, zGetAuditVerifyResponse, zGetBookingsIdHistoryPath, zGetBookingsIdHistoryQuery, zGetBookingsIdHistoryResponse, zGetBookingsIdPath, zGetBookingsIdResponse, zGetBookingsQuery, zGetBookingsResponse, zGetDeliveriesIdPath, zGetDeliveriesIdResponse, zGetDeliveriesQuery, zGetDeliveriesResponse, zGetHealthResponse, zGetMembersIdPath, zGetMembersIdResponse, zGetMembersQuery, zGetMembersResponse, zGetMeResponse, zGetMeSessionsResponse, zGetProjectsIdPath, zGetProjectsIdResponse, zGetProjectsQuery, zGetProjectsResponse, zGetStudioResponse, zGetTimeOffIdPath, zGetTimeOffIdResponse, zGetTimeOffQuery, zGetTimeOffResponse, zGetWebhooksIdPath, zGetWebhooksIdResponse, zGetWebhooksQuery, zGetWebhooksResponse, zPatchArtistsIdBody, zPatchArtistsIdHeaders, zPatchArtistsIdPath, zPatchArtistsIdResponse, zPatchBookingsIdBody, zPatchBookingsIdHeaders, zPatchBookingsIdPath, zPatchBookingsIdResponse, zPatchMembersIdBody, zPatchMembersIdHeaders, zPatchMembersIdPath, zPatchMembersIdResponse, zPatchProjectsIdBody, zPatchProjectsIdHeaders, zPatchProjectsIdPath, zPatchProjectsIdResponse, zPatchStudioBody, zPatchStudioHeaders, zPatchStudioResponse, zPatchTimeOffIdBody, zPatchTimeOffIdHeaders, zPatchTimeOffIdPath, zPatchTimeOffIdResponse, zPatchWebhooksIdBody, zPatchWebhooksIdHeaders, zPatchWebhooksIdPath, zPatchWebhooksIdResponse, zPostArtistsBody, zPostArtistsHeaders, zPostArtistsResponse, zPostBookingsBody, zPostBookingsCheckAvailabilityBody, zPostBookingsCheckAvailabilityHeaders, zPostBookingsCheckAvailabilityResponse, zPostBookingsHeaders, zPostBookingsIdCancelBody, zPostBookingsIdCancelHeaders, zPostBookingsIdCancelPath, zPostBookingsIdCancelResponse, zPostBookingsIdChallengeBody, zPostBookingsIdChallengeHeaders, zPostBookingsIdChallengePath, zPostBookingsIdChallengeResponse, zPostBookingsIdCompleteBody, zPostBookingsIdCompleteHeaders, zPostBookingsIdCompletePath, zPostBookingsIdCompleteResponse, zPostBookingsIdConfirmBody, zPostBookingsIdConfirmHeaders, zPostBookingsIdConfirmPath, zPostBookingsIdConfirmResponse, zPostBookingsIdExtendBody, zPostBookingsIdExtendHeaders, zPostBookingsIdExtendPath, zPostBookingsIdExtendResponse, zPostBookingsIdPencilBody, zPostBookingsIdPencilHeaders, zPostBookingsIdPencilPath, zPostBookingsIdPencilResponse, zPostBookingsIdReleaseBody, zPostBookingsIdReleaseHeaders, zPostBookingsIdReleasePath, zPostBookingsIdReleaseResponse, zPostBookingsIdStartBody, zPostBookingsIdStartHeaders, zPostBookingsIdStartPath, zPostBookingsIdStartResponse, zPostBookingsIdUndoBody, zPostBookingsIdUndoHeaders, zPostBookingsIdUndoPath, zPostBookingsIdUndoResponse, zPostBookingsResponse, zPostDeliveriesIdReplayHeaders, zPostDeliveriesIdReplayPath, zPostDeliveriesIdReplayResponse, zPostMembersBody, zPostMembersHeaders, zPostMembersIdAdmitBody, zPostMembersIdAdmitHeaders, zPostMembersIdAdmitPath, zPostMembersIdAdmitResponse, zPostMembersResponse, zPostProjectsBody, zPostProjectsHeaders, zPostProjectsResponse, zPostTimeOffBody, zPostTimeOffHeaders, zPostTimeOffResponse, zPostWebhooksBody, zPostWebhooksHeaders, zPostWebhooksResponse } from './zod.gen.ts';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -119,6 +119,78 @@ export const patchArtistsId = <ThrowOnError extends boolean = true>(options: Opt
         'Content-Type': 'application/json',
         ...options.headers
     }
+});
+
+/**
+ * who did what in the studio, newest first
+ *
+ * needs `audit.view`
+ */
+export const getAudit = <ThrowOnError extends boolean = true>(options: Options<GetAuditData, ThrowOnError>): RequestResult<GetAuditResponses, GetAuditErrors, ThrowOnError, 'data'> => options.client.get<GetAuditResponses, GetAuditErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: z.never().optional(),
+        query: zGetAuditQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetAuditResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/audit',
+    ...options
+});
+
+/**
+ * entries from a number on, a line each
+ *
+ * needs `audit.view`
+ */
+export const getAuditExport = <ThrowOnError extends boolean = true>(options: Options<GetAuditExportData, ThrowOnError>): RequestResult<GetAuditExportResponses, GetAuditExportErrors, ThrowOnError, 'data'> => options.client.get<GetAuditExportResponses, GetAuditExportErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: z.never().optional(),
+        query: zGetAuditExportQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetAuditExportResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/audit/export',
+    ...options
+});
+
+/**
+ * signed checkpoints of the ledger, and the keys to check them with
+ *
+ * needs `audit.view`
+ */
+export const getAuditCheckpoints = <ThrowOnError extends boolean = true>(options: Options<GetAuditCheckpointsData, ThrowOnError>): RequestResult<GetAuditCheckpointsResponses, GetAuditCheckpointsErrors, ThrowOnError, 'data'> => options.client.get<GetAuditCheckpointsResponses, GetAuditCheckpointsErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: z.never().optional(),
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetAuditCheckpointsResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/audit/checkpoints',
+    ...options
+});
+
+/**
+ * checks the newest checkpoint, and the newest entries against it
+ *
+ * needs `audit.view`
+ */
+export const getAuditVerify = <ThrowOnError extends boolean = true>(options: Options<GetAuditVerifyData, ThrowOnError>): RequestResult<GetAuditVerifyResponses, GetAuditVerifyErrors, ThrowOnError, 'data'> => options.client.get<GetAuditVerifyResponses, GetAuditVerifyErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: z.never().optional(),
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetAuditVerifyResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/audit/verify',
+    ...options
 });
 
 /**
@@ -904,4 +976,160 @@ export const patchTimeOffId = <ThrowOnError extends boolean = true>(options: Opt
         'Content-Type': 'application/json',
         ...options.headers
     }
+});
+
+/**
+ * where the studio is told of its bookings
+ *
+ * needs `webhook.view`
+ */
+export const getWebhooks = <ThrowOnError extends boolean = true>(options: Options<GetWebhooksData, ThrowOnError>): RequestResult<GetWebhooksResponses, GetWebhooksErrors, ThrowOnError, 'data'> => options.client.get<GetWebhooksResponses, GetWebhooksErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: z.never().optional(),
+        query: zGetWebhooksQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetWebhooksResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/webhooks',
+    ...options
+});
+
+/**
+ * tells every change of a booking there; the answer alone shows the secret
+ *
+ * needs `webhook.create`
+ */
+export const postWebhooks = <ThrowOnError extends boolean = true>(options: Options<PostWebhooksData, ThrowOnError>): RequestResult<PostWebhooksResponses, PostWebhooksErrors, ThrowOnError, 'data'> => options.client.post<PostWebhooksResponses, PostWebhooksErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPostWebhooksBody,
+        headers: zPostWebhooksHeaders.optional(),
+        path: z.never().optional(),
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostWebhooksResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/webhooks',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * archives a webhook; nothing is told there any more
+ *
+ * needs `webhook.archive`
+ */
+export const deleteWebhooksId = <ThrowOnError extends boolean = true>(options: Options<DeleteWebhooksIdData, ThrowOnError>): RequestResult<DeleteWebhooksIdResponses, DeleteWebhooksIdErrors, ThrowOnError, 'data'> => options.client.delete<DeleteWebhooksIdResponses, DeleteWebhooksIdErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        headers: zDeleteWebhooksIdHeaders.optional(),
+        path: zDeleteWebhooksIdPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zDeleteWebhooksIdResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/webhooks/{id}',
+    ...options
+});
+
+/**
+ * a webhook
+ *
+ * needs `webhook.view`
+ */
+export const getWebhooksId = <ThrowOnError extends boolean = true>(options: Options<GetWebhooksIdData, ThrowOnError>): RequestResult<GetWebhooksIdResponses, GetWebhooksIdErrors, ThrowOnError, 'data'> => options.client.get<GetWebhooksIdResponses, GetWebhooksIdErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: zGetWebhooksIdPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetWebhooksIdResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/webhooks/{id}',
+    ...options
+});
+
+/**
+ * changes what is given; while it is paused nothing new is told there
+ *
+ * needs `webhook.change`
+ */
+export const patchWebhooksId = <ThrowOnError extends boolean = true>(options: Options<PatchWebhooksIdData, ThrowOnError>): RequestResult<PatchWebhooksIdResponses, PatchWebhooksIdErrors, ThrowOnError, 'data'> => options.client.patch<PatchWebhooksIdResponses, PatchWebhooksIdErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPatchWebhooksIdBody,
+        headers: zPatchWebhooksIdHeaders.optional(),
+        path: zPatchWebhooksIdPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPatchWebhooksIdResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/webhooks/{id}',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * what was told, is to be told, and could not be told
+ *
+ * needs `delivery.view`
+ */
+export const getDeliveries = <ThrowOnError extends boolean = true>(options: Options<GetDeliveriesData, ThrowOnError>): RequestResult<GetDeliveriesResponses, GetDeliveriesErrors, ThrowOnError, 'data'> => options.client.get<GetDeliveriesResponses, GetDeliveriesErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: z.never().optional(),
+        query: zGetDeliveriesQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetDeliveriesResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/deliveries',
+    ...options
+});
+
+/**
+ * a delivery
+ *
+ * needs `delivery.view`
+ */
+export const getDeliveriesId = <ThrowOnError extends boolean = true>(options: Options<GetDeliveriesIdData, ThrowOnError>): RequestResult<GetDeliveriesIdResponses, GetDeliveriesIdErrors, ThrowOnError, 'data'> => options.client.get<GetDeliveriesIdResponses, GetDeliveriesIdErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: zGetDeliveriesIdPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetDeliveriesIdResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/deliveries/{id}',
+    ...options
+});
+
+/**
+ * tells it again, as if it had never been tried
+ *
+ * needs `delivery.replay`
+ */
+export const postDeliveriesIdReplay = <ThrowOnError extends boolean = true>(options: Options<PostDeliveriesIdReplayData, ThrowOnError>): RequestResult<PostDeliveriesIdReplayResponses, PostDeliveriesIdReplayErrors, ThrowOnError, 'data'> => options.client.post<PostDeliveriesIdReplayResponses, PostDeliveriesIdReplayErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        headers: zPostDeliveriesIdReplayHeaders.optional(),
+        path: zPostDeliveriesIdReplayPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostDeliveriesIdReplayResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/deliveries/{id}/replay',
+    ...options
 });

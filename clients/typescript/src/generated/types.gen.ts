@@ -30,6 +30,87 @@ export type Artist = {
 };
 
 /**
+ * An entry, as answered.
+ */
+export type AuditEntry = {
+    seq: number;
+    id: string;
+    time: string;
+    request_id: string;
+    client_request_id: string | null;
+    actor: string;
+    acted_by?: string | null;
+    role: string;
+    action: string;
+    resource: string;
+    ids: Array<string>;
+    ids_count: number;
+    ids_digest: string | null;
+    outcome: string;
+    rule: string | null;
+    status: number;
+    address: string | null;
+    client: string | null;
+    purpose: string | null;
+    opened: Array<string>;
+    changes: Array<AuditChange>;
+};
+
+/**
+ * A row that was changed, and which of its columns.
+ */
+export type AuditChange = {
+    table: string;
+    id: string | null;
+    columns: Array<string>;
+};
+
+/**
+ * Checkpoints and keys, as answered.
+ */
+export type Checkpoints = {
+    items: Array<Checkpoint>;
+    next_cursor: string | null;
+    /**
+     * The log's name in its checkpoints.
+     */
+    origin: string;
+    /**
+     * Public keys, as C2SP signed-note writes them.
+     */
+    keys: Array<string>;
+};
+
+/**
+ * A day's last checkpoint, as answered.
+ */
+export type Checkpoint = {
+    day: string;
+    size: number;
+    /**
+     * A C2SP signed note.
+     */
+    note: string;
+};
+
+/**
+ * What was found, as answered.
+ */
+export type AuditVerdict = {
+    ok: boolean;
+    /**
+     * So many entries does the newest checkpoint cover.
+     */
+    entries: number;
+    /**
+     * So many of them, the newest, were read and hashed. All of them: `studio audit verify`, or a
+     * verifier of one's own.
+     */
+    checked: number;
+    found: string | null;
+};
+
+/**
  * A booking as answered.
  */
 export type Booking = {
@@ -325,6 +406,59 @@ export type TimeOff = {
     archived_at: string | null;
 };
 
+/**
+ * A webhook as answered.
+ */
+export type Webhook = {
+    id: string;
+    version: number;
+    created_at: string;
+    updated_at: string;
+    url: string;
+    is_paused: boolean;
+    archived_at: string | null;
+};
+
+/**
+ * A new webhook as answered, with its secret: this once.
+ */
+export type NewWebhook = {
+    id: string;
+    version: number;
+    created_at: string;
+    updated_at: string;
+    url: string;
+    is_paused: boolean;
+    archived_at: string | null;
+    secret: string;
+};
+
+/**
+ * A delivery as answered.
+ */
+export type Delivery = {
+    id: string;
+    version: number;
+    created_at: string;
+    updated_at: string;
+    webhook_id: string;
+    booking_id: string;
+    booking_version: number;
+    /**
+     * How far it is.
+     */
+    state: 'pending' | 'delivered' | 'dead';
+    attempts: number;
+    /**
+     * None: no attempt is to come.
+     */
+    next_at: string | null;
+    /**
+     * What the last attempt was answered; none: nothing.
+     */
+    status: number | null;
+};
+
 export type Problem = {
     type: string;
     title: string;
@@ -433,7 +567,7 @@ export type GetArtistsErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -543,7 +677,7 @@ export type PostArtistsErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -628,7 +762,7 @@ export type DeleteArtistsIdErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -699,7 +833,7 @@ export type GetArtistsIdErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -809,7 +943,7 @@ export type PatchArtistsIdErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -832,6 +966,294 @@ export type PatchArtistsIdResponses = {
 };
 
 export type PatchArtistsIdResponse = PatchArtistsIdResponses[keyof PatchArtistsIdResponses];
+
+export type GetAuditData = {
+    body?: never;
+    path?: never;
+    query?: {
+        limit?: number;
+        /**
+         * `next_cursor` of the same list
+         */
+        cursor?: string;
+        sort?: '-seq' | 'seq';
+        actor?: string;
+        action?: string;
+        resource?: string;
+        outcome?: 'allowed' | 'refused' | 'failed';
+        /**
+         * A row that an entry names.
+         */
+        id?: string;
+        request_id?: string;
+        from?: string;
+        to?: string;
+    };
+    url: '/v1/audit';
+};
+
+export type GetAuditErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetAuditError = GetAuditErrors[keyof GetAuditErrors];
+
+export type GetAuditResponses = {
+    /**
+     * A page as answered.
+     */
+    200: {
+        items: Array<AuditEntry>;
+        next_cursor: string | null;
+    };
+};
+
+export type GetAuditResponse = GetAuditResponses[keyof GetAuditResponses];
+
+export type GetAuditExportData = {
+    body?: never;
+    path?: never;
+    query?: {
+        format?: 'jsonl' | 'csv' | 'ocsf' | 'leaves';
+        /**
+         * The first number.
+         */
+        from?: number;
+        limit?: number;
+    };
+    url: '/v1/audit/export';
+};
+
+export type GetAuditExportErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetAuditExportError = GetAuditExportErrors[keyof GetAuditExportErrors];
+
+export type GetAuditExportResponses = {
+    /**
+     * what was asked for
+     */
+    200: string;
+};
+
+export type GetAuditExportResponse = GetAuditExportResponses[keyof GetAuditExportResponses];
+
+export type GetAuditCheckpointsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/audit/checkpoints';
+};
+
+export type GetAuditCheckpointsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetAuditCheckpointsError = GetAuditCheckpointsErrors[keyof GetAuditCheckpointsErrors];
+
+export type GetAuditCheckpointsResponses = {
+    /**
+     * what was asked for
+     */
+    200: Checkpoints;
+};
+
+export type GetAuditCheckpointsResponse = GetAuditCheckpointsResponses[keyof GetAuditCheckpointsResponses];
+
+export type GetAuditVerifyData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/audit/verify';
+};
+
+export type GetAuditVerifyErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetAuditVerifyError = GetAuditVerifyErrors[keyof GetAuditVerifyErrors];
+
+export type GetAuditVerifyResponses = {
+    /**
+     * what was asked for
+     */
+    200: AuditVerdict;
+};
+
+export type GetAuditVerifyResponse = GetAuditVerifyResponses[keyof GetAuditVerifyResponses];
 
 export type GetBookingsData = {
     body?: never;
@@ -890,7 +1312,7 @@ export type GetBookingsErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -1031,7 +1453,7 @@ export type PostBookingsErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -1148,7 +1570,7 @@ export type PostBookingsCheckAvailabilityErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -1233,7 +1655,7 @@ export type DeleteBookingsIdErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -1304,7 +1726,7 @@ export type GetBookingsIdErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -1443,7 +1865,7 @@ export type PatchBookingsIdErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -1520,7 +1942,7 @@ export type GetBookingsIdHistoryErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -1621,7 +2043,7 @@ export type PostBookingsIdUndoErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -1719,7 +2141,7 @@ export type PostBookingsIdPencilErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -1817,7 +2239,7 @@ export type PostBookingsIdConfirmErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -1915,7 +2337,7 @@ export type PostBookingsIdStartErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -2013,7 +2435,7 @@ export type PostBookingsIdCompleteErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -2111,7 +2533,7 @@ export type PostBookingsIdReleaseErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -2210,7 +2632,7 @@ export type PostBookingsIdCancelErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -2309,7 +2731,7 @@ export type PostBookingsIdChallengeErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -2408,7 +2830,7 @@ export type PostBookingsIdExtendErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -2484,7 +2906,7 @@ export type GetMembersErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -2573,7 +2995,7 @@ export type PostMembersErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -2658,7 +3080,7 @@ export type DeleteMembersIdErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -2729,7 +3151,7 @@ export type GetMembersIdErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -2824,7 +3246,7 @@ export type PatchMembersIdErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -2922,7 +3344,7 @@ export type PostMembersIdAdmitErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -3000,7 +3422,7 @@ export type GetProjectsErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -3107,7 +3529,7 @@ export type PostProjectsErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -3192,7 +3614,7 @@ export type DeleteProjectsIdErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -3263,7 +3685,7 @@ export type GetProjectsIdErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -3373,7 +3795,7 @@ export type PatchProjectsIdErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -3438,7 +3860,7 @@ export type GetMeSessionsErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -3516,7 +3938,7 @@ export type DeleteMeSessionsIdErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -3581,7 +4003,7 @@ export type GetMeErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -3646,7 +4068,7 @@ export type GetStudioErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -3802,7 +4224,7 @@ export type PatchStudioErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -3855,7 +4277,7 @@ export type GetHealthErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -3930,7 +4352,7 @@ export type GetTimeOffErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -4044,7 +4466,7 @@ export type PostTimeOffErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -4129,7 +4551,7 @@ export type DeleteTimeOffIdErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -4200,7 +4622,7 @@ export type GetTimeOffIdErrors = {
      */
     415: Problem;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -4317,7 +4739,7 @@ export type PatchTimeOffIdErrors = {
      */
     422: ProblemWithErrors;
     /**
-     * too many requests
+     * too many requests; `Retry-After` says when to come back
      */
     429: Problem;
     /**
@@ -4340,3 +4762,661 @@ export type PatchTimeOffIdResponses = {
 };
 
 export type PatchTimeOffIdResponse = PatchTimeOffIdResponses[keyof PatchTimeOffIdResponses];
+
+export type GetWebhooksData = {
+    body?: never;
+    path?: never;
+    query?: {
+        limit?: number;
+        /**
+         * `next_cursor` of the same list
+         */
+        cursor?: string;
+        sort?: 'created_at' | '-created_at';
+    };
+    url: '/v1/webhooks';
+};
+
+export type GetWebhooksErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetWebhooksError = GetWebhooksErrors[keyof GetWebhooksErrors];
+
+export type GetWebhooksResponses = {
+    /**
+     * A page as answered.
+     */
+    200: {
+        items: Array<Webhook>;
+        next_cursor: string | null;
+    };
+};
+
+export type GetWebhooksResponse = GetWebhooksResponses[keyof GetWebhooksResponses];
+
+export type PostWebhooksData = {
+    /**
+     * A new webhook.
+     */
+    body: {
+        url: string;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/webhooks';
+};
+
+export type PostWebhooksErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostWebhooksError = PostWebhooksErrors[keyof PostWebhooksErrors];
+
+export type PostWebhooksResponses = {
+    /**
+     * what was made; `Location` says where it is
+     */
+    201: NewWebhook;
+};
+
+export type PostWebhooksResponse = PostWebhooksResponses[keyof PostWebhooksResponses];
+
+export type DeleteWebhooksIdData = {
+    body?: never;
+    headers?: {
+        /**
+         * the version that you looked at; another one is 412
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/webhooks/{id}';
+};
+
+export type DeleteWebhooksIdErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * `If-Match` names another version than the current one
+     */
+    412: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type DeleteWebhooksIdError = DeleteWebhooksIdErrors[keyof DeleteWebhooksIdErrors];
+
+export type DeleteWebhooksIdResponses = {
+    /**
+     * it is done
+     */
+    204: void;
+};
+
+export type DeleteWebhooksIdResponse = DeleteWebhooksIdResponses[keyof DeleteWebhooksIdResponses];
+
+export type GetWebhooksIdData = {
+    body?: never;
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/webhooks/{id}';
+};
+
+export type GetWebhooksIdErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetWebhooksIdError = GetWebhooksIdErrors[keyof GetWebhooksIdErrors];
+
+export type GetWebhooksIdResponses = {
+    /**
+     * what was asked for
+     */
+    200: Webhook;
+};
+
+export type GetWebhooksIdResponse = GetWebhooksIdResponses[keyof GetWebhooksIdResponses];
+
+export type PatchWebhooksIdData = {
+    /**
+     * A change: what is absent stays.
+     */
+    body: {
+        url?: string;
+        is_paused?: boolean;
+    };
+    headers?: {
+        /**
+         * the version that you looked at; another one is 412
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/webhooks/{id}';
+};
+
+export type PatchWebhooksIdErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * `If-Match` names another version than the current one
+     */
+    412: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PatchWebhooksIdError = PatchWebhooksIdErrors[keyof PatchWebhooksIdErrors];
+
+export type PatchWebhooksIdResponses = {
+    /**
+     * what was asked for
+     */
+    200: Webhook;
+};
+
+export type PatchWebhooksIdResponse = PatchWebhooksIdResponses[keyof PatchWebhooksIdResponses];
+
+export type GetDeliveriesData = {
+    body?: never;
+    path?: never;
+    query?: {
+        limit?: number;
+        /**
+         * `next_cursor` of the same list
+         */
+        cursor?: string;
+        sort?: 'created_at' | '-created_at';
+        webhook_id?: string;
+        /**
+         * How far it is.
+         */
+        state?: 'pending' | 'delivered' | 'dead';
+    };
+    url: '/v1/deliveries';
+};
+
+export type GetDeliveriesErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetDeliveriesError = GetDeliveriesErrors[keyof GetDeliveriesErrors];
+
+export type GetDeliveriesResponses = {
+    /**
+     * A page as answered.
+     */
+    200: {
+        items: Array<Delivery>;
+        next_cursor: string | null;
+    };
+};
+
+export type GetDeliveriesResponse = GetDeliveriesResponses[keyof GetDeliveriesResponses];
+
+export type GetDeliveriesIdData = {
+    body?: never;
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/deliveries/{id}';
+};
+
+export type GetDeliveriesIdErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetDeliveriesIdError = GetDeliveriesIdErrors[keyof GetDeliveriesIdErrors];
+
+export type GetDeliveriesIdResponses = {
+    /**
+     * what was asked for
+     */
+    200: Delivery;
+};
+
+export type GetDeliveriesIdResponse = GetDeliveriesIdResponses[keyof GetDeliveriesIdResponses];
+
+export type PostDeliveriesIdReplayData = {
+    body?: never;
+    headers?: {
+        /**
+         * the version that you looked at; another one is 412
+         */
+        'If-Match'?: string;
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/deliveries/{id}/replay';
+};
+
+export type PostDeliveriesIdReplayErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * `If-Match` names another version than the current one
+     */
+    412: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostDeliveriesIdReplayError = PostDeliveriesIdReplayErrors[keyof PostDeliveriesIdReplayErrors];
+
+export type PostDeliveriesIdReplayResponses = {
+    /**
+     * what was asked for
+     */
+    200: Delivery;
+};
+
+export type PostDeliveriesIdReplayResponse = PostDeliveriesIdReplayResponses[keyof PostDeliveriesIdReplayResponses];

@@ -26,6 +26,71 @@ export const zArtist = z.object({
 });
 
 /**
+ * A row that was changed, and which of its columns.
+ */
+export const zAuditChange = z.object({
+    table: z.string(),
+    id: z.guid().nullable(),
+    columns: z.array(z.string())
+});
+
+/**
+ * An entry, as answered.
+ */
+export const zAuditEntry = z.object({
+    seq: z.int().default(BigInt(0)),
+    id: z.guid(),
+    time: z.iso.datetime({ offset: true }),
+    request_id: z.guid(),
+    client_request_id: z.string().nullable(),
+    actor: z.string(),
+    acted_by: z.string().nullish(),
+    role: z.string(),
+    action: z.string(),
+    resource: z.string(),
+    ids: z.array(z.guid()),
+    ids_count: z.int(),
+    ids_digest: z.string().nullable(),
+    outcome: z.string(),
+    rule: z.string().nullable(),
+    status: z.int().gte(0).lte(65535),
+    address: z.string().nullable(),
+    client: z.string().nullable(),
+    purpose: z.string().nullable(),
+    opened: z.array(z.string()).default([]),
+    changes: z.array(zAuditChange).default([])
+});
+
+/**
+ * A day's last checkpoint, as answered.
+ */
+export const zCheckpoint = z.object({
+    day: z.string(),
+    size: z.int(),
+    note: z.string()
+});
+
+/**
+ * Checkpoints and keys, as answered.
+ */
+export const zCheckpoints = z.object({
+    items: z.array(zCheckpoint),
+    next_cursor: z.string().nullable(),
+    origin: z.string(),
+    keys: z.array(z.string())
+});
+
+/**
+ * What was found, as answered.
+ */
+export const zAuditVerdict = z.object({
+    ok: z.boolean(),
+    entries: z.coerce.bigint().gte(BigInt(0)).max(BigInt('18446744073709551615'), { error: 'Invalid value: Expected uint64 to be <= 18446744073709551615' }),
+    checked: z.coerce.bigint().gte(BigInt(0)).max(BigInt('18446744073709551615'), { error: 'Invalid value: Expected uint64 to be <= 18446744073709551615' }),
+    found: z.string().nullable()
+});
+
+/**
  * A stretch of time.
  */
 export const zSlice = z.object({
@@ -327,6 +392,54 @@ export const zTimeOff = z.object({
     archived_at: z.iso.datetime({ offset: true }).nullable()
 });
 
+/**
+ * A webhook as answered.
+ */
+export const zWebhook = z.object({
+    id: z.guid(),
+    version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
+    created_at: z.iso.datetime({ offset: true }),
+    updated_at: z.iso.datetime({ offset: true }),
+    url: z.string(),
+    is_paused: z.boolean(),
+    archived_at: z.iso.datetime({ offset: true }).nullable()
+});
+
+/**
+ * A new webhook as answered, with its secret: this once.
+ */
+export const zNewWebhook = z.object({
+    id: z.guid(),
+    version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
+    created_at: z.iso.datetime({ offset: true }),
+    updated_at: z.iso.datetime({ offset: true }),
+    url: z.string(),
+    is_paused: z.boolean(),
+    archived_at: z.iso.datetime({ offset: true }).nullable(),
+    secret: z.string()
+});
+
+/**
+ * A delivery as answered.
+ */
+export const zDelivery = z.object({
+    id: z.guid(),
+    version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
+    created_at: z.iso.datetime({ offset: true }),
+    updated_at: z.iso.datetime({ offset: true }),
+    webhook_id: z.guid(),
+    booking_id: z.guid(),
+    booking_version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
+    state: z.enum([
+        'pending',
+        'delivered',
+        'dead'
+    ]),
+    attempts: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
+    next_at: z.iso.datetime({ offset: true }).nullable(),
+    status: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }).nullable()
+});
+
 export const zProblem = z.object({
     type: z.string().regex(/^\/problems\/[a-z-]+$/u),
     title: z.string(),
@@ -470,6 +583,58 @@ export const zPatchArtistsIdPath = z.object({
  * what was asked for
  */
 export const zPatchArtistsIdResponse = zArtist;
+
+export const zGetAuditQuery = z.object({
+    limit: z.int().gte(1).lte(100).optional(),
+    cursor: z.string().refine(hasLength(1, 2048)).regex(/^[A-Za-z0-9_-]+$/u).optional(),
+    sort: z.enum(['-seq', 'seq']).optional(),
+    actor: z.string().refine(hasLength(1, 100)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional(),
+    action: z.string().refine(hasLength(1, 100)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional(),
+    resource: z.string().refine(hasLength(1, 100)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional(),
+    outcome: z.enum([
+        'allowed',
+        'refused',
+        'failed'
+    ]).optional(),
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u).optional(),
+    request_id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u).optional(),
+    from: z.iso.datetime({ offset: true }).refine(hasLength(0, 35)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$/u).optional(),
+    to: z.iso.datetime({ offset: true }).refine(hasLength(0, 35)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$/u).optional()
+});
+
+/**
+ * A page as answered.
+ */
+export const zGetAuditResponse = z.object({
+    items: z.array(zAuditEntry),
+    next_cursor: z.string().nullable()
+});
+
+export const zGetAuditExportQuery = z.object({
+    format: z.union([
+        z.literal('jsonl'),
+        z.literal('csv'),
+        z.literal('ocsf'),
+        z.literal('leaves')
+    ]).optional(),
+    from: z.int().gte(0).optional(),
+    limit: z.int().gte(1).lte(1000).optional()
+});
+
+/**
+ * what was asked for
+ */
+export const zGetAuditExportResponse = z.string();
+
+/**
+ * what was asked for
+ */
+export const zGetAuditCheckpointsResponse = zCheckpoints;
+
+/**
+ * what was asked for
+ */
+export const zGetAuditVerifyResponse = zAuditVerdict;
 
 export const zGetBookingsQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),
@@ -1281,3 +1446,119 @@ export const zPatchTimeOffIdPath = z.object({
  * what was asked for
  */
 export const zPatchTimeOffIdResponse = zTimeOff;
+
+export const zGetWebhooksQuery = z.object({
+    limit: z.int().gte(1).lte(100).optional(),
+    cursor: z.string().refine(hasLength(1, 2048)).regex(/^[A-Za-z0-9_-]+$/u).optional(),
+    sort: z.enum(['created_at', '-created_at']).optional().default('created_at')
+});
+
+/**
+ * A page as answered.
+ */
+export const zGetWebhooksResponse = z.object({
+    items: z.array(zWebhook),
+    next_cursor: z.string().nullable()
+});
+
+/**
+ * A new webhook.
+ */
+export const zPostWebhooksBody = z.strictObject({
+    url: z.string().refine(hasLength(1, 2000)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+});
+
+export const zPostWebhooksHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+/**
+ * what was made; `Location` says where it is
+ */
+export const zPostWebhooksResponse = zNewWebhook;
+
+export const zDeleteWebhooksIdHeaders = z.object({
+    'If-Match': z.string().regex(/^"v[1-9][0-9]{0,9}"$/u).optional()
+});
+
+export const zDeleteWebhooksIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * it is done
+ */
+export const zDeleteWebhooksIdResponse = z.void();
+
+export const zGetWebhooksIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zGetWebhooksIdResponse = zWebhook;
+
+/**
+ * A change: what is absent stays.
+ */
+export const zPatchWebhooksIdBody = z.strictObject({
+    url: z.string().refine(hasLength(1, 2000)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional(),
+    is_paused: z.boolean().optional()
+});
+
+export const zPatchWebhooksIdHeaders = z.object({
+    'If-Match': z.string().regex(/^"v[1-9][0-9]{0,9}"$/u).optional()
+});
+
+export const zPatchWebhooksIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPatchWebhooksIdResponse = zWebhook;
+
+export const zGetDeliveriesQuery = z.object({
+    limit: z.int().gte(1).lte(100).optional(),
+    cursor: z.string().refine(hasLength(1, 2048)).regex(/^[A-Za-z0-9_-]+$/u).optional(),
+    sort: z.enum(['created_at', '-created_at']).optional().default('created_at'),
+    webhook_id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u).optional(),
+    state: z.enum([
+        'pending',
+        'delivered',
+        'dead'
+    ]).optional()
+});
+
+/**
+ * A page as answered.
+ */
+export const zGetDeliveriesResponse = z.object({
+    items: z.array(zDelivery),
+    next_cursor: z.string().nullable()
+});
+
+export const zGetDeliveriesIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zGetDeliveriesIdResponse = zDelivery;
+
+export const zPostDeliveriesIdReplayHeaders = z.object({
+    'If-Match': z.string().regex(/^"v[1-9][0-9]{0,9}"$/u).optional(),
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostDeliveriesIdReplayPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostDeliveriesIdReplayResponse = zDelivery;
