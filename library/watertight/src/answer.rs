@@ -399,7 +399,8 @@ impl Written {
     }
 
     fn into_response(self) -> Response {
-        let has_body = !self.body.is_empty();
+        // No line at all is a text too.
+        let has_body = !self.body.is_empty() || self.media == TEXT;
         let mut response = Response::new(self.body.into());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();

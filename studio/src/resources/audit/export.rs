@@ -24,7 +24,7 @@ pub(super) struct Asked {
     #[garde(skip)]
     format: Format,
     /// The first number.
-    #[garde(range(min = 0))]
+    #[garde(range(min = 0, max = 9_007_199_254_740_991_i64))]
     from: Option<i64>,
     #[garde(range(min = 1, max = LINES))]
     limit: Option<u32>,
