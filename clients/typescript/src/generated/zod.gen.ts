@@ -617,7 +617,7 @@ export const zGetAuditExportQuery = z.object({
         z.literal('ocsf'),
         z.literal('leaves')
     ]).optional(),
-    from: z.int().gte(0).optional(),
+    from: z.int().gte(0).lte(9007199254740991).optional(),
     limit: z.int().gte(1).lte(1000).optional()
 });
 
