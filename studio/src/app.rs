@@ -13,9 +13,15 @@ use watertight_identity::{Verifier, backend::Backend, webhook::Signer};
 use watertight_ledger::Ledger;
 use watertight_tenancy::{Expectation, Finding, Settings, Severity, Tenancy, examine};
 use watertight_terms::{Clock, Fault, KeyFile, Random};
-use watertight_vault::Vault;
+use watertight_vault::{RemoteWrapping, Ring, RingWrapping, Vault, WrapFault, Wrapping};
+use zeroize::Zeroizing;
 
-use crate::{config::Config, people::People, resources, webhooks::Receiver};
+use crate::{
+    config::{Config, Provider},
+    people::People,
+    resources,
+    webhooks::Receiver,
+};
 
 /// Everything that serves requests.
 #[derive(Clone)]
@@ -76,6 +82,12 @@ pub enum AppFault {
     /// The database's settings cannot be used.
     #[error(transparent)]
     Settings(#[from] watertight_tenancy::SettingsFault),
+    /// The key-encryption keys are not the ones that this database was sealed with.
+    #[error("refusing to start: {0}")]
+    Vault(WrapFault),
+    /// `[keys]` cannot be used.
+    #[error("[keys] {0}")]
+    Provider(String),
     /// The identity provider's settings cannot be used.
     #[error("[clerk] {0}")]
     Identity(String),
@@ -108,13 +120,14 @@ impl App {
         };
         let tenancy = Tenancy::new(
             &settings,
-            context_keys(&config.keys.location, &keys)?,
+            ring(&config.keys.location, &keys, "context")?,
             Arc::new(authority()?),
             Arc::new(Ledger::new(keys.ring("ledger")?.clone())),
             clock.clone(),
             random.clone(),
         )?;
-        let vault = Arc::new(Vault::new(keys.ring("vault")?.clone(), random.clone()));
+        let wrapping = wrapping(&config, &keys, &random)?;
+        let vault = Arc::new(Vault::new(wrapping, random.clone()));
         let people = People {
             tenancy: tenancy.clone(),
             vault: Arc::clone(&vault),
@@ -122,6 +135,7 @@ impl App {
             backend: backend(&config, &clock)?,
             new_studios: config.clerk.new_studios,
             admission: config.clerk.admission.into(),
+            clock: clock.clone(),
             random: random.clone(),
         };
         let receiver = receiver(&config, &people, &clock)?;
@@ -152,11 +166,12 @@ impl App {
         let (refusing, gaps): (Vec<_>, Vec<_>) = findings
             .into_iter()
             .partition(|finding| finding.severity == Severity::Refuses);
-        if refusing.is_empty() {
-            Ok(gaps)
-        } else {
-            Err(AppFault::Unsafe(refusing))
+        if !refusing.is_empty() {
+            return Err(AppFault::Unsafe(refusing));
         }
+        let checked = self.desk.vault.check(&self.tenancy).await;
+        checked.map_err(AppFault::Vault)?;
+        Ok(gaps)
     }
 }
 
@@ -225,12 +240,52 @@ pub fn authority() -> Result<Authority, AppFault> {
         .map_err(|error| AppFault::Policies(error.to_string()))
 }
 
-/// The ring `context`, read again when the key file has changed: a rotation needs no restart. A
-/// file that cannot be read meanwhile leaves the ring that was read last.
-fn context_keys(
-    location: &Path,
-    first: &KeyFile,
-) -> Result<Arc<dyn Fn() -> watertight_terms::KeyRing + Send + Sync>, AppFault> {
+/// Who wraps the data keys, as the configuration says.
+///
+/// # Errors
+/// When the provider's settings cannot be used.
+pub(crate) fn wrapping(
+    config: &Config,
+    keys: &KeyFile,
+    random: &Random,
+) -> Result<Arc<dyn Wrapping>, AppFault> {
+    let settings = &config.keys;
+    Ok(match settings.provider {
+        Provider::File => {
+            let ring = ring(&settings.location, keys, "vault")?;
+            Arc::new(RingWrapping::new(ring, random.clone()))
+        }
+        Provider::Env => {
+            let wrong = |error| AppFault::Provider(format!("`{}`: {error}", settings.variable));
+            let text = std::env::var(&settings.variable).map(Zeroizing::new);
+            let text = text.map_err(|error| wrong(error.to_string()))?;
+            let file = KeyFile::parse(&format!("[vault]\n{}", *text))?;
+            let ring = file.ring("vault")?.clone();
+            Arc::new(RingWrapping::new(
+                Arc::new(move || ring.clone()),
+                random.clone(),
+            ))
+        }
+        Provider::Command => Arc::new(RemoteWrapping::command(settings.command.clone())),
+        Provider::Http => {
+            let wrong = |why: String| AppFault::Provider(why);
+            let outbound = config
+                .outbound()
+                .map_err(|error| wrong(error.to_string()))?;
+            let token = settings.token_file.as_ref().map(|file| {
+                let text = std::fs::read_to_string(file).map(Zeroizing::new);
+                text.map(|text| SecretString::from(text.trim()))
+                    .map_err(|error| wrong(format!("token_file: {error}")))
+            });
+            let url = settings.url.clone();
+            Arc::new(RemoteWrapping::http(outbound, url, token.transpose()?))
+        }
+    })
+}
+
+/// A ring, read again when the key file has changed: a rotation needs no restart. A file that cannot
+/// be read meanwhile leaves the ring that was read last.
+fn ring(location: &Path, first: &KeyFile, purpose: &'static str) -> Result<Ring, AppFault> {
     use std::sync::{Mutex, PoisonError};
     let changed_at = |path: &Path| {
         std::fs::metadata(path)
@@ -238,13 +293,13 @@ fn context_keys(
             .ok()
     };
     let location = location.to_owned();
-    let held = Mutex::new((changed_at(&location), first.ring("context")?.clone()));
+    let held = Mutex::new((changed_at(&location), first.ring(purpose)?.clone()));
     Ok(Arc::new(move || {
         let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
         let now = changed_at(&location);
         if now != held.0
             && let Ok(file) = KeyFile::read(&location)
-            && let Ok(ring) = file.ring("context")
+            && let Ok(ring) = file.ring(purpose)
         {
             *held = (now, ring.clone());
         }

@@ -17,6 +17,7 @@ use crate::{
     desk::{Account, Desk},
     fault::SqlFault,
     lease::{Lease, RESET},
+    tell::Signing,
     transaction::Bound,
 };
 
@@ -219,6 +220,11 @@ impl Tenancy {
             sql_fault: self.sql_fault,
             nonce: watertight_authority::Nonce::new(self.random.bytes()),
             rows: Arc::clone(&self.rows),
+            signing: Signing {
+                keys: Arc::clone(&self.keys),
+                clock: self.clock.clone(),
+                random: self.random.clone(),
+            },
         }
     }
 

@@ -16,6 +16,7 @@ use crate::{
     lease::{Lease, RESET},
     repeat::{KEEP, Kept, Keyed},
     right::{On, Right, Rows, told},
+    tell::Signing,
 };
 
 /// An open transaction in one studio, bound to one caller.
@@ -54,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) nonce: Nonce,
     /// The kinds of rows, by their names.
     pub(crate) rows: Arc<[Rows]>,
+    pub(crate) signing: Signing,
 }
 
 type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use install::{first_keys, installation, write_private};
+pub use install::{first_keys, installation, migrations, write_private};
 pub use output::{Failure, Format, Output};
 pub use serve::{serve_until, verifier};
 

@@ -13,7 +13,8 @@ use watertight_identity::{
     objects::Membership,
 };
 use watertight_tenancy::{KnownMember, News, ProviderEvent};
-use watertight_terms::{Fault, Role, Subject, TenantId};
+use watertight_terms::{Entry, Fault, Role, Subject, TenantId};
+use watertight_vault::{Holder, Opened, Sealed};
 
 use super::{People, clerk_role, place};
 
@@ -369,11 +370,7 @@ impl People {
                 role,
                 email,
             } => {
-                let sealed = watertight_vault::Sealed::from_stored(email.clone());
-                let email = self
-                    .vault
-                    .open(place(*tenant, *member), &sealed)
-                    .map_err(Fault::from)?;
+                let email = self.open_address(*tenant, *member, email).await?;
                 let invitation = backend
                     .invite(organization, email.expose(), clerk_role(*role), None)
                     .await?;
@@ -383,6 +380,21 @@ impl People {
             }
         }
         Ok(())
+    }
+
+    /// The address of an invitation, for Clerk, which writes to it.
+    async fn open_address(
+        &self,
+        tenant: TenantId,
+        member: Uuid,
+        sealed: &[u8],
+    ) -> Result<Opened<String>, Fault> {
+        let mut tx = self.begin(tenant).await?;
+        let keys = self.vault.to_open(&mut tx, Holder::Person(member)).await?;
+        let email = keys.open(place(member), &Sealed::from_stored(sealed.to_vec()))?;
+        let entry = Entry::new("member.send_invitation", "member").ids([member]);
+        let finished = tx.finish(entry.opened(["email"])).await;
+        finished.map(|_receipt| email)
     }
 
     /// A name for what is told without a delivery, which is new each time.

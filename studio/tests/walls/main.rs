@@ -36,6 +36,7 @@ mod schema;
 mod settings;
 mod states;
 mod time;
+mod vault;
 mod webhooks;
 mod worker;
 mod world;

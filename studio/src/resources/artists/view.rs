@@ -4,7 +4,7 @@ use serde::Serialize;
 use uuid::Uuid;
 use watertight_tenancy::TenantTx;
 use watertight_terms::Fault;
-use watertight_vault::{Place, Vault};
+use watertight_vault::{Keys, Place};
 
 use super::{
     Artist, PERSONAL, Seen,
@@ -74,7 +74,7 @@ impl ArtistView {
     pub(super) fn opened(
         artist: Artist,
         tx: &TenantTx,
-        vault: &Vault,
+        keys: &Keys,
     ) -> Result<(Self, Vec<&'static str>), Fault> {
         let by_contact = tx.allows::<ViewContact, Artist>(&artist);
         let privately = tx.allows::<ViewPrivate, Artist>(&artist);
@@ -90,14 +90,13 @@ impl ArtistView {
                 continue;
             }
             let place = Place {
-                tenant: artist.tenant,
                 column: field.column,
                 row: artist.id,
             };
             *shown = Some(match sealed {
                 Some(sealed) => {
                     opened.push(field.name);
-                    Some(vault.open(place, sealed)?.expose().to_owned())
+                    Some(keys.open(place, sealed)?.expose().to_owned())
                 }
                 None => None,
             });

@@ -9,6 +9,7 @@ use watertight::{
 use watertight_identity::Reverification;
 use watertight_tenancy::{Read, Stored, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Kind, Limits, Role};
+use watertight_vault::Holder;
 
 use super::{
     ADMIT, EDIT, INVITE, INVITED, Member, REMOVE, State, TOTAL,
@@ -76,7 +77,7 @@ pub(super) async fn show(
     let granted = tx.grant::<View, Member>(id).await?;
     let member = tx.seen(granted)?;
     let version = member.version;
-    let (view, opened) = MemberView::opened(member, &tx, &desk.vault)?;
+    let (view, opened) = MemberView::opened(member, &mut tx, &desk.vault).await?;
     let entry = Entry::new("member.view", "member").ids([id]).opened(opened);
     Draft::ok(view)?.etag(version).finish(tx, entry).await
 }
@@ -106,13 +107,14 @@ pub(super) async fn invite(
         ));
     }
     let (id, now) = (desk.random.uuid(), desk.clock.now());
-    let sealed = desk.vault.seal(place(tx.tenant(), id), &invited.email)?;
+    let keys = desk.vault.to_seal(&mut tx, Holder::Person(id)).await?;
+    let sealed = keys.seal(place(id), &invited.email)?;
     let (role, email) = (invited.role.0.as_str(), sealed.as_stored());
     let parameters: [&(dyn ToSql + Sync); 4] = [&id, &now, &role, &email];
     let spent = tx.create(granted, INVITE, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let member = tx.written(Member::LOAD, id).await?;
-    let (view, opened) = MemberView::opened(member, &tx, &desk.vault)?;
+    let (view, opened) = MemberView::opened(member, &mut tx, &desk.vault).await?;
     let tenant = tx.tenant();
     let draft = Draft::accepted(view)?;
     let answer = draft.commit(tx, entry.opened(opened)).await?;
@@ -156,7 +158,7 @@ pub(super) async fn edit(
     let (spent, _row) = tx.change(granted, EDIT, &[&now, &ceiling, &artist]).await?;
     let tenant = tx.tenant();
     let member = tx.written(Member::LOAD, id).await?;
-    let (view, opened) = MemberView::opened(member, &tx, &desk.vault)?;
+    let (view, opened) = MemberView::opened(member, &mut tx, &desk.vault).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let draft = Draft::ok(view)?.etag(spent.version() + 1);
     let answer = draft.commit(tx, entry.opened(opened)).await?;
@@ -193,7 +195,7 @@ pub(super) async fn admit(
     let (spent, _row) = tx.change(granted, ADMIT, &[&now, &role]).await?;
     let tenant = tx.tenant();
     let member = tx.written(Member::LOAD, id).await?;
-    let (view, opened) = MemberView::opened(member, &tx, &desk.vault)?;
+    let (view, opened) = MemberView::opened(member, &mut tx, &desk.vault).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let draft = Draft::ok(view)?.etag(spent.version() + 1);
     let answer = draft.commit(tx, entry.opened(opened)).await?;

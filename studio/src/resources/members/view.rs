@@ -5,7 +5,7 @@ use uuid::Uuid;
 use watertight::argument::RoleName;
 use watertight_tenancy::TenantTx;
 use watertight_terms::Fault;
-use watertight_vault::Vault;
+use watertight_vault::{Holder, Vault};
 
 use super::{Member, State, actions::ViewContact};
 use crate::people::place;
@@ -37,9 +37,9 @@ impl MemberView {
     }
 
     /// As its own page carries it; gives the names of the fields that were opened, for the ledger.
-    pub(super) fn opened(
+    pub(super) async fn opened(
         member: Member,
-        tx: &TenantTx,
+        tx: &mut TenantTx,
         vault: &Vault,
     ) -> Result<(Self, Vec<&'static str>), Fault> {
         if !tx.allows::<ViewContact, Member>(&member) {
@@ -48,7 +48,8 @@ impl MemberView {
         let Some(sealed) = &member.email else {
             return Ok((Self::with(member, Some(None)), Vec::new()));
         };
-        let opened = vault.open(place(member.tenant, member.id), sealed)?;
+        let keys = vault.to_open(tx, Holder::Person(member.id)).await?;
+        let opened = keys.open(place(member.id), sealed)?;
         let email = opened.expose().to_owned();
         Ok((Self::with(member, Some(Some(email))), vec!["email"]))
     }
