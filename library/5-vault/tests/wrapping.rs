@@ -1,10 +1,6 @@
 //! Every holder of key-encryption keys: what it wraps it unwraps, and nothing else.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests fail as tests do"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, sync::Arc};
 
