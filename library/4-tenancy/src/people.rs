@@ -221,7 +221,7 @@ impl Tenancy {
     ) -> Result<(), Fault> {
         let value = hex::encode(invitation.as_str());
         let (tenant, member) = (tenant.to_string(), member.to_string());
-        let fields = [tenant.as_str(), &member, "invitation", &value];
+        let fields = [tenant.as_str(), &member, "invitation", &value, ""];
         self.tell(COMPLETE, &fields).await.map(drop)
     }
 
@@ -265,17 +265,20 @@ impl Tenancy {
 }
 
 impl TenantTx {
-    /// Keeps the address of a member who had none, as the vault sealed it for that row.
+    /// Keeps the address of a member who had none, as the vault sealed it for that row, with by what
+    /// it is found again.
     ///
     /// # Errors
     /// When the database refuses it.
-    pub async fn complete_email(&mut self, member: Uuid, sealed: &[u8]) -> Result<(), Fault> {
-        let (tenant, member, value) = (
-            self.tenant().to_string(),
-            member.to_string(),
-            hex::encode(sealed),
-        );
-        let fields = [tenant.as_str(), &member, "email", &value];
+    pub async fn complete_email(
+        &mut self,
+        member: Uuid,
+        sealed: &[u8],
+        index: &[u8],
+    ) -> Result<(), Fault> {
+        let (tenant, member) = (self.tenant().to_string(), member.to_string());
+        let (value, index) = (hex::encode(sealed), hex::encode(index));
+        let fields = [tenant.as_str(), &member, "email", &value, &index];
         self.tell(COMPLETE, &fields).await.map(drop)
     }
 }

@@ -1,7 +1,9 @@
 use std::fmt;
 
 use uuid::Uuid;
-use watertight_terms::{Key, KeyRing, Random, TenantId};
+use watertight_authority::{Allowed, Opens, Resource};
+use watertight_tenancy::TenantTx;
+use watertight_terms::{Fault, Key, KeyRing, Random, TenantId, hmac_sha256};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -112,12 +114,24 @@ impl Keys {
         Ok(Sealed::from_stored(stored))
     }
 
-    /// Opens a value in the place where it lies.
+    /// Opens a column of a row for whoever is allowed to; the transaction's entry names it.
     ///
     /// # Errors
-    /// When it was sealed for another place or holder, was changed, is no sealed value, or when its
-    /// key is not here.
-    pub fn open(
+    /// When the value was sealed for another place or holder, was changed, is no sealed value, or when
+    /// its key is not here; or when the right is not to this column.
+    pub fn open<A: Opens<R>, R: Resource>(
+        &self,
+        tx: &TenantTx,
+        allowed: &Allowed<A, R>,
+        column: &'static str,
+        sealed: &Sealed<String>,
+    ) -> Result<Opened<String>, Fault> {
+        let row = tx.opens(allowed, column)?;
+        Ok(self.open_at(Place { column, row }, sealed)?)
+    }
+
+    /// Opens a value in the place where it lies.
+    pub(crate) fn open_at(
         &self,
         place: Place,
         sealed: &Sealed<String>,
@@ -125,7 +139,7 @@ impl Keys {
         self.open_any(place, Parts::of(sealed.as_stored(), STORED_BYTES_MAX)?)
     }
 
-    /// Opens a document in the place where it lies.
+    /// Opens a document in the place where it lies: for an answer whose rights were asked for again.
     ///
     /// # Errors
     /// As [`Keys::open`].
@@ -156,6 +170,23 @@ impl Keys {
         Parts::of(sealed.as_stored(), usize::MAX).is_ok_and(|parts| Some(parts.number) == number)
     }
 
+    /// By what a value of a column is found again without being opened: the same for the same text in
+    /// one studio's column, and nothing to whoever lacks the key. Normalise the text first.
+    ///
+    /// # Errors
+    /// When the keys are for opening only.
+    pub fn index(&self, column: &'static str, text: &str) -> Result<Vec<u8>, VaultFault> {
+        let (number, key) = self.current().ok_or(VaultFault::NoCurrentKey)?;
+        Ok(index(number, key, column, text))
+    }
+
+    /// The same under every key that there is: what to look for while a rotation is under way.
+    pub fn indexes(&self, column: &'static str, text: &str) -> Vec<Vec<u8>> {
+        let keys = self.ring.iter().flat_map(KeyRing::iter);
+        keys.map(|(number, key)| index(number, key, column, text))
+            .collect()
+    }
+
     fn current(&self) -> Option<(i16, &Key)> {
         let ring = self.ring.as_ref().filter(|_| self.may_seal)?;
         ring.current()
@@ -181,6 +212,13 @@ impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Keys({:?}, …)", self.holder)
     }
+}
+
+/// The key's number and an HMAC under a key of its own, so that it is good for nothing else.
+fn index(number: i16, key: &Key, column: &str, text: &str) -> Vec<u8> {
+    let own = key.derive(&format!("blind index|{column}"));
+    let code = hmac_sha256(&own, text.as_bytes());
+    [number.to_be_bytes().as_slice(), &code].concat()
 }
 
 /// A stored value, taken apart.

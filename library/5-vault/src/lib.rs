@@ -15,12 +15,21 @@
 //! assert_eq!(format!("{sealed:?}"), "Sealed(…)");
 //!
 //! let stored = sealed.as_stored().to_vec(); // a bytea column
-//! let read = Sealed::from_stored(stored);
-//! assert_eq!(keys.open(place, &read).unwrap().expose(), "zoe@example.org");
+//! let read: Sealed<String> = Sealed::from_stored(stored);
+//! ```
 //!
-//! // The same bytes in another row or column, or under the keys of another studio, do not open.
-//! let elsewhere = Place { row: random.uuid(), ..place };
-//! assert!(keys.open(elsewhere, &read).is_err());
+//! It opens in its place alone, for whom a policy allows it, and the entry names it:
+//!
+//! ```no_run
+//! # use watertight_authority::{Opens, Resource};
+//! # use watertight_tenancy::TenantTx; use watertight_terms::Fault;
+//! # use watertight_vault::{Keys, Sealed};
+//! # fn show<ViewContact: Opens<Artist>, Artist: Resource>(tx: &TenantTx, keys: &Keys, artist: &Artist, sealed: &Sealed<String>) -> Result<(), Fault> {
+//! if let Some(allowed) = tx.allowed::<ViewContact, Artist>(artist) {
+//!     let email = keys.open(tx, &allowed, "studio.artists.email", sealed)?;
+//!     assert!(email.expose().contains('@'));
+//! }
+//! # Ok(()) }
 //! ```
 //!
 //! **Keys.** Each wraps the next: a key-encryption key, which no database has, a studio's key; that one
@@ -41,7 +50,7 @@
 //! `schema.table.column` to the end. Everything before the name has a fixed length, so no two
 //! places give the same bytes.
 //!
-//! What is absent: no search over sealed values, no way to copy an opened one, and no hiding of
+//! What is absent: no search over sealed values but for whether two are equal ([`Keys::index`]), no way to copy an opened one, and no hiding of
 //! lengths (a sealed value is 31 bytes longer than its text).
 
 mod cipher;

@@ -106,7 +106,10 @@ impl People {
         };
         let keys = self.vault.to_seal(&mut tx, Holder::Person(member)).await?;
         let sealed = keys.seal(place(member), address)?;
-        tx.complete_email(member, sealed.as_stored()).await?;
+        let studio = self.vault.to_seal(&mut tx, Holder::Studio).await?;
+        let index = studio.index(EMAIL, &normal(address))?;
+        tx.complete_email(member, sealed.as_stored(), &index)
+            .await?;
         let entry = Entry::new("member.complete", "member").ids([member]);
         tx.commit(entry).await.map(drop)
     }
@@ -156,6 +159,11 @@ pub fn clerk_role(role: Role) -> &'static str {
         Role::Manager => "org:studio_manager",
         Role::Freelancer | Role::Guest => "org:freelancer",
     }
+}
+
+/// An address as it is compared: in lower case, all of it. Providers tell no two people apart by it.
+pub fn normal(address: &str) -> String {
+    address.trim().to_lowercase()
 }
 
 /// Where the address of a member lies.

@@ -14,9 +14,11 @@ use watertight_identity::{
 };
 use watertight_tenancy::{KnownMember, News, ProviderEvent};
 use watertight_terms::{Entry, Fault, Role, Subject, TenantId};
-use watertight_vault::{Holder, Opened, Sealed};
+use watertight_vault::Opened;
 
-use super::{People, clerk_role, place};
+use crate::resources::members::{Member, actions::ViewContact};
+
+use super::{People, clerk_role};
 
 /// How often members are compared without being asked to.
 const EVERY: Duration = Duration::from_secs(3_600);
@@ -91,8 +93,6 @@ pub enum Step {
         member: Uuid,
         /// As what.
         role: Role,
-        /// The address, as the vault sealed it.
-        email: Vec<u8>,
     },
 }
 
@@ -368,9 +368,10 @@ impl People {
                 tenant,
                 member,
                 role,
-                email,
             } => {
-                let email = self.open_address(*tenant, *member, email).await?;
+                let Some(email) = self.open_address(*tenant, *member).await? else {
+                    return Ok(());
+                };
                 let invitation = backend
                     .invite(organization, email.expose(), clerk_role(*role), None)
                     .await?;
@@ -387,13 +388,13 @@ impl People {
         &self,
         tenant: TenantId,
         member: Uuid,
-        sealed: &[u8],
-    ) -> Result<Opened<String>, Fault> {
+    ) -> Result<Option<Opened<String>>, Fault> {
         let mut tx = self.begin(tenant).await?;
-        let keys = self.vault.to_open(&mut tx, Holder::Person(member)).await?;
-        let email = keys.open(place(member), &Sealed::from_stored(sealed.to_vec()))?;
+        let granted = tx.grant::<ViewContact, Member>(member).await?;
+        let invited = tx.seen(granted)?;
+        let email = invited.address(&mut tx, &self.vault).await?;
         let entry = Entry::new("member.send_invitation", "member").ids([member]);
-        let finished = tx.finish(entry.opened(["email"])).await;
+        let finished = tx.finish(entry).await;
         finished.map(|_receipt| email)
     }
 
@@ -421,12 +422,11 @@ fn owed(member: &KnownMember) -> Option<Step> {
                 role: member.ceiling,
             })
         }
-        ("pending", None) if member.invitation.is_none() => Some(Step::Invite {
+        ("pending", None) if member.invitation.is_none() && member.email.is_some() => Some(Step::Invite {
             organization,
             tenant: member.tenant,
             member: member.member,
             role: member.ceiling,
-            email: member.email.clone()?,
         }),
         _ => None,
     }

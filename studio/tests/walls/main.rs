@@ -21,6 +21,7 @@ mod idempotency;
 mod installing;
 mod invariants;
 mod leaving;
+mod marker;
 mod members;
 mod model;
 mod openapi;

@@ -105,8 +105,8 @@ pub(super) async fn show(
     let artist = tx.seen(granted)?;
     let version = artist.version;
     let keys = desk.vault.to_open(&mut tx, Holder::Person(id)).await?;
-    let (view, opened) = ArtistView::opened(artist, &tx, &keys)?;
-    let entry = Entry::new("artist.view", "artist").ids([id]).opened(opened);
+    let view = ArtistView::opened(artist, &tx, &keys)?;
+    let entry = Entry::new("artist.view", "artist").ids([id]);
     Draft::ok(view)?.etag(version).finish(tx, entry).await
 }
 
@@ -184,10 +184,10 @@ pub(super) async fn create(
     let spent = tx.create(granted, CREATE, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let artist = tx.written(Artist::LOAD, id).await?;
-    let (view, opened) = ArtistView::opened(artist, &tx, &keys)?;
+    let view = ArtistView::opened(artist, &tx, &keys)?;
     Draft::created(view, &format!("/v1/artists/{id}"))?
         .etag(1)
-        .commit(tx, entry.opened(opened))
+        .commit(tx, entry)
         .await
 }
 
@@ -278,10 +278,10 @@ pub(super) async fn edit(
     let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let artist = tx.written(Artist::LOAD, id).await?;
-    let (view, opened) = ArtistView::opened(artist, &tx, &keys)?;
+    let view = ArtistView::opened(artist, &tx, &keys)?;
     Draft::ok(view)?
         .etag(spent.version() + 1)
-        .commit(tx, entry.opened(opened))
+        .commit(tx, entry)
         .await
 }
 
