@@ -47,9 +47,12 @@ BEGIN
     EXECUTE format('CREATE POLICY digest ON %s FOR SELECT TO {app}_digest USING (true)', rel);
     EXECUTE format('ALTER TABLE %s ALTER wrapped SET STATISTICS 0', rel);
     EXECUTE format('GRANT SELECT ON %s TO {app}_app, {app}_gate, {app}_digest', rel);
-    EXECUTE format('GRANT INSERT, DELETE ON %s TO {app}_gate', rel);
+    -- UPDATE for the right to lock a row; nothing changes one.
+    EXECUTE format('GRANT INSERT, DELETE, UPDATE (made_at) ON %s TO {app}_gate', rel);
   END LOOP;
 END $walls$;
+-- Which studios need a key-encryption key is asked before any studio is known.
+CREATE POLICY gate_see ON vault.studio_keys FOR SELECT TO {app}_gate USING (true);
 
 SET LOCAL ROLE {app}_gate;
 -- What a known value looks like under each key-encryption key: by it a server sees that it was given the
@@ -57,16 +60,28 @@ SET LOCAL ROLE {app}_gate;
 CREATE TABLE vault.wrapping_keys (
   number smallint PRIMARY KEY,
   checked bytea NOT NULL CHECK (length(checked) BETWEEN 48 AND 8192),
-  noted_at timestamptz NOT NULL DEFAULT clock_timestamp()
+  noted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  -- Nothing needs it any more, and it is not used again.
+  retired_at timestamptz
 );
 
+-- The studio that a signed text is about, if it is the one whose context is bound.
+CREATE FUNCTION vault.bound(tenant text) RETURNS uuid
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF tenant::uuid IS DISTINCT FROM tenancy.tenant_id() THEN
+    RAISE EXCEPTION 'another studio' USING ERRCODE = 'ZT018';
+  END IF;
+  RETURN tenant::uuid;
+END $$;
+
 -- w1|key|expires at|nonce|mac: the key-encryption keys that are in use.
-CREATE FUNCTION vault.wrapping_keys_known(question text) RETURNS TABLE (number smallint, checked bytea)
+CREATE FUNCTION vault.wrapping_keys_known(question text) RETURNS TABLE (number smallint, checked bytea, is_retired boolean)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
   p text[] := tenancy.verified(question, 'w1', 5);
 BEGIN
-  RETURN QUERY SELECT w.number, w.checked FROM vault.wrapping_keys w ORDER BY w.number;
+  RETURN QUERY SELECT w.number, w.checked, w.retired_at IS NOT NULL FROM vault.wrapping_keys w ORDER BY w.number;
 END $$;
 
 -- w2|key|number|checked|expires at|nonce|mac: notes a key-encryption key before it is first used.
@@ -85,11 +100,12 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
   p text[] := tenancy.verified(fact, 'k1', 9);
 BEGIN
-  IF NOT EXISTS (SELECT FROM vault.wrapping_keys w WHERE w.number = p[5]::smallint) THEN
-    RAISE EXCEPTION 'a key-encryption key that was not noted' USING ERRCODE = 'ZT040';
-  END IF;
+  -- It is held until this transaction has ended, so that it is not retired meanwhile. One that was: the
+  -- same request, tried again, wraps with the current one.
+  PERFORM FROM vault.wrapping_keys w WHERE w.number = p[5]::smallint AND w.retired_at IS NULL FOR KEY SHARE;
+  IF NOT FOUND THEN RAISE EXCEPTION 'a key-encryption key that is not in use' USING ERRCODE = '40001'; END IF;
   INSERT INTO vault.studio_keys (tenant_id, number, wrapping_key, wrapped)
-    VALUES (p[3]::uuid, p[4]::smallint, p[5]::smallint, decode(p[6], 'hex')) ON CONFLICT DO NOTHING;
+    VALUES (vault.bound(p[3]), p[4]::smallint, p[5]::smallint, decode(p[6], 'hex')) ON CONFLICT DO NOTHING;
   RETURN QUERY SELECT k.wrapping_key, k.wrapped FROM vault.studio_keys k
     WHERE k.tenant_id = p[3]::uuid AND k.number = p[4]::smallint;
 END $$;
@@ -101,7 +117,7 @@ DECLARE
   p text[] := tenancy.verified(fact, 'k2', 10);
 BEGIN
   INSERT INTO vault.person_keys (tenant_id, person, number, studio_key, wrapped)
-    VALUES (p[3]::uuid, p[4]::uuid, p[5]::smallint, p[6]::smallint, decode(p[7], 'hex')) ON CONFLICT DO NOTHING;
+    VALUES (vault.bound(p[3]), p[4]::uuid, p[5]::smallint, p[6]::smallint, decode(p[7], 'hex')) ON CONFLICT DO NOTHING;
   RETURN QUERY SELECT k.studio_key, k.wrapped FROM vault.person_keys k
     WHERE k.tenant_id = p[3]::uuid AND k.person = p[4]::uuid AND k.number = p[5]::smallint;
 END $$;

@@ -64,6 +64,9 @@ pub enum WrapFault {
         "key-encryption key {0} is not the one that this database was sealed with; give back the right one"
     )]
     Wrong(i16),
+    /// The current key was retired.
+    #[error("key-encryption key {0} was retired; make another one current")]
+    Retired(i16),
     /// Reading or noting what is known of them failed.
     #[error("{0}")]
     Database(String),

@@ -32,9 +32,9 @@ pub enum Holder {
 
 /// Where a value lives. It opens there and nowhere else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct Place<'a> {
     /// `schema.table.column`.
-    pub column: &'static str,
+    pub column: &'a str,
     /// The row's id.
     pub row: Uuid,
 }
@@ -80,7 +80,7 @@ impl Keys {
     ///
     /// # Errors
     /// When the text has over 10,000 characters, or when the keys are for opening only.
-    pub fn seal(&self, place: Place, plaintext: &str) -> Result<Sealed<String>, VaultFault> {
+    pub fn seal(&self, place: Place<'_>, plaintext: &str) -> Result<Sealed<String>, VaultFault> {
         if plaintext.chars().nth(TEXT_CHARS_MAX).is_some() {
             return Err(VaultFault::TooLong);
         }
@@ -93,7 +93,7 @@ impl Keys {
     /// When it has over a mebibyte, or when the keys are for opening only.
     pub fn seal_document(
         &self,
-        place: Place,
+        place: Place<'_>,
         document: &str,
     ) -> Result<Sealed<String>, VaultFault> {
         if document.len() > DOCUMENT_BYTES_MAX {
@@ -102,7 +102,7 @@ impl Keys {
         self.seal_any(place, document)
     }
 
-    fn seal_any(&self, place: Place, plaintext: &str) -> Result<Sealed<String>, VaultFault> {
+    fn seal_any(&self, place: Place<'_>, plaintext: &str) -> Result<Sealed<String>, VaultFault> {
         let (number, key) = self.current().ok_or(VaultFault::NoCurrentKey)?;
         let nonce: [u8; NONCE_BYTES] = self.random.bytes();
         let bound_to = self.bound_to(place, number);
@@ -133,7 +133,7 @@ impl Keys {
     /// Opens a value in the place where it lies.
     pub(crate) fn open_at(
         &self,
-        place: Place,
+        place: Place<'_>,
         sealed: &Sealed<String>,
     ) -> Result<Opened<String>, VaultFault> {
         self.open_any(place, Parts::of(sealed.as_stored(), STORED_BYTES_MAX)?)
@@ -145,14 +145,14 @@ impl Keys {
     /// As [`Keys::open`].
     pub fn open_document(
         &self,
-        place: Place,
+        place: Place<'_>,
         sealed: &Sealed<String>,
     ) -> Result<Opened<String>, VaultFault> {
         let bytes_max = HEAD_BYTES + DOCUMENT_BYTES_MAX + TAG_BYTES;
         self.open_any(place, Parts::of(sealed.as_stored(), bytes_max)?)
     }
 
-    fn open_any(&self, place: Place, parts: Parts<'_>) -> Result<Opened<String>, VaultFault> {
+    fn open_any(&self, place: Place<'_>, parts: Parts<'_>) -> Result<Opened<String>, VaultFault> {
         let ring = self.ring.as_ref();
         let key = ring
             .and_then(|ring| ring.get(parts.number))
@@ -171,17 +171,18 @@ impl Keys {
     }
 
     /// By what a value of a column is found again without being opened: the same for the same text in
-    /// one studio's column, and nothing to whoever lacks the key. Normalise the text first.
+    /// one studio's column, and nothing to whoever lacks the key. Space around it and its case do not
+    /// count.
     ///
     /// # Errors
     /// When the keys are for opening only.
-    pub fn index(&self, column: &'static str, text: &str) -> Result<Vec<u8>, VaultFault> {
+    pub fn index(&self, column: &str, text: &str) -> Result<Vec<u8>, VaultFault> {
         let (number, key) = self.current().ok_or(VaultFault::NoCurrentKey)?;
         Ok(index(number, key, column, text))
     }
 
     /// The same under every key that there is: what to look for while a rotation is under way.
-    pub fn indexes(&self, column: &'static str, text: &str) -> Vec<Vec<u8>> {
+    pub fn indexes(&self, column: &str, text: &str) -> Vec<Vec<u8>> {
         let keys = self.ring.iter().flat_map(KeyRing::iter);
         keys.map(|(number, key)| index(number, key, column, text))
             .collect()
@@ -193,7 +194,7 @@ impl Keys {
     }
 
     /// The associated data: fixed lengths first, the one name of free length last.
-    fn bound_to(&self, place: Place, number: i16) -> Vec<u8> {
+    fn bound_to(&self, place: Place<'_>, number: i16) -> Vec<u8> {
         let holder = match self.holder {
             Holder::Studio => self.tenant.0,
             Holder::Person(person) => person,
@@ -217,7 +218,7 @@ impl fmt::Debug for Keys {
 /// The key's number and an HMAC under a key of its own, so that it is good for nothing else.
 fn index(number: i16, key: &Key, column: &str, text: &str) -> Vec<u8> {
     let own = key.derive(&format!("blind index|{column}"));
-    let code = hmac_sha256(&own, text.as_bytes());
+    let code = hmac_sha256(&own, text.trim().to_lowercase().as_bytes());
     [number.to_be_bytes().as_slice(), &code].concat()
 }
 

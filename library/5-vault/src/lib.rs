@@ -57,6 +57,7 @@ mod cipher;
 mod fault;
 mod keys;
 mod remote;
+mod rotation;
 mod sealed;
 mod vault;
 mod wrapping;
@@ -66,6 +67,7 @@ mod wycheproof;
 pub use fault::{VaultFault, WrapFault};
 pub use keys::{Holder, Keys, Place};
 pub use remote::RemoteWrapping;
+pub use rotation::Renewed;
 pub use sealed::{Opened, Sealed};
 pub use vault::Vault;
 pub use wrapping::{Ring, RingWrapping, Wrapping};
@@ -73,7 +75,13 @@ pub use wrapping::{Ring, RingWrapping, Wrapping};
 use watertight_tenancy::Migration;
 
 /// This room's migrations.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    name: "vault/0001_keys",
-    sql: include_str!("../sql/0001_keys.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "vault/0001_keys",
+        sql: include_str!("../sql/0001_keys.sql"),
+    },
+    Migration {
+        name: "vault/0002_rotation",
+        sql: include_str!("../sql/0002_rotation.sql"),
+    },
+];

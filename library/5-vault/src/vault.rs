@@ -32,7 +32,7 @@ const KEEP_PERSON_KEY: Tell = Tell::new(
 const NOTE: Tell = Tell::new("w2", "SELECT vault.note_wrapping_key($1)");
 const KNOWN: Tell = Tell::new(
     "w1",
-    "SELECT number, checked FROM vault.wrapping_keys_known($1)",
+    "SELECT number, checked, is_retired FROM vault.wrapping_keys_known($1)",
 );
 
 /// Fetches keys, unwraps them, makes new ones where there is none or what wraps it was replaced.
@@ -120,6 +120,11 @@ impl Vault {
         let mut is_noted = false;
         for row in &known {
             let number: i16 = row.field("number").map_err(database)?;
+            match row.field("is_retired").map_err(database)? {
+                true if number == current => return Err(WrapFault::Retired(number)),
+                true => continue,
+                false => {}
+            }
             let checked: Vec<u8> = row.field("checked").map_err(database)?;
             let context = check_context(number);
             let opened = self.wrapping.unwrap(number, &context, &checked).await?;
@@ -134,6 +139,20 @@ impl Vault {
             tenancy.tell(NOTE, &fields).await.map_err(database)?;
         }
         Ok(())
+    }
+
+    /// The numbers of every key-encryption key that this database ever knew.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    pub async fn numbers_known(&self, tenancy: &Tenancy) -> Result<Vec<i16>, Fault> {
+        let known = tenancy.tell(KNOWN, &[]).await?;
+        known.iter().map(|row| row.field("number")).collect()
+    }
+
+    /// The number of the current key-encryption key.
+    pub(crate) async fn current(&self) -> Result<i16, WrapFault> {
+        self.wrapping.current().await
     }
 
     async fn make_studio_key(

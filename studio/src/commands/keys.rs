@@ -1,3 +1,5 @@
+mod vault;
+
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 use watertight_tenancy::KeyTable;
@@ -17,7 +19,9 @@ pub(super) enum Keys {
         /// Which ring
         ring: Ring,
     },
-    /// Stop the database from accepting an old key
+    /// Seal anew what an old key of the vault sealed; goes on where it was cut off
+    Reseal,
+    /// Take an old key out of use, once nothing needs it
     Retire {
         /// Which ring
         ring: Ring,
@@ -32,18 +36,26 @@ pub(super) enum Keys {
 pub(super) enum Ring {
     /// The server signs contexts with it, the database checks them
     Context,
+    /// The key-encryption keys of personal fields
+    Vault,
 }
 
 impl Keys {
-    pub(super) async fn run(&self, config: &Config, output: &Output) -> Result<u8, Failure> {
+    pub(super) async fn run(self, config: Config, output: &Output) -> Result<u8, Failure> {
         match self {
             Self::Rotate {
                 ring: Ring::Context,
-            } => rotate(config, output).await,
+            } => rotate(&config, output).await,
+            Self::Rotate { ring: Ring::Vault } => vault::rotate(config, output).await,
+            Self::Reseal => vault::reseal(config, output).await,
             Self::Retire {
                 ring: Ring::Context,
                 id,
-            } => retire(config, output, *id).await,
+            } => retire(&config, output, id).await,
+            Self::Retire {
+                ring: Ring::Vault,
+                id,
+            } => vault::retire(config, output, id).await,
         }
     }
 }

@@ -111,7 +111,7 @@ impl Cli {
             Command::Work(work) => work.run(global.read()?, output).await,
             Command::Doctor => doctor::run(&global.read()?, output).await,
             Command::Config(ConfigCommand::Check) => config_check::run(&global.read()?, output),
-            Command::Keys(keys) => keys.run(&global.read()?, output).await,
+            Command::Keys(keys) => keys.run(global.read()?, output).await,
             #[cfg(feature = "demo")]
             Command::Demo(demo) => demo.run(output).await,
         }

@@ -11,6 +11,8 @@
 //! due no more. What it had claimed comes back by the passing of time. Two workers at the same work do
 //! it once: the second finds another version, or another state.
 
+pub mod renewal;
+
 use std::{future::Future, time::Duration};
 
 use watertight_identity::{Caller, ServiceName};
@@ -55,11 +57,13 @@ pub async fn work_until(app: &App, pace: Pace, stop: impl Future<Output = ()>) {
         desk: app.desk.clone(),
     };
     let mut stop = std::pin::pin!(stop);
+    let mut renewing = std::pin::pin!(renewal::keep_renewing(app));
     let mut rounds = tokio::time::interval(Duration::from_millis(pace.poll_ms));
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = &mut stop => return,
+            () = &mut renewing => return,
             _ = rounds.tick() => {}
         }
         if let Err(fault) = worker.round(pace).await {

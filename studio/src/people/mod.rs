@@ -107,7 +107,7 @@ impl People {
         let keys = self.vault.to_seal(&mut tx, Holder::Person(member)).await?;
         let sealed = keys.seal(place(member), address)?;
         let studio = self.vault.to_seal(&mut tx, Holder::Studio).await?;
-        let index = studio.index(EMAIL, &normal(address))?;
+        let index = studio.index(EMAIL, address)?;
         tx.complete_email(member, sealed.as_stored(), &index)
             .await?;
         let entry = Entry::new("member.complete", "member").ids([member]);
@@ -161,13 +161,8 @@ pub fn clerk_role(role: Role) -> &'static str {
     }
 }
 
-/// An address as it is compared: in lower case, all of it. Providers tell no two people apart by it.
-pub fn normal(address: &str) -> String {
-    address.trim().to_lowercase()
-}
-
 /// Where the address of a member lies.
-pub fn place(member: Uuid) -> Place {
+pub fn place(member: Uuid) -> Place<'static> {
     Place {
         column: EMAIL,
         row: member,

@@ -33,6 +33,7 @@ mod ranks;
 mod reconciling;
 mod refusals;
 mod requests;
+mod rotation;
 mod schema;
 mod settings;
 mod states;

@@ -18,7 +18,7 @@ fn keys() -> Keys {
     keys_of(TENANT, PERSON, ring())
 }
 
-fn place() -> Place {
+fn place() -> Place<'static> {
     Place {
         column: "studio.artists.email",
         row: Uuid::from_u128(2),
@@ -192,6 +192,7 @@ fn an_index_is_the_same_for_the_same_text_of_a_studios_column_and_for_no_other()
     let studio = keys_of(TENANT, Holder::Studio, ring());
     let zoe = studio.index(email, "zoe@example.org").unwrap();
     assert_eq!(zoe, studio.index(email, "zoe@example.org").unwrap());
+    assert_eq!(zoe, studio.index(email, " Zoe@EXAMPLE.org ").unwrap());
     assert_eq!((zoe[..2].to_vec(), zoe.len()), (vec![0, 1], 34));
     assert_ne!(zoe, studio.index(email, "zoe@example.com").unwrap());
     assert_ne!(

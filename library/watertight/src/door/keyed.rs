@@ -108,7 +108,7 @@ async fn caught(work: Boxed<Result<Answer<()>, Fault>>) -> Result<Answer<()>, Fa
     }
 }
 
-fn place(id: Uuid) -> Place {
+fn place(id: Uuid) -> Place<'static> {
     Place {
         column: COLUMN,
         row: id,

@@ -93,7 +93,10 @@ impl Resource for Artist {
 pub const RESOURCE: Registered = Registered {
     schema: include_str!("schema.cedarschema"),
     policy: include_str!("policy.cedar"),
-    migrations: &[super::migration!("0001_artists_and_bookings")],
+    migrations: &[
+        super::migration!("0001_artists_and_bookings"),
+        super::migration!("0011_vault"),
+    ],
     tables: &[COLUMNS],
     rows: &[Rows::of::<Artist>()],
     constraints: &[],

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     app::Desk,
-    people::{EMAIL, EMAIL_CHARS, normal, place},
+    people::{EMAIL, EMAIL_CHARS, place},
     resources::page::{self, List, Paging, Sort, expect_version},
 };
 
@@ -235,10 +235,9 @@ fn before_an_owner(tx: &TenantTx, desk: &Desk, role: Role) -> Result<(), Fault> 
 /// Refuses the address of somebody who is invited or in the studio; gives by what it is found again.
 async fn not_here_yet(tx: &mut TenantTx, desk: &Desk, email: &str) -> Result<Vec<u8>, Fault> {
     let keys = desk.vault.to_seal(tx, Holder::Studio).await?;
-    let email = normal(email);
-    let found = tx.read(OF_ADDRESS, &[&keys.indexes(EMAIL, &email)]).await?;
+    let found = tx.read(OF_ADDRESS, &[&keys.indexes(EMAIL, email)]).await?;
     match found.first() {
-        None => Ok(keys.index(EMAIL, &email)?),
+        None => Ok(keys.index(EMAIL, email)?),
         Some(_) => Err(Fault::new(
             Kind::Conflict,
             ALREADY_INVITED.slug,
