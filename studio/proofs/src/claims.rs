@@ -139,7 +139,7 @@ pub const SERVICES_KEEP_TO_THEIR_NAME: Claim = Claim {
     implications: |policies, request| {
         let name = match action(request) {
             "booking.view" | "booking.expire" | "booking.lapse" => r#"principal.name == "expiry""#,
-            "delivery.view" | "delivery.attempt" | "delivery.settle" => {
+            "delivery.view" | "delivery.attempt" | "delivery.settle" | "webhook.sign" => {
                 r#"principal.name == "delivery""#
             }
             _ => "false",
