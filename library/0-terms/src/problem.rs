@@ -2,7 +2,7 @@ use crate::Kind;
 
 /// A kind of problem that callers are told of: its name for good, and what it means.
 ///
-/// Made by [`problems!`](crate::problems) and nothing else, which also lists it: a problem that is
+/// Made by [`problems!`](macro@crate::problems) and nothing else, which also lists it: a problem that is
 /// in no list does not compile, so documentation and pages can be made from the lists.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct ProblemType {
@@ -14,7 +14,7 @@ pub struct ProblemType {
 }
 
 impl ProblemType {
-    /// For [`problems!`](crate::problems).
+    /// For [`problems!`](macro@crate::problems).
     #[doc(hidden)]
     pub const fn declared(
         uri: &'static str,

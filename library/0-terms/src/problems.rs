@@ -1,5 +1,5 @@
 //! The problems that every product with these rooms can tell of. A product adds its own with
-//! [`problems!`](crate::problems).
+//! [`problems!`](macro@crate::problems).
 //!
 //! ```
 //! use watertight_terms::{Fault, problems};

@@ -297,7 +297,7 @@ async fn bookings_from_before_get_their_slices_a_first_version_and_a_project() {
     let all = studio::commands::migrations();
     let before = all
         .iter()
-        .filter(|m| !["studio/0003_bookings", "studio/0004_projects"].contains(&m.name));
+        .filter(|m| !m.name.starts_with("studio/") || m.name < "studio/0003");
     let before = Installation::new(&prefix, before.copied().collect()).unwrap();
     before.roles(&database, &passwords).await.unwrap();
     let migrate = login_url(&database, &format!("{prefix}_migrate"), &passwords.migrate).unwrap();

@@ -38,7 +38,7 @@ export const zAuditChange = z.object({
  * An entry, as answered.
  */
 export const zAuditEntry = z.object({
-    seq: z.int().default(BigInt(0)),
+    seq: z.int(),
     id: z.guid(),
     time: z.iso.datetime({ offset: true }),
     request_id: z.guid(),
@@ -58,7 +58,7 @@ export const zAuditEntry = z.object({
     client: z.string().nullable(),
     purpose: z.string().nullable(),
     opened: z.array(z.string()).default([]),
-    changes: z.array(zAuditChange).default([])
+    changes: z.array(zAuditChange)
 });
 
 /**

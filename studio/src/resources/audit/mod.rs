@@ -16,6 +16,7 @@ use garde::Validate;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 use watertight::{
     answer::{Answer, Draft},
@@ -184,7 +185,6 @@ const OLDEST: Read = list!(">", "ASC");
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[schemars(rename = "AuditEntry")]
 struct EntryView {
-    #[serde(default)]
     seq: i64,
     id: Uuid,
     time: Timestamp,
@@ -207,7 +207,6 @@ struct EntryView {
     purpose: Option<String>,
     #[serde(default)]
     opened: Vec<String>,
-    #[serde(default)]
     changes: Vec<ChangeView>,
 }
 
@@ -236,20 +235,19 @@ impl Numbered {
         })
     }
 
+    /// What is answered of it: the entry's members, its number and what changed.
     fn view(&self) -> Result<EntryView, Fault> {
         #[derive(Deserialize)]
         struct Leaf {
-            changes: Vec<ChangeView>,
-            entry: EntryView,
+            changes: Value,
+            entry: Map<String, Value>,
         }
-        let Leaf { changes, entry } = serde_json::from_str(&self.leaf)
-            .map_err(|error| Fault::bug(format!("reading entry {}: {error}", self.id)))?;
-        let seq = self.seq;
-        Ok(EntryView {
-            seq,
-            changes,
-            ..entry
-        })
+        let unreadable =
+            |error: serde_json::Error| Fault::bug(format!("reading entry {}: {error}", self.id));
+        let Leaf { changes, mut entry } = serde_json::from_str(&self.leaf).map_err(unreadable)?;
+        entry.insert("seq".to_owned(), self.seq.into());
+        entry.insert("changes".to_owned(), changes);
+        serde_json::from_value(entry.into()).map_err(unreadable)
     }
 }
 

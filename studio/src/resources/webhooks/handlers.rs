@@ -115,9 +115,16 @@ pub(super) struct Edited {
     #[garde(dive)]
     url: Firm<Line<2000>>,
     #[serde(default)]
-    #[garde(skip)]
-    is_paused: Firm<bool>,
+    #[garde(dive)]
+    is_paused: Firm<Paused>,
 }
+
+/// Whether nothing new is told there.
+#[derive(Debug, Clone, Copy, Deserialize, Validate, JsonSchema)]
+#[serde(transparent)]
+#[garde(transparent)]
+#[schemars(inline)]
+struct Paused(#[garde(skip)] bool);
 
 pub(super) async fn edit(
     mut tx: TenantTx,
@@ -134,7 +141,8 @@ pub(super) async fn edit(
         expect_reachable(&desk, url)?;
     }
     let url = url.unwrap_or_else(|| granted.row().url.clone());
-    let is_paused = edited.is_paused.given().unwrap_or(granted.row().is_paused);
+    let is_paused = edited.is_paused.given().map(|Paused(paused)| paused);
+    let is_paused = is_paused.unwrap_or(granted.row().is_paused);
     let now = desk.clock.now();
     let parameters: [&(dyn ToSql + Sync); 3] = [&now, &url, &is_paused];
     let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
