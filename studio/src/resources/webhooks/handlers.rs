@@ -122,7 +122,6 @@ pub(super) struct Edited {
 /// Whether nothing new is told there.
 #[derive(Debug, Clone, Copy, Deserialize, Validate, JsonSchema)]
 #[serde(transparent)]
-#[garde(transparent)]
 #[schemars(inline)]
 struct Paused(#[garde(skip)] bool);
 
