@@ -351,6 +351,14 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION tenancy.choose(text, text, text), tenancy.choices() TO {app}_app;
 
+-- Whether a studio is being made in this very transaction: nobody can have entered it yet.
+CREATE FUNCTION tenancy.is_being_made(tenant uuid) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+BEGIN
+  RETURN EXISTS (SELECT FROM tenancy.studios s WHERE s.tenant_id = tenant AND s.created_at = transaction_timestamp());
+END $$;
+GRANT EXECUTE ON FUNCTION tenancy.is_being_made(uuid) TO {app}_ledger;
+
 -- The seal's key is made here and never leaves. gen_random_uuid() draws from the strong generator.
 DO $seal$
 DECLARE

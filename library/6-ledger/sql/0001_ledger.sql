@@ -172,6 +172,8 @@ DECLARE
   row_now jsonb := before || after;
 BEGIN
   IF session_user NOT IN ('{app}_app', '{app}_migrate') THEN RETURN NULL; END IF;
+  -- What a new studio is made of is told by the entry of its making.
+  IF tenancy.tenant_id() IS NULL AND tenancy.is_being_made((row_now ->> 'tenant_id')::uuid) THEN RETURN NULL; END IF;
   -- A statement can shed its context (UPDATE … RETURNING set_config(…)) before its triggers run.
   IF session_user = '{app}_app' AND tenancy.tenant_id() IS DISTINCT FROM (row_now ->> 'tenant_id')::uuid THEN
     RAISE EXCEPTION 'the context is not the one that was entered' USING ERRCODE = 'ZT023';

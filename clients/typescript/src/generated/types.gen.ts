@@ -5088,6 +5088,9 @@ export type PatchWebhooksIdData = {
      */
     body: {
         url?: string;
+        /**
+         * Whether nothing new is told there.
+         */
         is_paused?: boolean;
     };
     headers?: {
