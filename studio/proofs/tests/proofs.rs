@@ -59,8 +59,8 @@ async fn who_should_be_allowed_something_is() {
                     "owner" => true,
                     "manager" => !is_the_owners(&request),
                     "freelancer" => {
-                        is_own_session(&request)
-                            || (is_view(&request) && can_be_own(&policies, &request))
+                        let sees_own = is_view(&request) && can_be_own(&policies, &request);
+                        is_own_session(&request) || sees_own && !is_the_owners(&request)
                     }
                     _ => false,
                 };

@@ -17,7 +17,7 @@ use watertight::{
 };
 use watertight_authority::Action;
 use watertight_tenancy::{Read, Stored, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, Limits, problems};
+use watertight_terms::{Entry, Fault, FieldFault, Limits, problems};
 
 use crate::app::Desk;
 
@@ -309,6 +309,16 @@ pub fn expect_unarchived(what: &str, archived_at: Option<Timestamp>) -> Result<(
             format!("{what} is archived"),
         )),
     }
+}
+
+/// Refuses a field for what no schema can say of it.
+pub fn wrong_field(pointer: &str, code: &'static str, detail: &str) -> Fault {
+    let spoken = "a field is not as it must be; see `errors`";
+    Fault::new(problems::INVALID, spoken).fields(vec![FieldFault {
+        pointer: pointer.to_owned(),
+        code,
+        detail: detail.to_owned(),
+    }])
 }
 
 /// A name for people where they gave none: a letter and eight characters of the random id.

@@ -15,7 +15,7 @@ use watertight::{
 };
 use watertight_authority::Resource;
 use watertight_tenancy::{Read, Row, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, FieldFault, problems};
+use watertight_terms::{Entry, Fault, FieldFault};
 
 use super::{
     State,
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::resources::{
     artists::{Artist, actions::View},
+    page::wrong_field,
     studio::settings::Settings,
 };
 
@@ -221,7 +222,7 @@ async fn artists(
 ) -> Result<Vec<Uuid>, Fault> {
     if ids.is_some() == skills.is_some() {
         let detail = "give either `artist_ids` or `skills`";
-        return Err(wrong("/artist_ids", "invalid", detail));
+        return Err(wrong_field("/artist_ids", "invalid", detail));
     }
     let ids: Option<Vec<Uuid>> = ids.map(|ids| ids.into_iter().map(|Id(id)| id).collect());
     let skills: Option<Vec<String>> =
@@ -232,7 +233,7 @@ async fn artists(
     let Some(mut ids) = ids else { return Ok(seen) };
     if let Some(place) = ids.iter().position(|id| !seen.contains(id)) {
         let detail = "names no artist that you may book";
-        return Err(wrong(
+        return Err(wrong_field(
             &format!("/artist_ids/{place}"),
             "unknown-reference",
             detail,
@@ -241,13 +242,4 @@ async fn artists(
     let mut named = std::collections::HashSet::new();
     ids.retain(|id| named.insert(*id));
     Ok(ids)
-}
-
-fn wrong(pointer: &str, code: &'static str, detail: &str) -> Fault {
-    let spoken = "a field is not as it must be; see `errors`";
-    Fault::new(problems::INVALID, spoken).fields(vec![FieldFault {
-        pointer: pointer.to_owned(),
-        code,
-        detail: detail.to_owned(),
-    }])
 }

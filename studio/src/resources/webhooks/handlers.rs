@@ -7,7 +7,7 @@ use watertight::{
     argument::{CursorText, Firm, IfMatch, Line, Path, Query, Valid},
 };
 use watertight_tenancy::{Stored, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, FieldFault, Limits, problems};
+use watertight_terms::{Entry, Fault, Limits, problems};
 use watertight_vault::{Holder, Place};
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     app::Desk,
-    resources::page::{self, List, Paging, Sort, expect_unarchived, expect_version},
+    resources::page::{self, List, Paging, Sort, expect_unarchived, expect_version, wrong_field},
 };
 
 /// A studio has at most so many.
@@ -183,11 +183,6 @@ async fn expect_few(tx: &mut TenantTx) -> Result<(), Fault> {
 fn expect_reachable(desk: &Desk, url: &str) -> Result<(), Fault> {
     desk.outbound.permits(url).map_err(|_| {
         let detail = "is no `https://` url of a public host";
-        let spoken = "a field is not as it must be; see `errors`";
-        Fault::new(problems::INVALID, spoken).fields(vec![FieldFault {
-            pointer: "/url".to_owned(),
-            code: "unreachable",
-            detail: detail.to_owned(),
-        }])
+        wrong_field("/url", "unreachable", detail)
     })
 }
