@@ -142,6 +142,7 @@ pub const SERVICES_KEEP_TO_THEIR_NAME: Claim = Claim {
             "delivery.view" | "delivery.attempt" | "delivery.settle" | "webhook.sign" => {
                 r#"principal.name == "delivery""#
             }
+            "member.view" | "member.view_contact" => r#"principal.name == "people""#,
             _ => "false",
         };
         only_if(!is_member(request), policies.set().clone(), name)
