@@ -57,6 +57,8 @@ pub struct Desk {
     pub people: People,
     /// Connections outward.
     pub outbound: Outbound,
+    /// The origin under which people know the product.
+    pub origin: Arc<str>,
     /// What checkpoints are signed with, for its public halves.
     pub checkpoint_keys: Arc<dyn Fn() -> KeyRing + Send + Sync>,
 }
@@ -155,6 +157,7 @@ impl App {
             random: random.clone(),
             people,
             outbound: config.outbound()?,
+            origin: config.http.public_origin.as_str().into(),
             checkpoint_keys,
         };
         Ok(Self {

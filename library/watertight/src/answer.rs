@@ -34,7 +34,7 @@ use watertight_terms::{Entry, Fault, Outcome};
 use crate::{describe::Description, door::Guest};
 
 /// An answer to a request that was allowed, and whose entry is durable. `T` is what it says: a view,
-/// or one of [`Created`], [`Accepted`], [`Nothing`], [`Text`], [`Html`].
+/// or one of [`Created`], [`Accepted`], [`Nothing`], [`Text`], [`Calendar`], [`Html`].
 #[must_use = "an answer that is not returned is not given"]
 pub struct Answer<T> {
     written: Written,
@@ -64,6 +64,9 @@ pub enum Html {}
 
 /// Lines of text, for programs that read neither JSON nor pages.
 pub enum Text {}
+
+/// Appointments, as calendar programs read them (RFC 5545).
+pub enum Calendar {}
 
 /// What can be answered: says how, for the API's document.
 pub trait Answers {
@@ -104,6 +107,13 @@ impl Answers for Html {
 impl Answers for Text {
     fn describe(description: &mut Description<'_>) {
         description.answers_text();
+    }
+}
+
+impl Answers for Calendar {
+    fn describe(description: &mut Description<'_>) {
+        description.answers_text();
+        description.answers_nothing(304, "you have it already");
     }
 }
 
@@ -152,6 +162,29 @@ impl Draft<Text> {
         let mut written = Written::of(StatusCode::OK, text.into());
         written.media = TEXT;
         Self::of(written)
+    }
+}
+
+impl Draft<Calendar> {
+    /// A calendar. `tag` is its entity tag, with its quotes.
+    ///
+    /// # Errors
+    /// When the tag cannot be written: a defect of ours.
+    pub fn calendar(text: String, tag: &str) -> Result<Self, Fault> {
+        let mut written = Written::of(StatusCode::OK, text.into());
+        written.media = CALENDAR;
+        written.etag = Some(header_value(tag)?);
+        Ok(Self::of(written))
+    }
+
+    /// The caller has it already, by its tag.
+    ///
+    /// # Errors
+    /// When the tag cannot be written: a defect of ours.
+    pub fn not_modified(tag: &str) -> Result<Self, Fault> {
+        let mut written = Written::of(StatusCode::NOT_MODIFIED, Bytes::new());
+        written.etag = Some(header_value(tag)?);
+        Ok(Self::of(written))
     }
 }
 
@@ -339,6 +372,7 @@ pub const PAGE_CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const CALENDAR: HeaderValue = HeaderValue::from_static("text/calendar; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 fn header_value(text: &str) -> Result<HeaderValue, Fault> {

@@ -63,7 +63,7 @@ use crate::describe::Description;
 
 pub use field::{Field, Firm};
 pub(crate) use form::csrf_token;
-pub use form::{CSRF_FIELD, Form, PageCaller};
+pub use form::{CSRF_FIELD, FeedCaller, Form, PageCaller};
 pub use read::spoken;
 pub use text::{CursorText, Email, Id, Line, Prose, RoleName, Slug};
 pub use time::{Day, Instant, TimeOfDay, Zone};
@@ -351,6 +351,39 @@ impl Argument for IfMatch {
         canonical
             .map(|version| Self(Some(version)))
             .ok_or_else(|| bad_header(&header::IF_MATCH))
+    }
+}
+
+/// `If-None-Match`, if the caller sent one: what it has already. What cannot be read matches nothing, as
+/// the header only spares an answer (RFC 9110, section 13.1.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IfNoneMatch(Option<String>);
+
+impl IfNoneMatch {
+    /// Whether the caller has it already. `tag` is an entity tag with its quotes; weak ones count.
+    pub fn has(&self, tag: &str) -> bool {
+        let mut tags = self.0.iter().flat_map(|text| text.split(','));
+        tags.any(|one| {
+            let one = one.trim();
+            one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag
+        })
+    }
+}
+
+impl Argument for IfNoneMatch {
+    fn describe(description: &mut Description<'_>) {
+        let about = "the entity tags of what you have; 304 when it is still so";
+        description.takes_header("If-None-Match", about, "^.*$");
+    }
+
+    fn take(input: &Input) -> Result<Self, Fault> {
+        Ok(Self(
+            input
+                .header(&header::IF_NONE_MATCH)
+                .ok()
+                .flatten()
+                .map(str::to_owned),
+        ))
     }
 }
 

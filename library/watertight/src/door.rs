@@ -65,8 +65,8 @@ pub use open::{Open, open, receive};
 pub use places::AtOnce;
 use places::Taken;
 pub use rates::{Class, Own, Rates};
-pub(crate) use way::secret;
 pub use way::{Leads, Pages, Way};
+pub(crate) use way::{feed_secret, secret};
 
 /// What every route needs: who verifies callers, who begins transactions, and bounds of a body.
 #[derive(Clone)]
@@ -288,6 +288,12 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
         self
     }
 
+    /// The route is a feed: its path is `…/{file}`, and that is the secret of whoever reads it.
+    pub fn feed(mut self) -> Self {
+        self.way = Way::Feed;
+        self
+    }
+
     /// The route is for doing `A` with an `R`: what the ledger says of requests that are refused,
     /// and what the test of refusals tries without the right.
     pub fn needs<A: Action<R>, R: Resource>(self) -> Route {
@@ -412,7 +418,9 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
     };
     let (parts, body) = request.into_parts();
     let refuse = door.refusals(needs.way, &parts.method);
-    let caller = match door.caller(needs.way, &parts).await {
+    let path = path.map_err(|_| Fault::unseen()).map(|path| named(&path));
+    let known = path.as_deref().unwrap_or_default();
+    let caller = match door.caller(needs.way, &parts, known).await {
         Ok(caller) => caller,
         Err(fault) => {
             note_stranger(&fault, &facts);
@@ -460,12 +468,11 @@ impl Door {
         way: Way,
         parts: Parts,
         body: axum::body::Body,
-        path: Result<RawPathParams, RawPathParamsRejection>,
+        path: Result<Vec<(String, String)>, Fault>,
     ) -> Result<Asked, Fault> {
         let bounds = self.0.bounds;
         let body =
             watertight_edge::read_body(body, bounds.body_bytes, bounds.body_timeout_ms).await?;
-        let path = path.map_err(|_| Fault::unseen()).map(|path| named(&path));
         self.check_setting(way, &parts, &body)?;
         let repeat = self.repeat(way, &parts, &body)?;
         let input = Input {
@@ -579,7 +586,20 @@ impl Visit {
                     account: Some(account),
                 })
             }
-            (_, _, account) => Err(Ended { fault, account }),
+            (_, _, account) => Err(Ended {
+                fault: self.concealed(fault, account.is_some()),
+                account,
+            }),
+        }
+    }
+
+    /// What whoever was not let in is told. A feed's address that leads nowhere, no longer or not now is
+    /// one answer: whoever has it is nobody here.
+    fn concealed(&self, fault: Fault, is_known: bool) -> Fault {
+        let is_ours = matches!(fault.kind(), Kind::Bug | Kind::Unavailable);
+        match self.needs.way {
+            Way::Feed if is_known || !is_ours => Fault::unseen().log(fault.to_string()),
+            _ => fault,
         }
     }
 

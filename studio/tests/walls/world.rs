@@ -209,6 +209,11 @@ impl World {
         self.signed_context(&format!("s|{tenant}|{name}||service"), 0)
     }
 
+    /// The same for a feed, by what is stored of its address.
+    pub(crate) fn feed_context(&self, digest: &[u8]) -> String {
+        self.signed_context(&format!("f|{}|||", hex::encode(digest)), 0)
+    }
+
     fn signed_context(&self, claims: &str, issued_s: i64) -> String {
         let keys = KeyFile::read(&self.config.keys.location).unwrap();
         let (id, key) = keys.ring("context").unwrap().current().unwrap();
