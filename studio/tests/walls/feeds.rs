@@ -9,6 +9,7 @@ use std::{
 
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use serde_json::{Value, json};
+use watertight_terms::Clock;
 
 use crate::{
     rates,
@@ -117,7 +118,7 @@ async fn around_transitions(world: &World, zone: &TimeZone) -> Vec<Value> {
     let mut made = Vec::new();
     let states = ["hold", "pencil", "confirmed"].iter().cycle();
     let transitions: Vec<Timestamp> = zone
-        .following(Timestamp::now())
+        .following(Clock::system().now())
         .take(2)
         .map(|transition| transition.timestamp())
         .collect();
@@ -252,7 +253,7 @@ async fn a_feed_is_read_as_it_is_meant_on_lord_howe() {
 
 /// An hour from now on, so many days ahead.
 fn ahead(days: i64) -> Value {
-    let from = Timestamp::now() + (24 * days).hours();
+    let from = Clock::system().now() + (24 * days).hours();
     json!({ "starts_at": from.to_string(), "ends_at": (from + 1.hour()).to_string(), "title": "ahead" })
 }
 
