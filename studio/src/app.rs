@@ -17,7 +17,12 @@ use watertight_tenancy::{Expectation, Finding, Settings, Severity, Tenancy, exam
 use watertight_terms::{Clock, Fault, KeyFile, KeyRing, Random};
 use watertight_vault::Vault;
 
-use crate::{config::Config, people::People, resources, webhooks::Receiver};
+use crate::{
+    config::Config,
+    people::People,
+    resources::{self, events::Streams},
+    webhooks::Receiver,
+};
 
 /// Everything that serves requests.
 #[derive(Clone)]
@@ -57,6 +62,8 @@ pub struct Desk {
     pub people: People,
     /// Connections outward.
     pub outbound: Outbound,
+    /// The streams that are open.
+    pub streams: Streams,
     /// The origin under which people know the product.
     pub origin: Arc<str>,
     /// What checkpoints are signed with, for its public halves.
@@ -157,6 +164,7 @@ impl App {
             random: random.clone(),
             people,
             outbound: config.outbound()?,
+            streams: Streams::default(),
             origin: config.http.public_origin.as_str().into(),
             checkpoint_keys,
         };

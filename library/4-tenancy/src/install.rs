@@ -57,6 +57,10 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "tenancy/0009_feeds",
         sql: include_str!("../sql/0009_feeds.sql"),
     },
+    Migration {
+        name: "tenancy/0010_standing",
+        sql: include_str!("../sql/0010_standing.sql"),
+    },
 ];
 
 const ROLES: &str = include_str!("../sql/roles.sql");

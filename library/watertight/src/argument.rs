@@ -387,6 +387,34 @@ impl Argument for IfNoneMatch {
     }
 }
 
+/// `Last-Event-ID`: where the reader of an answer that goes on was, if it says so.
+#[derive(Debug, Clone, Copy)]
+pub enum LastEventId {
+    /// It begins.
+    None,
+    /// There.
+    Id(Uuid),
+    /// What cannot be one of ours.
+    Unreadable,
+}
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+impl Argument for LastEventId {
+    fn describe(description: &mut Description<'_>) {
+        let about = "the id of the last event that you know; you are told what came after it";
+        description.takes_header("Last-Event-ID", about, "^.*$");
+    }
+
+    fn take(input: &Input) -> Result<Self, Fault> {
+        Ok(match input.header(&LAST_EVENT_ID) {
+            Ok(None) => Self::None,
+            Ok(Some(text)) => text.parse().map_or(Self::Unreadable, Self::Id),
+            Err(_) => Self::Unreadable,
+        })
+    }
+}
+
 /// `Idempotency-Key`, if the caller sent one: 16 to 128 printable characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(pub Option<String>);

@@ -25,6 +25,7 @@
 
 mod declared;
 mod keyed;
+mod lasting;
 mod open;
 mod places;
 mod rates;
@@ -61,6 +62,7 @@ use crate::{
 use keyed::Asked;
 
 pub use declared::{Declared, Told, What};
+pub use lasting::Lasting;
 pub use open::{Open, open, receive};
 pub use places::AtOnce;
 use places::Taken;
@@ -221,6 +223,7 @@ pub struct Verb<H, Arguments> {
     handler: H,
     guests: Option<GuestAnswer>,
     way: Way,
+    lasts: bool,
     told: Told,
     arguments: PhantomData<fn() -> Arguments>,
 }
@@ -229,7 +232,7 @@ macro_rules! verbs {
     ($($name:ident $method:ident),*) => {
         $(#[doc = concat!("A handler of `", stringify!($method), "`.")]
         pub fn $name<H: Handler<Arguments>, Arguments>(handler: H) -> Verb<H, Arguments> {
-            Verb { method: Method::$method, handler, guests: None, way: Way::Api, told: Told::default(), arguments: PhantomData }
+            Verb { method: Method::$method, handler, guests: None, way: Way::Api, lasts: false, told: Told::default(), arguments: PhantomData }
         })*
     };
 }
@@ -275,6 +278,12 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
         self
     }
 
+    /// Its answer goes on after the request: the handler takes a [`Lasting`].
+    pub fn lasting(mut self) -> Self {
+        self.lasts = true;
+        self
+    }
+
     /// The route is a page: its caller has a cookie, its answers are read by people, and a form
     /// that changes something must be one of the caller's own.
     pub fn page(mut self) -> Self {
@@ -315,6 +324,7 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
             resource: R::NOUN,
             way: self.way,
             class: Class::of(&self.method, self.told.is_expensive),
+            lasts: self.lasts,
         };
         let methods = on(
             filter(&self.method),
@@ -399,6 +409,7 @@ struct Needs {
     resource: &'static str,
     way: Way,
     class: Class,
+    lasts: bool,
 }
 
 /// The way of a request: caller, body, transaction, handler, entry, answer.
@@ -442,7 +453,12 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
     // In a task of its own: it goes on to its end, entry included, whoever still listens.
     let worked = match place {
         Ok(place) => {
-            let asked = door.asked(needs.way, parts, body, path).await;
+            let mut asked = door.asked(needs.way, parts, body, path).await;
+            if let Ok(asked) = &mut asked
+                && needs.lasts
+            {
+                asked.input.state.insert(Lasting::of(&visit));
+            }
             tokio::spawn(async move {
                 let worked = visit.work(&handler, asked).await;
                 drop(place);
