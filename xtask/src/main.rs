@@ -25,6 +25,7 @@ mod evidence;
 mod licences;
 mod long;
 mod new;
+mod python;
 mod register;
 mod setup;
 mod shop;

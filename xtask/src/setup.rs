@@ -21,6 +21,8 @@ pub(crate) enum Tool {
     Redis,
     /// Brings what the client for TypeScript is made with.
     Npm,
+    /// Reads in tests what we write for others.
+    Python,
 }
 
 impl Tool {
@@ -31,6 +33,7 @@ impl Tool {
             Self::Cvc5 => "cvc5",
             Self::Redis => "redis-server",
             Self::Npm => "npm",
+            Self::Python => "python3-venv",
         }
     }
 
@@ -41,6 +44,11 @@ impl Tool {
                 Err(ClusterError::Missing) => Ok(true),
                 Err(error) => Err(Trouble::Setup(error.to_string())),
             },
+            // Debian's Python comes without what makes environments.
+            Self::Python => {
+                let mut asked = Command::new("python3");
+                Ok(!shop.has(asked.args(["-m", "ensurepip"])))
+            }
             Self::Cvc5 | Self::Redis | Self::Npm => {
                 Ok(!shop.has(&mut Command::new(self.package())))
             }

@@ -143,11 +143,11 @@ impl<'a> Description<'a> {
         self.answers.insert(status, json!({ "description": about }));
     }
 
-    /// Answers a plain text.
-    pub fn answers_text(&mut self) {
+    /// Answers a text of that type.
+    pub fn answers_lines(&mut self, media: &str, about: &str) {
         let answer = json!({
-            "description": "what was asked for",
-            "content": { "text/plain": { "schema": { "type": "string" } } },
+            "description": about,
+            "content": { media: { "schema": { "type": "string" } } },
         });
         self.answers.insert(200, answer);
     }

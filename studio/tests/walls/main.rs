@@ -21,6 +21,8 @@ mod browsers;
 mod classes;
 mod context;
 mod doctor;
+mod events;
+mod feeds;
 mod freeze;
 mod idempotency;
 mod installing;

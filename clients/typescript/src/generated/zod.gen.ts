@@ -224,6 +224,25 @@ export const zBookingVersion = z.object({
 });
 
 /**
+ * A feed as answered.
+ */
+export const zFeed = z.object({
+    id: z.guid(),
+    created_at: z.iso.datetime({ offset: true }),
+    project_id: z.guid().nullable()
+});
+
+/**
+ * A new feed as answered, with its address: this once.
+ */
+export const zNewFeed = z.object({
+    id: z.guid(),
+    created_at: z.iso.datetime({ offset: true }),
+    project_id: z.guid().nullable(),
+    url: z.string()
+});
+
+/**
  * A member as answered. The address is absent where the caller may not see it; lists have none.
  */
 export const zMember = z.object({
@@ -1027,6 +1046,39 @@ export const zPostBookingsIdExtendPath = z.object({
  * what was asked for
  */
 export const zPostBookingsIdExtendResponse = zBooking;
+
+/**
+ * A page as answered.
+ */
+export const zGetFeedsResponse = z.object({
+    items: z.array(zFeed),
+    next_cursor: z.string().nullable()
+});
+
+/**
+ * A new feed.
+ */
+export const zPostFeedsBody = z.strictObject({
+    project_id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u).nullish()
+});
+
+export const zPostFeedsHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+/**
+ * what was made; `Location` says where it is
+ */
+export const zPostFeedsResponse = zNewFeed;
+
+export const zDeleteFeedsIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * it is done
+ */
+export const zDeleteFeedsIdResponse = z.void();
 
 export const zGetMembersQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),
