@@ -34,7 +34,7 @@ use watertight_terms::{Entry, Fault, Outcome};
 use crate::{describe::Description, door::Guest};
 
 /// An answer to a request that was allowed, and whose entry is durable. `T` is what it says: a view,
-/// or one of [`Created`], [`Accepted`], [`Nothing`], [`Text`], [`Html`].
+/// or one of [`Created`], [`Accepted`], [`Nothing`], [`Text`], [`Csv`], [`Html`].
 #[must_use = "an answer that is not returned is not given"]
 pub struct Answer<T> {
     written: Written,
@@ -64,6 +64,9 @@ pub enum Html {}
 
 /// Lines of text, for programs that read neither JSON nor pages.
 pub enum Text {}
+
+/// Lines of text for spreadsheets, as RFC 4180 has them.
+pub enum Csv {}
 
 /// What can be answered: says how, for the API's document.
 pub trait Answers {
@@ -103,7 +106,13 @@ impl Answers for Html {
 
 impl Answers for Text {
     fn describe(description: &mut Description<'_>) {
-        description.answers_text();
+        description.answers_text("text/plain");
+    }
+}
+
+impl Answers for Csv {
+    fn describe(description: &mut Description<'_>) {
+        description.answers_text("text/csv");
     }
 }
 
@@ -151,6 +160,15 @@ impl Draft<Text> {
     pub fn text(text: String) -> Self {
         let mut written = Written::of(StatusCode::OK, text.into());
         written.media = TEXT;
+        Self::of(written)
+    }
+}
+
+impl Draft<Csv> {
+    /// Lines of text for spreadsheets.
+    pub fn csv(text: String) -> Self {
+        let mut written = Written::of(StatusCode::OK, text.into());
+        written.media = CSV;
         Self::of(written)
     }
 }
@@ -339,6 +357,7 @@ pub const PAGE_CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const CSV: HeaderValue = HeaderValue::from_static("text/csv; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 fn header_value(text: &str) -> Result<HeaderValue, Fault> {

@@ -78,7 +78,7 @@ impl Open {
                 what: What::Public { why },
                 told: Told::default(),
                 read: |_| Ok(()),
-                describe: |description| description.answers_text(),
+                describe: |description| description.answers_text("text/plain"),
             }],
         }
     }
