@@ -29,11 +29,11 @@ const PIPELINED: usize = 200;
 /// The parameters of a statement but those that the transaction puts in.
 pub type Given<'a> = Vec<&'a (dyn ToSql + Sync)>;
 
-/// Pins how long a statement may take, until the transaction ends.
-const LONGER: &str = "SELECT set_config('statement_timeout', $1, true)";
+/// Pins how long a statement and a pause between two may take, until the transaction ends.
+const LONGER: &str = "SELECT set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true)";
 
 impl TenantTx {
-    /// Lets each statement of this transaction, its commit included, take so many seconds.
+    /// Lets each statement of this transaction, its commit included, take so many seconds, and each pause between two.
     ///
     /// # Errors
     /// When the database refuses it.

@@ -45,6 +45,7 @@ mod requests;
 mod schema;
 mod settings;
 mod states;
+mod tables;
 mod telling;
 mod time;
 mod webhooks;

@@ -213,14 +213,14 @@ impl Lines {
     }
 }
 
-impl Line<'_> {
+impl<'a> Line<'a> {
     /// Which line it is, the first of the body being 1.
     pub fn number(&self) -> u64 {
         self.number
     }
 
     /// The cell in that column, if something stands in it.
-    pub fn cell(&self, column: &str) -> Option<&str> {
+    pub fn cell(&self, column: &str) -> Option<&'a str> {
         let place = self.header.iter().position(|name| name == column)?;
         let text = unguarded(self.record.get(place)?);
         (!text.is_empty()).then_some(text)
