@@ -3,8 +3,8 @@
 import * as z from 'zod';
 
 import type { Client, ClientMeta, Options as Options2, RequestResult, TDataShape } from './client/index.ts';
-import type { DeleteArtistsIdData, DeleteArtistsIdErrors, DeleteArtistsIdResponses, DeleteBookingsIdData, DeleteBookingsIdErrors, DeleteBookingsIdResponses, DeleteMembersIdData, DeleteMembersIdErrors, DeleteMembersIdResponses, DeleteMeSessionsIdData, DeleteMeSessionsIdErrors, DeleteMeSessionsIdResponses, DeleteProjectsIdData, DeleteProjectsIdErrors, DeleteProjectsIdResponses, DeleteTimeOffIdData, DeleteTimeOffIdErrors, DeleteTimeOffIdResponses, DeleteWebhooksIdData, DeleteWebhooksIdErrors, DeleteWebhooksIdResponses, GetArtistsData, GetArtistsErrors, GetArtistsIdData, GetArtistsIdErrors, GetArtistsIdResponses, GetArtistsResponses, GetAuditCheckpointsData, GetAuditCheckpointsErrors, GetAuditCheckpointsResponses, GetAuditData, GetAuditErrors, GetAuditExportData, GetAuditExportErrors, GetAuditExportResponses, GetAuditResponses, GetAuditVerifyData, GetAuditVerifyErrors, GetAuditVerifyResponses, GetBookingsData, GetBookingsErrors, GetBookingsIdData, GetBookingsIdErrors, GetBookingsIdHistoryData, GetBookingsIdHistoryErrors, GetBookingsIdHistoryResponses, GetBookingsIdResponses, GetBookingsResponses, GetDeliveriesData, GetDeliveriesErrors, GetDeliveriesIdData, GetDeliveriesIdErrors, GetDeliveriesIdResponses, GetDeliveriesResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetMeData, GetMeErrors, GetMembersData, GetMembersErrors, GetMembersIdData, GetMembersIdErrors, GetMembersIdResponses, GetMembersResponses, GetMeResponses, GetMeSessionsData, GetMeSessionsErrors, GetMeSessionsResponses, GetProjectsData, GetProjectsErrors, GetProjectsIdData, GetProjectsIdErrors, GetProjectsIdResponses, GetProjectsResponses, GetStudioData, GetStudioErrors, GetStudioResponses, GetTimeOffData, GetTimeOffErrors, GetTimeOffIdData, GetTimeOffIdErrors, GetTimeOffIdResponses, GetTimeOffResponses, GetWebhooksData, GetWebhooksErrors, GetWebhooksIdData, GetWebhooksIdErrors, GetWebhooksIdResponses, GetWebhooksResponses, PatchArtistsIdData, PatchArtistsIdErrors, PatchArtistsIdResponses, PatchBookingsIdData, PatchBookingsIdErrors, PatchBookingsIdResponses, PatchMembersIdData, PatchMembersIdErrors, PatchMembersIdResponses, PatchProjectsIdData, PatchProjectsIdErrors, PatchProjectsIdResponses, PatchStudioData, PatchStudioErrors, PatchStudioResponses, PatchTimeOffIdData, PatchTimeOffIdErrors, PatchTimeOffIdResponses, PatchWebhooksIdData, PatchWebhooksIdErrors, PatchWebhooksIdResponses, PostArtistsData, PostArtistsErrors, PostArtistsResponses, PostBookingsCheckAvailabilityData, PostBookingsCheckAvailabilityErrors, PostBookingsCheckAvailabilityResponses, PostBookingsData, PostBookingsErrors, PostBookingsIdCancelData, PostBookingsIdCancelErrors, PostBookingsIdCancelResponses, PostBookingsIdChallengeData, PostBookingsIdChallengeErrors, PostBookingsIdChallengeResponses, PostBookingsIdCompleteData, PostBookingsIdCompleteErrors, PostBookingsIdCompleteResponses, PostBookingsIdConfirmData, PostBookingsIdConfirmErrors, PostBookingsIdConfirmResponses, PostBookingsIdExtendData, PostBookingsIdExtendErrors, PostBookingsIdExtendResponses, PostBookingsIdPencilData, PostBookingsIdPencilErrors, PostBookingsIdPencilResponses, PostBookingsIdReleaseData, PostBookingsIdReleaseErrors, PostBookingsIdReleaseResponses, PostBookingsIdStartData, PostBookingsIdStartErrors, PostBookingsIdStartResponses, PostBookingsIdUndoData, PostBookingsIdUndoErrors, PostBookingsIdUndoResponses, PostBookingsResponses, PostDeliveriesIdReplayData, PostDeliveriesIdReplayErrors, PostDeliveriesIdReplayResponses, PostMembersData, PostMembersErrors, PostMembersIdAdmitData, PostMembersIdAdmitErrors, PostMembersIdAdmitResponses, PostMembersResponses, PostProjectsData, PostProjectsErrors, PostProjectsResponses, PostTimeOffData, PostTimeOffErrors, PostTimeOffResponses, PostWebhooksData, PostWebhooksErrors, PostWebhooksResponses } from './types.gen.ts';
-import { zDeleteArtistsIdHeaders, zDeleteArtistsIdPath, zDeleteArtistsIdResponse, zDeleteBookingsIdHeaders, zDeleteBookingsIdPath, zDeleteBookingsIdResponse, zDeleteMembersIdHeaders, zDeleteMembersIdPath, zDeleteMembersIdResponse, zDeleteMeSessionsIdPath, zDeleteMeSessionsIdResponse, zDeleteProjectsIdHeaders, zDeleteProjectsIdPath, zDeleteProjectsIdResponse, zDeleteTimeOffIdHeaders, zDeleteTimeOffIdPath, zDeleteTimeOffIdResponse, zDeleteWebhooksIdHeaders, zDeleteWebhooksIdPath, zDeleteWebhooksIdResponse, zGetArtistsIdPath, zGetArtistsIdResponse, zGetArtistsQuery, zGetArtistsResponse, zGetAuditCheckpointsResponse, zGetAuditExportQuery, zGetAuditExportResponse, zGetAuditQuery, zGetAuditResponse, zGetAuditVerifyResponse, zGetBookingsIdHistoryPath, zGetBookingsIdHistoryQuery, zGetBookingsIdHistoryResponse, zGetBookingsIdPath, zGetBookingsIdResponse, zGetBookingsQuery, zGetBookingsResponse, zGetDeliveriesIdPath, zGetDeliveriesIdResponse, zGetDeliveriesQuery, zGetDeliveriesResponse, zGetHealthResponse, zGetMembersIdPath, zGetMembersIdResponse, zGetMembersQuery, zGetMembersResponse, zGetMeResponse, zGetMeSessionsResponse, zGetProjectsIdPath, zGetProjectsIdResponse, zGetProjectsQuery, zGetProjectsResponse, zGetStudioResponse, zGetTimeOffIdPath, zGetTimeOffIdResponse, zGetTimeOffQuery, zGetTimeOffResponse, zGetWebhooksIdPath, zGetWebhooksIdResponse, zGetWebhooksQuery, zGetWebhooksResponse, zPatchArtistsIdBody, zPatchArtistsIdHeaders, zPatchArtistsIdPath, zPatchArtistsIdResponse, zPatchBookingsIdBody, zPatchBookingsIdHeaders, zPatchBookingsIdPath, zPatchBookingsIdResponse, zPatchMembersIdBody, zPatchMembersIdHeaders, zPatchMembersIdPath, zPatchMembersIdResponse, zPatchProjectsIdBody, zPatchProjectsIdHeaders, zPatchProjectsIdPath, zPatchProjectsIdResponse, zPatchStudioBody, zPatchStudioHeaders, zPatchStudioResponse, zPatchTimeOffIdBody, zPatchTimeOffIdHeaders, zPatchTimeOffIdPath, zPatchTimeOffIdResponse, zPatchWebhooksIdBody, zPatchWebhooksIdHeaders, zPatchWebhooksIdPath, zPatchWebhooksIdResponse, zPostArtistsBody, zPostArtistsHeaders, zPostArtistsResponse, zPostBookingsBody, zPostBookingsCheckAvailabilityBody, zPostBookingsCheckAvailabilityHeaders, zPostBookingsCheckAvailabilityResponse, zPostBookingsHeaders, zPostBookingsIdCancelBody, zPostBookingsIdCancelHeaders, zPostBookingsIdCancelPath, zPostBookingsIdCancelResponse, zPostBookingsIdChallengeBody, zPostBookingsIdChallengeHeaders, zPostBookingsIdChallengePath, zPostBookingsIdChallengeResponse, zPostBookingsIdCompleteBody, zPostBookingsIdCompleteHeaders, zPostBookingsIdCompletePath, zPostBookingsIdCompleteResponse, zPostBookingsIdConfirmBody, zPostBookingsIdConfirmHeaders, zPostBookingsIdConfirmPath, zPostBookingsIdConfirmResponse, zPostBookingsIdExtendBody, zPostBookingsIdExtendHeaders, zPostBookingsIdExtendPath, zPostBookingsIdExtendResponse, zPostBookingsIdPencilBody, zPostBookingsIdPencilHeaders, zPostBookingsIdPencilPath, zPostBookingsIdPencilResponse, zPostBookingsIdReleaseBody, zPostBookingsIdReleaseHeaders, zPostBookingsIdReleasePath, zPostBookingsIdReleaseResponse, zPostBookingsIdStartBody, zPostBookingsIdStartHeaders, zPostBookingsIdStartPath, zPostBookingsIdStartResponse, zPostBookingsIdUndoBody, zPostBookingsIdUndoHeaders, zPostBookingsIdUndoPath, zPostBookingsIdUndoResponse, zPostBookingsResponse, zPostDeliveriesIdReplayHeaders, zPostDeliveriesIdReplayPath, zPostDeliveriesIdReplayResponse, zPostMembersBody, zPostMembersHeaders, zPostMembersIdAdmitBody, zPostMembersIdAdmitHeaders, zPostMembersIdAdmitPath, zPostMembersIdAdmitResponse, zPostMembersResponse, zPostProjectsBody, zPostProjectsHeaders, zPostProjectsResponse, zPostTimeOffBody, zPostTimeOffHeaders, zPostTimeOffResponse, zPostWebhooksBody, zPostWebhooksHeaders, zPostWebhooksResponse } from './zod.gen.ts';
+import type { DeleteArtistsIdData, DeleteArtistsIdErrors, DeleteArtistsIdResponses, DeleteBookingsIdData, DeleteBookingsIdErrors, DeleteBookingsIdResponses, DeleteMembersIdData, DeleteMembersIdErrors, DeleteMembersIdResponses, DeleteMeSessionsIdData, DeleteMeSessionsIdErrors, DeleteMeSessionsIdResponses, DeleteProjectsIdData, DeleteProjectsIdErrors, DeleteProjectsIdResponses, DeleteTimeOffIdData, DeleteTimeOffIdErrors, DeleteTimeOffIdResponses, DeleteWebhooksIdData, DeleteWebhooksIdErrors, DeleteWebhooksIdResponses, GetArtistsData, GetArtistsErrors, GetArtistsExportData, GetArtistsExportErrors, GetArtistsExportResponses, GetArtistsIdData, GetArtistsIdErrors, GetArtistsIdResponses, GetArtistsResponses, GetAuditCheckpointsData, GetAuditCheckpointsErrors, GetAuditCheckpointsResponses, GetAuditData, GetAuditErrors, GetAuditExportData, GetAuditExportErrors, GetAuditExportResponses, GetAuditResponses, GetAuditVerifyData, GetAuditVerifyErrors, GetAuditVerifyResponses, GetBookingsData, GetBookingsErrors, GetBookingsExportData, GetBookingsExportErrors, GetBookingsExportResponses, GetBookingsIdData, GetBookingsIdErrors, GetBookingsIdHistoryData, GetBookingsIdHistoryErrors, GetBookingsIdHistoryResponses, GetBookingsIdResponses, GetBookingsResponses, GetDeliveriesData, GetDeliveriesErrors, GetDeliveriesIdData, GetDeliveriesIdErrors, GetDeliveriesIdResponses, GetDeliveriesResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetMeData, GetMeErrors, GetMembersData, GetMembersErrors, GetMembersIdData, GetMembersIdErrors, GetMembersIdResponses, GetMembersResponses, GetMeResponses, GetMeSessionsData, GetMeSessionsErrors, GetMeSessionsResponses, GetProjectsData, GetProjectsErrors, GetProjectsExportData, GetProjectsExportErrors, GetProjectsExportResponses, GetProjectsIdData, GetProjectsIdErrors, GetProjectsIdResponses, GetProjectsResponses, GetStudioData, GetStudioErrors, GetStudioResponses, GetTimeOffData, GetTimeOffErrors, GetTimeOffIdData, GetTimeOffIdErrors, GetTimeOffIdResponses, GetTimeOffResponses, GetWebhooksData, GetWebhooksErrors, GetWebhooksIdData, GetWebhooksIdErrors, GetWebhooksIdResponses, GetWebhooksResponses, PatchArtistsIdData, PatchArtistsIdErrors, PatchArtistsIdResponses, PatchBookingsIdData, PatchBookingsIdErrors, PatchBookingsIdResponses, PatchMembersIdData, PatchMembersIdErrors, PatchMembersIdResponses, PatchProjectsIdData, PatchProjectsIdErrors, PatchProjectsIdResponses, PatchStudioData, PatchStudioErrors, PatchStudioResponses, PatchTimeOffIdData, PatchTimeOffIdErrors, PatchTimeOffIdResponses, PatchWebhooksIdData, PatchWebhooksIdErrors, PatchWebhooksIdResponses, PostArtistsData, PostArtistsErrors, PostArtistsImportData, PostArtistsImportErrors, PostArtistsImportResponses, PostArtistsResponses, PostBookingsCheckAvailabilityData, PostBookingsCheckAvailabilityErrors, PostBookingsCheckAvailabilityResponses, PostBookingsData, PostBookingsErrors, PostBookingsIdCancelData, PostBookingsIdCancelErrors, PostBookingsIdCancelResponses, PostBookingsIdChallengeData, PostBookingsIdChallengeErrors, PostBookingsIdChallengeResponses, PostBookingsIdCompleteData, PostBookingsIdCompleteErrors, PostBookingsIdCompleteResponses, PostBookingsIdConfirmData, PostBookingsIdConfirmErrors, PostBookingsIdConfirmResponses, PostBookingsIdExtendData, PostBookingsIdExtendErrors, PostBookingsIdExtendResponses, PostBookingsIdPencilData, PostBookingsIdPencilErrors, PostBookingsIdPencilResponses, PostBookingsIdReleaseData, PostBookingsIdReleaseErrors, PostBookingsIdReleaseResponses, PostBookingsIdStartData, PostBookingsIdStartErrors, PostBookingsIdStartResponses, PostBookingsIdUndoData, PostBookingsIdUndoErrors, PostBookingsIdUndoResponses, PostBookingsImportData, PostBookingsImportErrors, PostBookingsImportResponses, PostBookingsResponses, PostDeliveriesIdReplayData, PostDeliveriesIdReplayErrors, PostDeliveriesIdReplayResponses, PostMembersData, PostMembersErrors, PostMembersIdAdmitData, PostMembersIdAdmitErrors, PostMembersIdAdmitResponses, PostMembersResponses, PostProjectsData, PostProjectsErrors, PostProjectsImportData, PostProjectsImportErrors, PostProjectsImportResponses, PostProjectsResponses, PostTimeOffData, PostTimeOffErrors, PostTimeOffResponses, PostWebhooksData, PostWebhooksErrors, PostWebhooksResponses } from './types.gen.ts';
+import { zDeleteArtistsIdHeaders, zDeleteArtistsIdPath, zDeleteArtistsIdResponse, zDeleteBookingsIdHeaders, zDeleteBookingsIdPath, zDeleteBookingsIdResponse, zDeleteMembersIdHeaders, zDeleteMembersIdPath, zDeleteMembersIdResponse, zDeleteMeSessionsIdPath, zDeleteMeSessionsIdResponse, zDeleteProjectsIdHeaders, zDeleteProjectsIdPath, zDeleteProjectsIdResponse, zDeleteTimeOffIdHeaders, zDeleteTimeOffIdPath, zDeleteTimeOffIdResponse, zDeleteWebhooksIdHeaders, zDeleteWebhooksIdPath, zDeleteWebhooksIdResponse, zGetArtistsExportQuery, zGetArtistsExportResponse, zGetArtistsIdPath, zGetArtistsIdResponse, zGetArtistsQuery, zGetArtistsResponse, zGetAuditCheckpointsResponse, zGetAuditExportQuery, zGetAuditExportResponse, zGetAuditQuery, zGetAuditResponse, zGetAuditVerifyResponse, zGetBookingsExportQuery, zGetBookingsExportResponse, zGetBookingsIdHistoryPath, zGetBookingsIdHistoryQuery, zGetBookingsIdHistoryResponse, zGetBookingsIdPath, zGetBookingsIdResponse, zGetBookingsQuery, zGetBookingsResponse, zGetDeliveriesIdPath, zGetDeliveriesIdResponse, zGetDeliveriesQuery, zGetDeliveriesResponse, zGetHealthResponse, zGetMembersIdPath, zGetMembersIdResponse, zGetMembersQuery, zGetMembersResponse, zGetMeResponse, zGetMeSessionsResponse, zGetProjectsExportQuery, zGetProjectsExportResponse, zGetProjectsIdPath, zGetProjectsIdResponse, zGetProjectsQuery, zGetProjectsResponse, zGetStudioResponse, zGetTimeOffIdPath, zGetTimeOffIdResponse, zGetTimeOffQuery, zGetTimeOffResponse, zGetWebhooksIdPath, zGetWebhooksIdResponse, zGetWebhooksQuery, zGetWebhooksResponse, zPatchArtistsIdBody, zPatchArtistsIdHeaders, zPatchArtistsIdPath, zPatchArtistsIdResponse, zPatchBookingsIdBody, zPatchBookingsIdHeaders, zPatchBookingsIdPath, zPatchBookingsIdResponse, zPatchMembersIdBody, zPatchMembersIdHeaders, zPatchMembersIdPath, zPatchMembersIdResponse, zPatchProjectsIdBody, zPatchProjectsIdHeaders, zPatchProjectsIdPath, zPatchProjectsIdResponse, zPatchStudioBody, zPatchStudioHeaders, zPatchStudioResponse, zPatchTimeOffIdBody, zPatchTimeOffIdHeaders, zPatchTimeOffIdPath, zPatchTimeOffIdResponse, zPatchWebhooksIdBody, zPatchWebhooksIdHeaders, zPatchWebhooksIdPath, zPatchWebhooksIdResponse, zPostArtistsBody, zPostArtistsHeaders, zPostArtistsImportBody, zPostArtistsImportHeaders, zPostArtistsImportQuery, zPostArtistsImportResponse, zPostArtistsResponse, zPostBookingsBody, zPostBookingsCheckAvailabilityBody, zPostBookingsCheckAvailabilityHeaders, zPostBookingsCheckAvailabilityResponse, zPostBookingsHeaders, zPostBookingsIdCancelBody, zPostBookingsIdCancelHeaders, zPostBookingsIdCancelPath, zPostBookingsIdCancelResponse, zPostBookingsIdChallengeBody, zPostBookingsIdChallengeHeaders, zPostBookingsIdChallengePath, zPostBookingsIdChallengeResponse, zPostBookingsIdCompleteBody, zPostBookingsIdCompleteHeaders, zPostBookingsIdCompletePath, zPostBookingsIdCompleteResponse, zPostBookingsIdConfirmBody, zPostBookingsIdConfirmHeaders, zPostBookingsIdConfirmPath, zPostBookingsIdConfirmResponse, zPostBookingsIdExtendBody, zPostBookingsIdExtendHeaders, zPostBookingsIdExtendPath, zPostBookingsIdExtendResponse, zPostBookingsIdPencilBody, zPostBookingsIdPencilHeaders, zPostBookingsIdPencilPath, zPostBookingsIdPencilResponse, zPostBookingsIdReleaseBody, zPostBookingsIdReleaseHeaders, zPostBookingsIdReleasePath, zPostBookingsIdReleaseResponse, zPostBookingsIdStartBody, zPostBookingsIdStartHeaders, zPostBookingsIdStartPath, zPostBookingsIdStartResponse, zPostBookingsIdUndoBody, zPostBookingsIdUndoHeaders, zPostBookingsIdUndoPath, zPostBookingsIdUndoResponse, zPostBookingsImportBody, zPostBookingsImportHeaders, zPostBookingsImportQuery, zPostBookingsImportResponse, zPostBookingsResponse, zPostDeliveriesIdReplayHeaders, zPostDeliveriesIdReplayPath, zPostDeliveriesIdReplayResponse, zPostMembersBody, zPostMembersHeaders, zPostMembersIdAdmitBody, zPostMembersIdAdmitHeaders, zPostMembersIdAdmitPath, zPostMembersIdAdmitResponse, zPostMembersResponse, zPostProjectsBody, zPostProjectsHeaders, zPostProjectsImportBody, zPostProjectsImportHeaders, zPostProjectsImportQuery, zPostProjectsImportResponse, zPostProjectsResponse, zPostTimeOffBody, zPostTimeOffHeaders, zPostTimeOffResponse, zPostWebhooksBody, zPostWebhooksHeaders, zPostWebhooksResponse } from './zod.gen.ts';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -19,6 +19,48 @@ export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends 
      */
     meta?: keyof ClientMeta extends never ? Record<string, unknown> : ClientMeta;
 };
+
+/**
+ * artists as a table, without their personal fields
+ *
+ * needs `artist.view`
+ */
+export const getArtistsExport = <ThrowOnError extends boolean = true>(options: Options<GetArtistsExportData, ThrowOnError>): RequestResult<GetArtistsExportResponses, GetArtistsExportErrors, ThrowOnError, 'data'> => options.client.get<GetArtistsExportResponses, GetArtistsExportErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: z.never().optional(),
+        query: zGetArtistsExportQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetArtistsExportResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/artists/export',
+    ...options
+});
+
+/**
+ * takes a table of artists on: all of it or nothing
+ *
+ * needs `artist.import`
+ */
+export const postArtistsImport = <ThrowOnError extends boolean = true>(options: Options<PostArtistsImportData, ThrowOnError>): RequestResult<PostArtistsImportResponses, PostArtistsImportErrors, ThrowOnError, 'data'> => options.client.post<PostArtistsImportResponses, PostArtistsImportErrors, ThrowOnError, 'data'>({
+    bodySerializer: null,
+    requestValidator: async (data) => await z.object({
+        body: zPostArtistsImportBody,
+        headers: zPostArtistsImportHeaders.optional(),
+        path: z.never().optional(),
+        query: zPostArtistsImportQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostArtistsImportResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/artists/import',
+    ...options,
+    headers: {
+        'Content-Type': 'text/csv',
+        ...options.headers
+    }
+});
 
 /**
  * artists by name or creation, without their personal fields
@@ -191,6 +233,48 @@ export const getAuditVerify = <ThrowOnError extends boolean = true>(options: Opt
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/v1/audit/verify',
     ...options
+});
+
+/**
+ * bookings as a table, with artists and projects by their names
+ *
+ * needs `booking.view`
+ */
+export const getBookingsExport = <ThrowOnError extends boolean = true>(options: Options<GetBookingsExportData, ThrowOnError>): RequestResult<GetBookingsExportResponses, GetBookingsExportErrors, ThrowOnError, 'data'> => options.client.get<GetBookingsExportResponses, GetBookingsExportErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: z.never().optional(),
+        query: zGetBookingsExportQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetBookingsExportResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/bookings/export',
+    ...options
+});
+
+/**
+ * books by a table: all of it or nothing
+ *
+ * needs `booking.import`
+ */
+export const postBookingsImport = <ThrowOnError extends boolean = true>(options: Options<PostBookingsImportData, ThrowOnError>): RequestResult<PostBookingsImportResponses, PostBookingsImportErrors, ThrowOnError, 'data'> => options.client.post<PostBookingsImportResponses, PostBookingsImportErrors, ThrowOnError, 'data'>({
+    bodySerializer: null,
+    requestValidator: async (data) => await z.object({
+        body: zPostBookingsImportBody,
+        headers: zPostBookingsImportHeaders.optional(),
+        path: z.never().optional(),
+        query: zPostBookingsImportQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostBookingsImportResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/bookings/import',
+    ...options,
+    headers: {
+        'Content-Type': 'text/csv',
+        ...options.headers
+    }
 });
 
 /**
@@ -662,6 +746,48 @@ export const postMembersIdAdmit = <ThrowOnError extends boolean = true>(options:
     ...options,
     headers: {
         'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * projects as a table, with their budgets if you may see them
+ *
+ * needs `project.view`
+ */
+export const getProjectsExport = <ThrowOnError extends boolean = true>(options: Options<GetProjectsExportData, ThrowOnError>): RequestResult<GetProjectsExportResponses, GetProjectsExportErrors, ThrowOnError, 'data'> => options.client.get<GetProjectsExportResponses, GetProjectsExportErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: z.never().optional(),
+        query: zGetProjectsExportQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetProjectsExportResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/projects/export',
+    ...options
+});
+
+/**
+ * takes a table of projects on: all of it or nothing
+ *
+ * needs `project.import`
+ */
+export const postProjectsImport = <ThrowOnError extends boolean = true>(options: Options<PostProjectsImportData, ThrowOnError>): RequestResult<PostProjectsImportResponses, PostProjectsImportErrors, ThrowOnError, 'data'> => options.client.post<PostProjectsImportResponses, PostProjectsImportErrors, ThrowOnError, 'data'>({
+    bodySerializer: null,
+    requestValidator: async (data) => await z.object({
+        body: zPostProjectsImportBody,
+        headers: zPostProjectsImportHeaders.optional(),
+        path: z.never().optional(),
+        query: zPostProjectsImportQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostProjectsImportResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/projects/import',
+    ...options,
+    headers: {
+        'Content-Type': 'text/csv',
         ...options.headers
     }
 });
