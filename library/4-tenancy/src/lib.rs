@@ -46,6 +46,7 @@ mod gate;
 mod install;
 mod jobs;
 mod lease;
+mod many;
 mod operator;
 mod page_session;
 mod people;
@@ -72,6 +73,7 @@ pub use install::{
     login_url, password_of,
 };
 pub use jobs::Job;
+pub use many::Given;
 pub use operator::{Call, Operator};
 pub use page_session::{PageLife, PageSession};
 pub use people::{Effect, EffectKind, KnownMember, News, ProviderEvent};

@@ -41,7 +41,7 @@ use watertight_terms::{Entry, Fault, Outcome};
 use crate::{describe::Description, door::Guest};
 
 /// An answer to a request that was allowed, and whose entry is durable. `T` is what it says: a view,
-/// or one of [`Created`], [`Accepted`], [`Nothing`], [`Text`], [`Calendar`], [`Events`], [`Html`].
+/// or one of [`Created`], [`Accepted`], [`Nothing`], [`Text`], [`Csv`], [`Calendar`], [`Events`], [`Html`].
 #[must_use = "an answer that is not returned is not given"]
 pub struct Answer<T> {
     written: Written,
@@ -77,6 +77,9 @@ pub enum Calendar {}
 
 /// Server-sent events: an answer that goes on.
 pub enum Events {}
+
+/// Lines of text for spreadsheets, as RFC 4180 has them.
+pub enum Csv {}
 
 /// What can be answered: says how, for the API's document.
 pub trait Answers {
@@ -130,6 +133,12 @@ impl Answers for Calendar {
 impl Answers for Events {
     fn describe(description: &mut Description<'_>) {
         description.answers_lines("text/event-stream", "what happens, as it happens");
+    }
+}
+
+impl Answers for Csv {
+    fn describe(description: &mut Description<'_>) {
+        description.answers_lines("text/csv", "what was asked for");
     }
 }
 
@@ -212,6 +221,15 @@ impl Draft<Events> {
         written.media = EVENTS;
         let events = events.map(Ok::<_, std::convert::Infallible>);
         written.going_on = Some(Mutex::new(Body::from_stream(events)));
+        Self::of(written)
+    }
+}
+
+impl Draft<Csv> {
+    /// Lines of text for spreadsheets.
+    pub fn csv(text: String) -> Self {
+        let mut written = Written::of(StatusCode::OK, text.into());
+        written.media = CSV;
         Self::of(written)
     }
 }
@@ -405,6 +423,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const CALENDAR: HeaderValue = HeaderValue::from_static("text/calendar; charset=utf-8");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+const CSV: HeaderValue = HeaderValue::from_static("text/csv; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 fn header_value(text: &str) -> Result<HeaderValue, Fault> {

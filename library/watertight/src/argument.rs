@@ -43,6 +43,7 @@
 mod field;
 mod form;
 mod json;
+mod lines;
 mod query;
 mod read;
 mod text;
@@ -64,6 +65,7 @@ use crate::describe::Description;
 pub use field::{Field, Firm};
 pub(crate) use form::csrf_token;
 pub use form::{CSRF_FIELD, FeedCaller, Form, PageCaller};
+pub use lines::{Column, Line as TableLine, Lines, LinesFault};
 pub use read::spoken;
 pub use text::{CursorText, Email, Id, Line, Prose, RoleName, Slug};
 pub use time::{Day, Instant, TimeOfDay, Zone};
@@ -280,20 +282,25 @@ impl<T: DeserializeOwned + Validate<Context = ()> + JsonSchema> Argument for Opt
 }
 
 fn check_media(input: &Input) -> Result<(), Fault> {
-    let given = input.header(&header::CONTENT_TYPE).ok().flatten();
-    let mut parts = given.unwrap_or_default().split(';').map(str::trim);
-    let is_json = parts
-        .next()
-        .is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
-    let is_utf8 = |parameter: &str| {
-        parameter.eq_ignore_ascii_case("charset=utf-8")
-            || parameter.eq_ignore_ascii_case("charset=\"utf-8\"")
-    };
-    if is_json && parts.all(is_utf8) {
+    if is_media(input, "application/json") {
         return Ok(());
     }
     let spoken = "send the body as `Content-Type: application/json`";
     Err(Fault::new(problems::WRONG_MEDIA, spoken))
+}
+
+/// Whether the body is said to be of that media type, and in UTF-8 where it says so at all.
+fn is_media(input: &Input, wanted: &str) -> bool {
+    let given = input.header(&header::CONTENT_TYPE).ok().flatten();
+    let mut parts = given.unwrap_or_default().split(';').map(str::trim);
+    let is_wanted = parts
+        .next()
+        .is_some_and(|media| media.eq_ignore_ascii_case(wanted));
+    let is_utf8 = |parameter: &str| {
+        parameter.eq_ignore_ascii_case("charset=utf-8")
+            || parameter.eq_ignore_ascii_case("charset=\"utf-8\"")
+    };
+    is_wanted && parts.all(is_utf8)
 }
 
 fn unreadable(fault: read::ReadFault) -> Fault {

@@ -284,6 +284,12 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
         self
     }
 
+    /// Its body may have so many bytes, where that is more than elsewhere.
+    pub fn body_bytes(mut self, most: usize) -> Self {
+        self.told.body_bytes = Some(most);
+        self
+    }
+
     /// The route is a page: its caller has a cookie, its answers are read by people, and a form
     /// that changes something must be one of the caller's own.
     pub fn page(mut self) -> Self {
@@ -325,6 +331,7 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
             way: self.way,
             class: Class::of(&self.method, self.told.is_expensive),
             lasts: self.lasts,
+            body_bytes: self.told.body_bytes.unwrap_or_default(),
         };
         let methods = on(
             filter(&self.method),
@@ -388,6 +395,15 @@ impl Routes {
         &self.declared
     }
 
+    /// The largest body that any route takes for itself, in bytes.
+    pub fn body_bytes(&self) -> usize {
+        let of_routes = self
+            .declared
+            .iter()
+            .filter_map(|route| route.told.body_bytes);
+        of_routes.max().unwrap_or_default()
+    }
+
     /// The router, with the answers to paths and methods that nothing is declared for.
     pub fn into_router(self, door: Door) -> Router {
         self.router
@@ -410,6 +426,8 @@ struct Needs {
     way: Way,
     class: Class,
     lasts: bool,
+    /// So many bytes a body may have, if that is more than the door's bound.
+    body_bytes: usize,
 }
 
 /// The way of a request: caller, body, transaction, handler, entry, answer.
@@ -453,7 +471,7 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
     // In a task of its own: it goes on to its end, entry included, whoever still listens.
     let worked = match place {
         Ok(place) => {
-            let mut asked = door.asked(needs.way, parts, body, path).await;
+            let mut asked = door.asked(needs, parts, body, path).await;
             if let Ok(asked) = &mut asked
                 && needs.lasts
             {
@@ -481,14 +499,14 @@ impl Door {
     /// not hold a connection.
     async fn asked(
         &self,
-        way: Way,
+        needs: Needs,
         parts: Parts,
         body: axum::body::Body,
         path: Result<Vec<(String, String)>, Fault>,
     ) -> Result<Asked, Fault> {
-        let bounds = self.0.bounds;
-        let body =
-            watertight_edge::read_body(body, bounds.body_bytes, bounds.body_timeout_ms).await?;
+        let (way, bounds) = (needs.way, self.0.bounds);
+        let most = bounds.body_bytes.max(needs.body_bytes);
+        let body = watertight_edge::read_body(body, most, bounds.body_timeout_ms).await?;
         self.check_setting(way, &parts, &body)?;
         let repeat = self.repeat(way, &parts, &body)?;
         let input = Input {

@@ -30,6 +30,7 @@ pub mod projects;
 mod register;
 pub mod sessions;
 pub mod studio;
+mod table;
 pub mod time_off;
 pub mod webhooks;
 

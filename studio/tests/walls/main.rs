@@ -49,6 +49,7 @@ mod rotation;
 mod schema;
 mod settings;
 mod states;
+mod tables;
 mod telling;
 mod time;
 mod vault;

@@ -5,6 +5,38 @@ export type ClientOptions = {
 };
 
 /**
+ * What an import did, or would do.
+ */
+export type Import = {
+    /**
+     * Nothing was written.
+     */
+    plan: boolean;
+    lines: number;
+    created: number;
+    changed: number;
+    unchanged: number;
+    /**
+     * How many faults there are; an import with any writes nothing.
+     */
+    faults: number;
+    /**
+     * The first of them.
+     */
+    errors: Array<LineError>;
+};
+
+/**
+ * What is wrong with a line of a plan.
+ */
+export type LineError = {
+    line: number;
+    column: string | null;
+    code: string;
+    detail: string;
+};
+
+/**
  * An artist as answered. A personal field is absent where the caller may not see it; lists have none.
  */
 export type Artist = {
@@ -12,6 +44,7 @@ export type Artist = {
     version: number;
     created_at: string;
     updated_at: string;
+    reference: string;
     /**
      * How somebody works for the studio.
      */
@@ -529,6 +562,164 @@ export type Conflict = {
     [key: string]: unknown;
 };
 
+export type GetArtistsExportData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * The first key.
+         */
+        from?: string;
+    };
+    url: '/v1/artists/export';
+};
+
+export type GetArtistsExportErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetArtistsExportError = GetArtistsExportErrors[keyof GetArtistsExportErrors];
+
+export type GetArtistsExportResponses = {
+    /**
+     * what was asked for
+     */
+    200: string;
+};
+
+export type GetArtistsExportResponse = GetArtistsExportResponses[keyof GetArtistsExportResponses];
+
+export type PostArtistsImportData = {
+    /**
+     * RFC 4180, UTF-8; the first line names the columns
+     */
+    body: string;
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: {
+        plan?: boolean;
+    };
+    url: '/v1/artists/import';
+};
+
+export type PostArtistsImportErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostArtistsImportError = PostArtistsImportErrors[keyof PostArtistsImportErrors];
+
+export type PostArtistsImportResponses = {
+    /**
+     * what was asked for
+     */
+    200: Import;
+};
+
+export type PostArtistsImportResponse = PostArtistsImportResponses[keyof PostArtistsImportResponses];
+
 export type GetArtistsData = {
     body?: never;
     path?: never;
@@ -621,6 +812,10 @@ export type PostArtistsData = {
      * A new artist.
      */
     body: {
+        /**
+         * Made when none is given.
+         */
+        reference?: string | null;
         name: string;
         /**
          * How somebody works for the studio.
@@ -1276,6 +1471,164 @@ export type GetAuditVerifyResponses = {
 };
 
 export type GetAuditVerifyResponse = GetAuditVerifyResponses[keyof GetAuditVerifyResponses];
+
+export type GetBookingsExportData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * The first key.
+         */
+        from?: string;
+    };
+    url: '/v1/bookings/export';
+};
+
+export type GetBookingsExportErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetBookingsExportError = GetBookingsExportErrors[keyof GetBookingsExportErrors];
+
+export type GetBookingsExportResponses = {
+    /**
+     * what was asked for
+     */
+    200: string;
+};
+
+export type GetBookingsExportResponse = GetBookingsExportResponses[keyof GetBookingsExportResponses];
+
+export type PostBookingsImportData = {
+    /**
+     * RFC 4180, UTF-8; the first line names the columns
+     */
+    body: string;
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: {
+        plan?: boolean;
+    };
+    url: '/v1/bookings/import';
+};
+
+export type PostBookingsImportErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostBookingsImportError = PostBookingsImportErrors[keyof PostBookingsImportErrors];
+
+export type PostBookingsImportResponses = {
+    /**
+     * what was asked for
+     */
+    200: Import;
+};
+
+export type PostBookingsImportResponse = PostBookingsImportResponses[keyof PostBookingsImportResponses];
 
 export type GetBookingsData = {
     body?: never;
@@ -3623,6 +3976,164 @@ export type PostMembersIdAdmitResponses = {
 };
 
 export type PostMembersIdAdmitResponse = PostMembersIdAdmitResponses[keyof PostMembersIdAdmitResponses];
+
+export type GetProjectsExportData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * The first key.
+         */
+        from?: string;
+    };
+    url: '/v1/projects/export';
+};
+
+export type GetProjectsExportErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetProjectsExportError = GetProjectsExportErrors[keyof GetProjectsExportErrors];
+
+export type GetProjectsExportResponses = {
+    /**
+     * what was asked for
+     */
+    200: string;
+};
+
+export type GetProjectsExportResponse = GetProjectsExportResponses[keyof GetProjectsExportResponses];
+
+export type PostProjectsImportData = {
+    /**
+     * RFC 4180, UTF-8; the first line names the columns
+     */
+    body: string;
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: {
+        plan?: boolean;
+    };
+    url: '/v1/projects/import';
+};
+
+export type PostProjectsImportErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostProjectsImportError = PostProjectsImportErrors[keyof PostProjectsImportErrors];
+
+export type PostProjectsImportResponses = {
+    /**
+     * what was asked for
+     */
+    200: Import;
+};
+
+export type PostProjectsImportResponse = PostProjectsImportResponses[keyof PostProjectsImportResponses];
 
 export type GetProjectsData = {
     body?: never;

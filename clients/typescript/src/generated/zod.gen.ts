@@ -4,6 +4,29 @@ import { hasLength, isNormal, isZone } from '../text.ts';
 import * as z from 'zod';
 
 /**
+ * What is wrong with a line of a plan.
+ */
+export const zLineError = z.object({
+    line: z.coerce.bigint().gte(BigInt(0)).max(BigInt('18446744073709551615'), { error: 'Invalid value: Expected uint64 to be <= 18446744073709551615' }),
+    column: z.string().nullable(),
+    code: z.string(),
+    detail: z.string()
+});
+
+/**
+ * What an import did, or would do.
+ */
+export const zImport = z.object({
+    plan: z.boolean(),
+    lines: z.int().gte(0),
+    created: z.int().gte(0),
+    changed: z.int().gte(0),
+    unchanged: z.int().gte(0),
+    faults: z.int().gte(0),
+    errors: z.array(zLineError)
+});
+
+/**
  * An artist as answered. A personal field is absent where the caller may not see it; lists have none.
  */
 export const zArtist = z.object({
@@ -11,6 +34,7 @@ export const zArtist = z.object({
     version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
     created_at: z.iso.datetime({ offset: true }),
     updated_at: z.iso.datetime({ offset: true }),
+    reference: z.string(),
     kind: z.enum(['staff', 'freelancer']),
     name: z.string(),
     skills: z.array(z.string()),
@@ -503,6 +527,33 @@ export const zConflict = z.object({
     request_id: z.guid()
 });
 
+export const zGetArtistsExportQuery = z.object({
+    from: z.string().refine(hasLength(1, 32)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional()
+});
+
+/**
+ * what was asked for
+ */
+export const zGetArtistsExportResponse = z.string();
+
+/**
+ * RFC 4180, UTF-8; the first line names the columns
+ */
+export const zPostArtistsImportBody = z.string();
+
+export const zPostArtistsImportHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostArtistsImportQuery = z.object({
+    plan: z.boolean().optional().default(false)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostArtistsImportResponse = zImport;
+
 export const zGetArtistsQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),
     cursor: z.string().refine(hasLength(1, 2048)).regex(/^[A-Za-z0-9_-]+$/u).optional(),
@@ -529,6 +580,7 @@ export const zGetArtistsResponse = z.object({
  * A new artist.
  */
 export const zPostArtistsBody = z.strictObject({
+    reference: z.string().refine(hasLength(1, 32)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).nullish(),
     name: z.string().refine(hasLength(1, 200)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal),
     kind: z.enum(['staff', 'freelancer']).optional().default('freelancer'),
     skills: z.array(z.string().refine(hasLength(1, 64)).regex(/^[a-z0-9-]+$/u)).max(32).optional(),
@@ -654,6 +706,33 @@ export const zGetAuditCheckpointsResponse = zCheckpoints;
  * what was asked for
  */
 export const zGetAuditVerifyResponse = zAuditVerdict;
+
+export const zGetBookingsExportQuery = z.object({
+    from: z.string().refine(hasLength(1, 32)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional()
+});
+
+/**
+ * what was asked for
+ */
+export const zGetBookingsExportResponse = z.string();
+
+/**
+ * RFC 4180, UTF-8; the first line names the columns
+ */
+export const zPostBookingsImportBody = z.string();
+
+export const zPostBookingsImportHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostBookingsImportQuery = z.object({
+    plan: z.boolean().optional().default(false)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostBookingsImportResponse = zImport;
 
 export const zGetBookingsQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),
@@ -1191,6 +1270,33 @@ export const zPostMembersIdAdmitPath = z.object({
  * what was asked for
  */
 export const zPostMembersIdAdmitResponse = zMember;
+
+export const zGetProjectsExportQuery = z.object({
+    from: z.string().refine(hasLength(1, 32)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional()
+});
+
+/**
+ * what was asked for
+ */
+export const zGetProjectsExportResponse = z.string();
+
+/**
+ * RFC 4180, UTF-8; the first line names the columns
+ */
+export const zPostProjectsImportBody = z.string();
+
+export const zPostProjectsImportHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostProjectsImportQuery = z.object({
+    plan: z.boolean().optional().default(false)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostProjectsImportResponse = zImport;
 
 export const zGetProjectsQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     app::Desk,
-    resources::page::{self, List, Paging, Sort},
+    resources::page::{self, List, Paging, Sort, made_name},
 };
 
 /// Which artists, in which order.
@@ -53,7 +53,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Staff => "staff",
             Self::Freelancer => "freelancer",
@@ -113,21 +113,24 @@ pub(super) async fn show(
 /// A new artist.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct New {
+pub(crate) struct New {
+    /// Made when none is given.
     #[garde(dive)]
-    name: Line<{ Limits::NAME_CHARS }>,
+    pub(super) reference: Option<Line<32>>,
+    #[garde(dive)]
+    pub(super) name: Line<{ Limits::NAME_CHARS }>,
     #[serde(default)]
     #[garde(skip)]
-    kind: Kind,
+    pub(super) kind: Kind,
     #[serde(default)]
     #[garde(dive)]
-    skills: Skills,
+    pub(super) skills: Skills,
     /// The studio's where none is given.
     #[garde(dive)]
-    zone: Option<Zone>,
+    pub(super) zone: Option<Zone>,
     #[serde(default)]
     #[garde(dive)]
-    notes: Prose<{ Limits::NOTES_CHARS }>,
+    pub(super) notes: Prose<{ Limits::NOTES_CHARS }>,
     #[garde(dive)]
     email: Option<Line<320>>,
     #[garde(dive)]
@@ -166,7 +169,9 @@ pub(super) async fn create(
     let [email, phone, legal_name, tax_id, address, bank] = sealed;
     let kind = new.kind.as_str();
     let (skills, zone) = (new.skills.texts(), new.zone.as_deref());
-    let parameters: [&(dyn ToSql + Sync); 13] = [
+    let reference = new.reference.map(Line::into_inner);
+    let reference = reference.unwrap_or_else(|| made_name("A", id));
+    let parameters: [&(dyn ToSql + Sync); 14] = [
         &id,
         &now,
         &kind,
@@ -180,6 +185,7 @@ pub(super) async fn create(
         &tax_id,
         &address,
         &bank,
+        &reference,
     ];
     let spent = tx.create(granted, CREATE, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
@@ -339,7 +345,7 @@ fn merge(
 pub(super) struct Skills(#[garde(length(max = 32), dive)] Vec<Slug<64>>);
 
 impl Skills {
-    fn texts(&self) -> Vec<String> {
+    pub(super) fn texts(&self) -> Vec<String> {
         self.0.iter().map(ToString::to_string).collect()
     }
 }

@@ -60,6 +60,17 @@ enum Unit {
     Hour,
 }
 
+impl Rate {
+    /// Unit, amount and currency, as texts.
+    pub(super) fn texts(&self) -> [String; 3] {
+        [
+            self.unit.as_str().to_owned(),
+            self.amount.minor.to_string(),
+            self.amount.currency.clone(),
+        ]
+    }
+}
+
 impl Unit {
     fn as_str(self) -> &'static str {
         match self {
@@ -94,7 +105,7 @@ macro_rules! content_values {
 }
 
 /// `$2` the id, `$3` the time, `$4` the reference.
-const CREATE: Insert = Insert::new(concat!(
+pub(super) const CREATE: Insert = Insert::new(concat!(
     "INSERT INTO studio.bookings (tenant_id, id, created_at, updated_at, reference, ",
     content_columns!(),
     ") VALUES ($1, $2, $3, $3, $4, ",
@@ -103,7 +114,7 @@ const CREATE: Insert = Insert::new(concat!(
 ));
 
 /// `$4` the time.
-const WRITE: Change = Change::new(concat!(
+pub(super) const WRITE: Change = Change::new(concat!(
     "UPDATE studio.bookings SET version = version + 1, updated_at = $4, (",
     content_columns!(),
     ") = ROW(",
@@ -154,7 +165,8 @@ impl Content {
         });
     }
 
-    fn flat(&self) -> Flat<'_> {
+    /// As columns have it.
+    pub(super) fn flat(&self) -> Flat<'_> {
         let rate = self.rate.as_ref();
         let (from_day, from_part, to_day, to_part) = self.spell.day_columns();
         Flat {
@@ -173,7 +185,7 @@ impl Content {
 }
 
 /// What has another form in columns.
-struct Flat<'a> {
+pub(super) struct Flat<'a> {
     state: &'static str,
     from_day: Option<jiff::civil::Date>,
     from_part: Option<&'static str>,
@@ -187,7 +199,7 @@ struct Flat<'a> {
 }
 
 /// `first`, and then the content, as parameters.
-fn parameters<'a>(
+pub(super) fn parameters<'a>(
     first: &[&'a (dyn ToSql + Sync)],
     content: &'a Content,
     flat: &'a Flat<'_>,

@@ -1,4 +1,5 @@
 use garde::Validate;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -140,6 +141,49 @@ enum NewState {
     Confirmed,
 }
 
+impl New {
+    /// The reference that is given, and what the booking says.
+    ///
+    /// # Errors
+    /// Invalid, when its time is none.
+    pub(super) fn content(
+        self,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> Result<(Option<String>, Content), Fault> {
+        let given = Given {
+            starts_at: self.starts_at,
+            ends_at: self.ends_at,
+            from: self.from,
+            to: self.to,
+            slices: self.slices,
+        };
+        let (state, expires_at) = match self.state {
+            NewState::Hold => (State::Hold, Some(settings.hold_ends(now)?)),
+            NewState::Pencil => (State::Pencil, None),
+            NewState::Confirmed => (State::Confirmed, None),
+        };
+        let content = Content {
+            artist: self.artist_id.0,
+            project: self.project_id.0,
+            title: self.title.into_inner(),
+            state,
+            spell: given.spell(settings)?,
+            expires_at,
+            challenge: None,
+            rate: self.rate,
+            notes: self.notes.into_inner(),
+            reason: None,
+            payable: None,
+            ended_at: None,
+            ended_by: None,
+            archived_at: None,
+            deed: "create".to_owned(),
+        };
+        Ok((self.reference.map(Line::into_inner), content))
+    }
+}
+
 pub(crate) async fn create(
     mut tx: TenantTx,
     desk: Desk,
@@ -163,40 +207,11 @@ pub(crate) async fn create(
     let settings = Settings::from_rows(&tx, decided)?;
     // After the lock: the age by which options are ranked follows the order in which they came.
     let (id, now) = (desk.random.uuid(), desk.clock.now());
-    let given = Given {
-        starts_at: new.starts_at,
-        ends_at: new.ends_at,
-        from: new.from,
-        to: new.to,
-        slices: new.slices,
-    };
-    let (state, expires_at) = match new.state {
-        NewState::Hold => (State::Hold, Some(settings.hold_ends(now)?)),
-        NewState::Pencil => (State::Pencil, None),
-        NewState::Confirmed => (State::Confirmed, None),
-    };
-    let content = Content {
-        artist: new.artist_id.0,
-        project: new.project_id.0,
-        title: new.title.into_inner(),
-        state,
-        spell: given.spell(&settings)?,
-        expires_at,
-        challenge: None,
-        rate: new.rate,
-        notes: new.notes.into_inner(),
-        reason: None,
-        payable: None,
-        ended_at: None,
-        ended_by: None,
-        archived_at: None,
-        deed: "create".to_owned(),
-    };
-    if state.blocks() {
+    let (reference, content) = new.content(&settings, now)?;
+    if content.state.blocks() {
         let (artist, before) = (content.artist, Before::AnyOption);
         expect_room(&mut tx, artist, &content.spell, id, before).await?;
     }
-    let reference = new.reference.map(Line::into_inner);
     let reference = reference.unwrap_or_else(|| made_name("B", id));
     let spent = content::create(&mut tx, granted, id, now, &reference, &content).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
@@ -241,6 +256,11 @@ pub(super) struct Edited {
     notes: Firm<Prose<{ Limits::NOTES_CHARS }>>,
 }
 
+pub(super) fn rate_is_fixed() -> Fault {
+    let spoken = "the rate is fixed since the booking was confirmed";
+    Fault::new(problems::CONFLICT, spoken)
+}
+
 impl Edited {
     /// The time that is given, if any is.
     fn time(&mut self) -> Given {
@@ -257,8 +277,7 @@ impl Edited {
     fn describe(self, content: &mut Content) -> Result<(), Fault> {
         let rate_is_agreed = content.state.blocks();
         if rate_is_agreed && self.rate != Field::Absent {
-            let spoken = "the rate is fixed since the booking was confirmed";
-            return Err(Fault::new(problems::CONFLICT, spoken));
+            return Err(rate_is_fixed());
         }
         content.rate = self.rate.or(content.rate.take());
         if let Some(Id(project)) = self.project_id.given() {

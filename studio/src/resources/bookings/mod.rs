@@ -9,6 +9,8 @@
 //! PATCH  /v1/bookings/{id}                 moves and renames
 //! POST   /v1/bookings/{id}/ACTION          pencil confirm start complete release cancel challenge extend undo
 //! DELETE /v1/bookings/{id}                 archives, and gives the time back
+//! GET    /v1/bookings/export               as a table, and back:
+//! POST   /v1/bookings/import
 //! ```
 //!
 //! What leads from state to state is one table, [`TABLE`]. Pencils overlap, and each has a rank, which
@@ -23,6 +25,7 @@ pub(crate) mod due;
 mod handlers;
 mod history;
 mod states;
+mod tables;
 pub(crate) mod time;
 mod view;
 pub(crate) mod when;
@@ -37,6 +40,7 @@ use watertight_terms::{Fault, TenantId, problems};
 use super::{
     Class, Columns, Registered,
     page::{Listed, Order},
+    table,
 };
 use content::{Content, content_columns};
 pub(crate) use handlers::{Asked, New, create, list, show};
@@ -94,7 +98,7 @@ pub const RESOURCE: Registered = Registered {
 /// What may be done with a booking.
 pub mod actions {
     crate::resources::actions! { super::Booking:
-        View "booking.view", Create "booking.create", Edit "booking.change", Pencil "booking.pencil",
+        View "booking.view", Create "booking.create", Import "booking.import", Edit "booking.change", Pencil "booking.pencil",
         Confirm "booking.confirm", Start "booking.start", Complete "booking.complete",
         Release "booking.release", Cancel "booking.cancel", Challenge "booking.challenge",
         Extend "booking.extend", Undo "booking.undo", Archive "booking.archive",
@@ -210,6 +214,7 @@ macro_rules! booking_columns {
         )
     };
 }
+use booking_columns;
 
 /// A booking with its rank, for an answer.
 const SHOWN: Read = Read::new(concat!(
@@ -281,8 +286,24 @@ impl Listed for Booking {
 }
 
 fn routes(routes: Routes) -> Routes {
-    use actions::{Archive, Create, Edit, Review, View};
+    use actions::{Archive, Create, Edit, Import, Review, View};
     let routes = routes
+        .route(
+            "/v1/bookings/export",
+            get(tables::export)
+                .says("bookings as a table, with artists and projects by their names")
+                .expensive()
+                .needs::<View, Booking>(),
+        )
+        .route(
+            "/v1/bookings/import",
+            post(tables::import)
+                .says("books by a table: all of it or nothing")
+                .sample(r#""reference,artist,project,starts_at,ends_at\n""#)
+                .body_bytes(table::BODY_BYTES)
+                .expensive()
+                .needs::<Import, Booking>(),
+        )
         .route(
             "/v1/bookings",
             get(handlers::list)

@@ -32,7 +32,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Am => "am",
             Self::Pm => "pm",

@@ -6,9 +6,11 @@
 //! POST   /v1/projects        owners and managers
 //! PATCH  /v1/projects/{id}   RFC 7396: absent stays, null clears
 //! DELETE /v1/projects/{id}   archives; its bookings stay
+//! GET    /v1/projects/export, POST /v1/projects/import   as tables
 //! ```
 
 mod handlers;
+mod tables;
 
 pub(crate) use handlers::choices;
 
@@ -28,6 +30,7 @@ use super::{
     Class, Columns, Registered,
     money::Money,
     page::{Listed, Order},
+    table,
 };
 use handlers::Status;
 
@@ -97,7 +100,7 @@ pub const RESOURCE: Registered = Registered {
 /// What may be done with a project.
 pub mod actions {
     crate::resources::actions! { super::Project:
-        View "project.view", Inspect "project.inspect", Create "project.create",
+        View "project.view", Inspect "project.inspect", Create "project.create", Import "project.import",
         Edit "project.change", Archive "project.archive"
     }
 }
@@ -147,6 +150,7 @@ macro_rules! columns {
               AND b.archived_at IS NULL AND b.artist_id = tenancy.artist_id() LIMIT 1) AS artist_id"
     };
 }
+use columns;
 
 impl Stored for Project {
     const LOAD: Read = Read::new(concat!(
@@ -183,6 +187,7 @@ macro_rules! visible {
              WHERE own.tenant_id = p.tenant_id AND own.project_id = p.id AND own.archived_at IS NULL AND own.artist_id = $2))"
     };
 }
+use visible;
 
 /// A page of the list in one order. `$3` words in name or code, `$4` a status, `$5` whether archived
 /// ones too, `$6` and `$7` value and id after which the page begins, `$8` its length.
@@ -303,8 +308,24 @@ impl ProjectView {
 }
 
 fn routes(routes: Routes) -> Routes {
-    use actions::{Archive, Create, Edit, View};
+    use actions::{Archive, Create, Edit, Import, View};
     routes
+        .route(
+            "/v1/projects/export",
+            get(tables::export)
+                .says("projects as a table, with their budgets if you may see them")
+                .expensive()
+                .needs::<View, Project>(),
+        )
+        .route(
+            "/v1/projects/import",
+            post(tables::import)
+                .says("takes a table of projects on: all of it or nothing")
+                .sample(r#""code,name,client,starts_on,budget_minor,budget_currency\nAURORA,Aurora,Nordlicht,2031-03-01,4500000,EUR\n""#)
+                .body_bytes(table::BODY_BYTES)
+                .expensive()
+                .needs::<Import, Project>(),
+        )
         .route(
             "/v1/projects",
             get(handlers::list)
