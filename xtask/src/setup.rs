@@ -21,6 +21,10 @@ pub(crate) enum Tool {
     Redis,
     /// Brings what the client for TypeScript is made with.
     Npm,
+    /// Attacks for injected SQL.
+    Sqlmap,
+    /// Keeps the Python packages of attackers apart.
+    Venv,
 }
 
 impl Tool {
@@ -31,6 +35,8 @@ impl Tool {
             Self::Cvc5 => "cvc5",
             Self::Redis => "redis-server",
             Self::Npm => "npm",
+            Self::Sqlmap => "sqlmap",
+            Self::Venv => "python3-venv",
         }
     }
 
@@ -41,8 +47,16 @@ impl Tool {
                 Err(ClusterError::Missing) => Ok(true),
                 Err(error) => Err(Trouble::Setup(error.to_string())),
             },
-            Self::Cvc5 | Self::Redis | Self::Npm => {
+            Self::Cvc5 | Self::Redis | Self::Npm | Self::Sqlmap => {
                 Ok(!shop.has(&mut Command::new(self.package())))
+            }
+            // Debian's Python has the module without what it needs.
+            Self::Venv => {
+                let mut venv = Command::new("python3");
+                let found = venv
+                    .args(["-c", "import ensurepip, venv"])
+                    .stderr(Stdio::null());
+                Ok(!found.status().is_ok_and(|status| status.success()))
             }
         }
     }
