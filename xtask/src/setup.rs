@@ -23,6 +23,8 @@ pub(crate) enum Tool {
     Npm,
     /// Reads in tests what we write for others.
     Python,
+    /// Attacks for injected SQL.
+    Sqlmap,
 }
 
 impl Tool {
@@ -34,6 +36,7 @@ impl Tool {
             Self::Redis => "redis-server",
             Self::Npm => "npm",
             Self::Python => "python3-venv",
+            Self::Sqlmap => "sqlmap",
         }
     }
 
@@ -49,7 +52,7 @@ impl Tool {
                 let mut asked = Command::new("python3");
                 Ok(!shop.has(asked.args(["-m", "ensurepip"])))
             }
-            Self::Cvc5 | Self::Redis | Self::Npm => {
+            Self::Cvc5 | Self::Redis | Self::Npm | Self::Sqlmap => {
                 Ok(!shop.has(&mut Command::new(self.package())))
             }
         }
