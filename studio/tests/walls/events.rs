@@ -225,6 +225,9 @@ async fn whoever_goes_on_from_an_id_misses_nothing_and_hears_nothing_twice() {
     slow.run("SELECT tenancy.enter($1)", &[&world.context(0, "owner")])
         .await
         .unwrap();
+    slow.script("SET LOCAL idle_in_transaction_session_timeout = 0")
+        .await
+        .unwrap();
     let existing = world.studios[0].artists[1];
     slow.run(
         "UPDATE studio.bookings SET version = version + 1, title = 'slow', updated_at = now()

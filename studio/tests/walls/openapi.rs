@@ -478,7 +478,8 @@ fn conformity(method: &str, path: &str, answered: &Answered) -> Result<(), Strin
         (Value::Null, None) => Ok(()),
         // A text is only said to be one.
         (Value::Object(content), Some(media))
-            if media == "text/plain; charset=utf-8" && content.contains_key("text/plain") =>
+            if media.starts_with("text/")
+                && content.contains_key(media.split(';').next().unwrap_or_default()) =>
         {
             Ok(())
         }
