@@ -225,6 +225,9 @@ async fn whoever_goes_on_from_an_id_misses_nothing_and_hears_nothing_twice() {
     slow.run("SELECT tenancy.enter($1)", &[&world.context(0, "owner")])
         .await
         .unwrap();
+    slow.script("SET LOCAL idle_in_transaction_session_timeout = 0")
+        .await
+        .unwrap();
     let existing = world.studios[0].artists[1];
     slow.run(
         "UPDATE studio.bookings SET version = version + 1, title = 'slow', updated_at = now()
@@ -239,6 +242,22 @@ async fn whoever_goes_on_from_an_id_misses_nothing_and_hears_nothing_twice() {
         Err(()),
         "what is later waits for it"
     );
+    // Nor is it given to whoever asks while that one is under way.
+    let early = world.as_app().await;
+    early.script("BEGIN").await.unwrap();
+    early
+        .run("SELECT tenancy.enter($1)", &[&world.context(0, "owner")])
+        .await
+        .unwrap();
+    let after_start: Value = early
+        .value(
+            "SELECT coalesce(jsonb_agg(booking_id), '[]') FROM studio.versions_after($1::text::uuid, 100)",
+            &[&start],
+        )
+        .await
+        .unwrap();
+    early.script("ROLLBACK").await.unwrap();
+    assert_eq!(after_start, json!([]));
     slow.script("COMMIT").await.unwrap();
     let told = whole.until_quiet().await;
     assert!(told.len() > after.len());
@@ -431,11 +450,15 @@ async fn the_look_without_a_context_is_the_servers_alone() {
         assert!(asked.is_err(), "{signed}");
     }
     // Without a context nothing is told, and with a freelancer's nothing of others.
-    let seen: i64 = app
-        .value("SELECT count(*) FROM studio.versions_after('00000000-0000-0000-0000-000000000000', 1000)", &[])
-        .await
-        .unwrap();
-    assert_eq!(seen, 0);
+    let own = pencil(&world, 0, 0, 1).await;
+    pencil(&world, 0, 1, 1).await;
+    pencil(&world, 1, 0, 1).await;
+    let told = async || -> Value {
+        let all = "SELECT coalesce(jsonb_agg(booking_id), '[]') FROM studio.versions_after(
+            '00000000-0000-0000-0000-000000000000', 1000)";
+        app.value(all, &[]).await.unwrap()
+    };
+    assert_eq!(told().await, json!([]));
     app.script("BEGIN").await.unwrap();
     app.run(
         "SELECT tenancy.enter($1)",
@@ -443,14 +466,7 @@ async fn the_look_without_a_context_is_the_servers_alone() {
     )
     .await
     .unwrap();
-    let strangers: i64 = app
-        .value(
-            "SELECT count(*) FROM studio.versions_after('00000000-0000-0000-0000-000000000000', 1000)
-             WHERE tenant_id <> tenancy.tenant_id() OR artist_id <> tenancy.artist_id()",
-            &[],
-        )
-        .await
-        .unwrap();
+    let of_freelancer = told().await;
     app.script("ROLLBACK").await.unwrap();
-    assert_eq!(strangers, 0);
+    assert_eq!(of_freelancer, json!([own]));
 }

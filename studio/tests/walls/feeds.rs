@@ -344,6 +344,20 @@ async fn an_address_that_is_dead_is_as_one_that_never_was() {
     }
     assert_eq!(world.send("DELETE", &path, &owner, None).await.0, 204);
     assert_eq!(world.send("DELETE", &path, &owner, None).await.0, 404);
+    // Not only the handler knows that it has ended: no transaction is bound.
+    let digest: Vec<u8> = world
+        .as_admin()
+        .await
+        .value(
+            "SELECT digest FROM tenancy.feeds WHERE id = $1::text::uuid",
+            &[&id],
+        )
+        .await
+        .unwrap();
+    let app = world.as_app().await;
+    let context = world.feed_context(&digest);
+    let entered = app.run("SELECT tenancy.enter($1)", &[&context]).await;
+    assert!(entered.is_err());
     let leaver = format!("/v1/members/{}", world.studios[0].person("leaver").member);
     assert!(world.send("DELETE", &leaver, &owner, None).await.0 < 300);
     let deleted = world.studios[0].person("manager").member;

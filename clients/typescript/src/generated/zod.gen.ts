@@ -1126,6 +1126,15 @@ export const zPostBookingsIdExtendPath = z.object({
  */
 export const zPostBookingsIdExtendResponse = zBooking;
 
+export const zGetEventsHeaders = z.object({
+    'Last-Event-ID': z.string().regex(/^.*$/u).optional()
+});
+
+/**
+ * what happens, as it happens
+ */
+export const zGetEventsResponse = z.string();
+
 /**
  * A page as answered.
  */
