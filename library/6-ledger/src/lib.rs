@@ -50,6 +50,10 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "ledger/0003_log",
         sql: include_str!("../sql/0003_log.sql"),
     },
+    Migration {
+        name: "ledger/0004_bounds",
+        sql: include_str!("../sql/0004_bounds.sql"),
+    },
 ];
 
 /// The journal that appends to `ledger.entries`.

@@ -34,7 +34,7 @@ use watertight_terms::{Entry, Fault, Outcome};
 use crate::{describe::Description, door::Guest};
 
 /// An answer to a request that was allowed, and whose entry is durable. `T` is what it says: a view,
-/// or one of [`Created`], [`Accepted`], [`Nothing`], [`Text`], [`Html`].
+/// or one of [`Created`], [`Accepted`], [`Nothing`], [`Text`], [`Octets`], [`Html`].
 #[must_use = "an answer that is not returned is not given"]
 pub struct Answer<T> {
     written: Written,
@@ -64,6 +64,9 @@ pub enum Html {}
 
 /// Lines of text, for programs that read neither JSON nor pages.
 pub enum Text {}
+
+/// Bytes, for programs that know what they are.
+pub enum Octets {}
 
 /// What can be answered: says how, for the API's document.
 pub trait Answers {
@@ -104,6 +107,12 @@ impl Answers for Html {
 impl Answers for Text {
     fn describe(description: &mut Description<'_>) {
         description.answers_text();
+    }
+}
+
+impl Answers for Octets {
+    fn describe(description: &mut Description<'_>) {
+        description.answers_octets();
     }
 }
 
@@ -151,6 +160,15 @@ impl Draft<Text> {
     pub fn text(text: String) -> Self {
         let mut written = Written::of(StatusCode::OK, text.into());
         written.media = TEXT;
+        Self::of(written)
+    }
+}
+
+impl Draft<Octets> {
+    /// Bytes.
+    pub fn octets(bytes: Vec<u8>) -> Self {
+        let mut written = Written::of(StatusCode::OK, bytes.into());
+        written.media = OCTETS;
         Self::of(written)
     }
 }
@@ -339,6 +357,7 @@ pub const PAGE_CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 fn header_value(text: &str) -> Result<HeaderValue, Fault> {

@@ -5,6 +5,7 @@
 //! LOG/checkpoints/2026-11-27      further ones, as many as there are
 //! LOG/removed                     what stands for entries that retention has removed
 //! LOG/keys                        the public keys, a line each
+//! LOG/checkpoints.json            all of these at once, as `/v1/audit/checkpoints` answers them
 //! LOG/tile/0/000 …                the hashes of the leaves
 //! LOG/tile/entries/000 …          the leaves
 //! ```
@@ -35,7 +36,7 @@ pub(crate) struct Verify {
     #[arg(value_name = "LOG")]
     log: PathBuf,
     /// Public keys that are believed: a file of `name+id+key` lines, or what `/v1/audit/checkpoints`
-    /// answered. Without it the file `keys` of the folder, which whoever bent the log may have bent too
+    /// answered. Without it those of the folder, which whoever bent the log may have bent too
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
     /// Checkpoints beside those of the folder: a signed note, a folder of such, or what

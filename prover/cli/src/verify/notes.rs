@@ -51,10 +51,10 @@ impl Said {
         keys: Option<&Path>,
         further: &[PathBuf],
     ) -> Result<Self, Failure> {
-        let own_keys = log.join("keys");
-        let keys = match keys {
+        let own = ["keys", "checkpoints.json"].map(|name| log.join(name));
+        let own = own.iter().find(|path| path.is_file());
+        let keys = match keys.or(own.map(PathBuf::as_path)) {
             Some(path) => read_keys(path)?,
-            None if own_keys.is_file() => read_keys(&own_keys)?,
             None => {
                 return Err(Failure::new(
                     "no public key is given: name one with `--keys FILE`",
@@ -75,7 +75,7 @@ impl Said {
             notes: Vec::new(),
             removed: None,
         };
-        for own in ["checkpoint", "checkpoints"].map(|name| log.join(name)) {
+        for own in ["checkpoint", "checkpoints", "checkpoints.json"].map(|name| log.join(name)) {
             if own.exists() {
                 said.add(&own)?;
             }

@@ -4,6 +4,8 @@
 //! GET /v1/audit               newest first; by actor, action, resource, outcome, row, request and time
 //! GET /v1/audit/export        from a number on, as JSON Lines, CSV, OCSF or the leaves to the letter
 //! GET /v1/audit/checkpoints   what was signed, and the public keys to check it with
+//! GET /v1/audit/checkpoint    the newest of it
+//! GET /v1/audit/tile/…        hashes and leaves, as C2SP tlog-tiles lays them
 //! GET /v1/audit/verify        the newest checkpoint against the tree, the newest entries against it
 //! ```
 //!
@@ -11,6 +13,7 @@
 
 mod export;
 mod proof;
+mod tiles;
 
 use garde::Validate;
 use jiff::Timestamp;
@@ -81,18 +84,32 @@ fn routes(routes: Routes) -> Routes {
             "/v1/audit",
             get(list)
                 .says("who did what in the studio, newest first")
+                .expensive()
                 .needs::<View, Audit>(),
         )
         .route(
             "/v1/audit/export",
             get(export::export)
                 .says("entries from a number on, a line each")
+                .expensive()
                 .needs::<View, Audit>(),
         )
         .route(
             "/v1/audit/checkpoints",
             get(proof::checkpoints)
                 .says("signed checkpoints of the ledger, and the keys to check them with")
+                .needs::<View, Audit>(),
+        )
+        .route(
+            "/v1/audit/checkpoint",
+            get(tiles::checkpoint)
+                .says("the newest signed checkpoint, as C2SP tlog-tiles names it")
+                .needs::<View, Audit>(),
+        )
+        .route(
+            "/v1/audit/tile/{*tile}",
+            get(tiles::tile)
+                .says("hashes, or leaves each after its length, as C2SP tlog-tiles lays them")
                 .needs::<View, Audit>(),
         )
         .route(

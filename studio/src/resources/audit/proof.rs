@@ -12,7 +12,7 @@ use super::{Audit, actions::View};
 use crate::app::Desk;
 
 /// Checkpoints are listed for so many days.
-const CHECKPOINTS: Read = Read::new(
+pub(super) const CHECKPOINTS: Read = Read::new(
     "SELECT day::text AS day, size, note FROM ledger.checkpoints WHERE tenant_id = $1 ORDER BY size DESC LIMIT 1000",
 );
 const NODES: Read = Read::new(
