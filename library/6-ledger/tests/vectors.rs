@@ -7,7 +7,7 @@
 )]
 
 use serde_json::{Value, json};
-use watertight_ledger::{Edge, chain_hash, leaf_hash, origin, sign, verifier_keys};
+use watertight_ledger::{Edge, chain_hash, leaf_hash, origin, sign, sign_stub, verifier_keys};
 use watertight_terms::{Key, KeyRing, TenantId};
 
 const PATH: &str = concat!(
@@ -65,6 +65,7 @@ fn vectors() -> Value {
         "origin": origin(tenant),
         "keys": verifier_keys(&ring, tenant).unwrap(),
         "sizes": sizes,
+        "removed": removed(&ring, tenant),
         "not_believed": [
             { "why": "signed by a stranger's key", "note": stranger },
             { "why": "of another studio's log", "note": of_another },
@@ -73,6 +74,39 @@ fn vectors() -> Value {
             { "why": "no signature", "note": note.split("\n\n").next().unwrap().to_owned() + "\n\n" },
             { "why": "no empty line", "note": note.replacen("\n\n", "\n", 1) },
             { "why": "nothing", "note": "" },
+        ],
+    })
+}
+
+/// A log whose first 768 entries were removed: what is left of it, and what was signed.
+fn removed(ring: &KeyRing, tenant: TenantId) -> Value {
+    let like = format!(r#"{{"changes":[],"entry":{{"id":"#","tenant":"{tenant}"}},"mac":null}}"#);
+    let (mut edge, mut chain) = (Edge::default(), [0; 32]);
+    let mut push = |edge: &mut Edge, n: u32| {
+        let hash = leaf_hash(like.replace('#', &n.to_string()).as_bytes());
+        chain = chain_hash(&chain, &hash);
+        edge.push(hash);
+        chain
+    };
+    for n in 0..767 {
+        push(&mut edge, n);
+    }
+    let chain = push(&mut edge, 767);
+    let day = "2026-11-27".parse().unwrap();
+    let stub = sign_stub(ring, tenant, &edge, &chain, day).unwrap();
+    let checkpoint = sign(ring, tenant, edge.size(), &edge.root()).unwrap();
+    for n in 768..770 {
+        push(&mut edge, n);
+    }
+    json!({
+        "about": "entry n is `like` with n in decimal for `#`; entries 0 to 767 are gone",
+        "like": like,
+        "stub": stub,
+        "size": 770,
+        "note": sign(ring, tenant, edge.size(), &edge.root()).unwrap(),
+        "not_believed": [
+            { "why": "a checkpoint is no stub", "note": checkpoint },
+            { "why": "another chain under the same signature", "note": stub.replacen("removed 2026-11-27 ", "removed 2026-11-27 A", 1) },
         ],
     })
 }

@@ -294,6 +294,14 @@ impl<T> IntoResponse for Answer<T> {
     }
 }
 
+impl Answer<Html> {
+    /// The same page, whose scripts run and load: files of our own, and nothing that stands in the page.
+    pub fn with_scripts(mut self) -> Self {
+        self.written.has_scripts = true;
+        self
+    }
+}
+
 /// An answer as it is kept for the next request with the same key, what its entry named, and what the
 /// request was granted.
 #[derive(Serialize, Deserialize)]
@@ -347,6 +355,7 @@ struct Written {
     location: Option<HeaderValue>,
     cookie: Option<HeaderValue>,
     media: HeaderValue,
+    has_scripts: bool,
     body: Bytes,
 }
 
@@ -354,6 +363,11 @@ struct Written {
 /// script of a page could ever make markup from text.
 pub const PAGE_CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; \
      object-src 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// The same for a page with scripts, which are files of ours and load from us alone.
+pub const SCRIPT_CSP: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; \
+     base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+     trusted-types 'none'";
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -373,6 +387,7 @@ impl Written {
             location: None,
             cookie: None,
             media: JSON,
+            has_scripts: false,
             body,
         }
     }
@@ -425,7 +440,11 @@ impl Written {
         let headers = response.headers_mut();
         if has_body {
             if self.media == HTML {
-                let policy = HeaderValue::from_static(PAGE_CSP);
+                let policy = match self.has_scripts {
+                    true => SCRIPT_CSP,
+                    false => PAGE_CSP,
+                };
+                let policy = HeaderValue::from_static(policy);
                 headers.insert(header::CONTENT_SECURITY_POLICY, policy);
                 // Under `no-referrer` browsers send `Origin: null` with a page's own forms.
                 let own = HeaderValue::from_static("same-origin");

@@ -120,10 +120,30 @@ fn routes(routes: Routes) -> Routes {
         )
 }
 
+/// What the page of the ledger loads and lets save, with the cookie of its session.
+pub(crate) fn downloads(routes: Routes) -> Routes {
+    routes
+        .route(
+            "/ui/audit/export",
+            get(export::export)
+                .page()
+                .expensive()
+                .needs::<View, Audit>(),
+        )
+        .route(
+            "/ui/audit/checkpoints",
+            get(proof::checkpoints).page().needs::<View, Audit>(),
+        )
+        .route(
+            "/ui/audit/tile/{*tile}",
+            get(tiles::tile).page().needs::<View, Audit>(),
+        )
+}
+
 /// Which entries.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+pub(crate) struct Asked {
     #[garde(range(min = 1, max = Limits::PAGE_ROWS))]
     limit: Option<u32>,
     #[garde(dive)]
@@ -148,6 +168,20 @@ struct Asked {
     from: Option<Instant>,
     #[garde(skip)]
     to: Option<Instant>,
+}
+
+impl Asked {
+    /// What is looked for, as the page of the ledger asks for it.
+    pub(crate) fn filters(&self) -> [(&'static str, String); 4] {
+        let text = |line: &Option<Line<100>>| line.as_deref().unwrap_or_default().to_owned();
+        let outcome = self.outcome.map(Outcome::text).unwrap_or_default();
+        [
+            ("actor", text(&self.actor)),
+            ("action", text(&self.action)),
+            ("resource", text(&self.resource)),
+            ("outcome", outcome.to_owned()),
+        ]
+    }
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -201,7 +235,7 @@ const OLDEST: Read = list!(">", "ASC");
 /// An entry, as answered.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[schemars(rename = "AuditEntry")]
-struct EntryView {
+pub(crate) struct EntryView {
     seq: i64,
     id: Uuid,
     time: Timestamp,
@@ -268,7 +302,7 @@ impl Numbered {
     }
 }
 
-async fn list(
+pub(crate) async fn list(
     mut tx: TenantTx,
     desk: Desk,
     Query(asked): Query<Asked>,

@@ -57,8 +57,11 @@ pub(super) struct Tile {
 
 impl Argument for Tile {
     fn describe(description: &mut Description<'_>) {
-        let pattern = r"^([0-7]|entries)/(x[0-9]{3}/)*[0-9]{3}(\.p/[0-9]{1,3})?$";
-        description.takes_path("tile", json!({ "type": "string", "pattern": pattern }));
+        let pattern = r"^([0-7]|entries)/(x[0-9]{3}/){0,3}[0-9]{3}(\.p/[0-9]{1,3})?$";
+        description.takes_path(
+            "tile",
+            json!({ "type": "string", "maxLength": 32, "pattern": pattern }),
+        );
     }
 
     fn take(input: &Input) -> Result<Self, Fault> {
