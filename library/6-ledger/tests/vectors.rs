@@ -80,23 +80,18 @@ fn vectors() -> Value {
 
 /// A log whose first 768 entries were removed: what is left of it, and what was signed.
 fn removed(ring: &KeyRing, tenant: TenantId) -> Value {
-    let like = format!(r#"{{"changes":[],"entry":{{"id":"#","tenant":"{tenant}"}},"mac":null}}"#);
+    let like = format!(r##"{{"changes":[],"entry":{{"id":"#","tenant":"{tenant}"}},"mac":null}}"##);
+    let hash = |n: u32| leaf_hash(like.replace('#', &n.to_string()).as_bytes());
     let (mut edge, mut chain) = (Edge::default(), [0; 32]);
-    let mut push = |edge: &mut Edge, n: u32| {
-        let hash = leaf_hash(like.replace('#', &n.to_string()).as_bytes());
-        chain = chain_hash(&chain, &hash);
-        edge.push(hash);
-        chain
-    };
-    for n in 0..767 {
-        push(&mut edge, n);
+    for leaf in (0..768).map(hash) {
+        chain = chain_hash(&chain, &leaf);
+        edge.push(leaf);
     }
-    let chain = push(&mut edge, 767);
     let day = "2026-11-27".parse().unwrap();
     let stub = sign_stub(ring, tenant, &edge, &chain, day).unwrap();
     let checkpoint = sign(ring, tenant, edge.size(), &edge.root()).unwrap();
-    for n in 768..770 {
-        push(&mut edge, n);
+    for leaf in (768..770).map(hash) {
+        edge.push(leaf);
     }
     json!({
         "about": "entry n is `like` with n in decimal for `#`; entries 0 to 767 are gone",
