@@ -41,7 +41,7 @@ use watertight_terms::{Entry, Fault, Outcome};
 use crate::{describe::Description, door::Guest};
 
 /// An answer to a request that was allowed, and whose entry is durable. `T` is what it says: a view,
-/// or one of [`Created`], [`Accepted`], [`Nothing`], [`Text`], [`Csv`], [`Calendar`], [`Events`], [`Html`].
+/// or one of [`Created`], [`Accepted`], [`Nothing`], [`Text`], [`Csv`], [`Calendar`], [`Octets`], [`Events`], [`Html`].
 #[must_use = "an answer that is not returned is not given"]
 pub struct Answer<T> {
     written: Written,
@@ -80,6 +80,9 @@ pub enum Events {}
 
 /// Lines of text for spreadsheets, as RFC 4180 has them.
 pub enum Csv {}
+
+/// Bytes, for programs that know what they are.
+pub enum Octets {}
 
 /// What can be answered: says how, for the API's document.
 pub trait Answers {
@@ -139,6 +142,12 @@ impl Answers for Events {
 impl Answers for Csv {
     fn describe(description: &mut Description<'_>) {
         description.answers_lines("text/csv", "what was asked for");
+    }
+}
+
+impl Answers for Octets {
+    fn describe(description: &mut Description<'_>) {
+        description.answers_octets();
     }
 }
 
@@ -230,6 +239,15 @@ impl Draft<Csv> {
     pub fn csv(text: String) -> Self {
         let mut written = Written::of(StatusCode::OK, text.into());
         written.media = CSV;
+        Self::of(written)
+    }
+}
+
+impl Draft<Octets> {
+    /// Bytes.
+    pub fn octets(bytes: Vec<u8>) -> Self {
+        let mut written = Written::of(StatusCode::OK, bytes.into());
+        written.media = OCTETS;
         Self::of(written)
     }
 }
@@ -355,6 +373,14 @@ impl<T> IntoResponse for Answer<T> {
     }
 }
 
+impl Answer<Html> {
+    /// The same page, whose scripts run and load: files of our own, and nothing that stands in the page.
+    pub fn with_scripts(mut self) -> Self {
+        self.written.has_scripts = true;
+        self
+    }
+}
+
 /// An answer as it is kept for the next request with the same key, what its entry named, and what the
 /// request was granted.
 #[derive(Serialize, Deserialize)]
@@ -408,6 +434,7 @@ struct Written {
     location: Option<HeaderValue>,
     cookie: Option<HeaderValue>,
     media: HeaderValue,
+    has_scripts: bool,
     body: Bytes,
     /// What comes in the place of `body`, bit by bit. Behind a lock that nobody waits for: drafts are
     /// shared between threads, and a body cannot be.
@@ -419,11 +446,17 @@ struct Written {
 pub const PAGE_CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; \
      object-src 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
+/// The same for a page with scripts, which are files of ours and load from us alone.
+pub const SCRIPT_CSP: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; \
+     base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+     trusted-types 'none'";
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const CALENDAR: HeaderValue = HeaderValue::from_static("text/calendar; charset=utf-8");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const CSV: HeaderValue = HeaderValue::from_static("text/csv; charset=utf-8");
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 fn header_value(text: &str) -> Result<HeaderValue, Fault> {
@@ -439,6 +472,7 @@ impl Written {
             location: None,
             cookie: None,
             media: JSON,
+            has_scripts: false,
             body,
             going_on: None,
         }
@@ -496,7 +530,11 @@ impl Written {
         let headers = response.headers_mut();
         if has_body {
             if self.media == HTML {
-                let policy = HeaderValue::from_static(PAGE_CSP);
+                let policy = match self.has_scripts {
+                    true => SCRIPT_CSP,
+                    false => PAGE_CSP,
+                };
+                let policy = HeaderValue::from_static(policy);
                 headers.insert(header::CONTENT_SECURITY_POLICY, policy);
                 // Under `no-referrer` browsers send `Origin: null` with a page's own forms.
                 let own = HeaderValue::from_static("same-origin");

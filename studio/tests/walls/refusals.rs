@@ -44,11 +44,15 @@ pub(crate) async fn request(world: &World, route: &Declared) -> Request {
             made
         });
     }
+    if route.path.starts_with("/v1/audit/") {
+        entry(world, 0).await;
+    }
     Request {
         method: method(route),
         path: route
             .path
-            .replace("{id}", row.as_deref().unwrap_or_default()),
+            .replace("{id}", row.as_deref().unwrap_or_default())
+            .replace("{*tile}", "0/000.p/1"),
         body: body(world, 0, route).await,
         row,
     }

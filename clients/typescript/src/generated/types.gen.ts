@@ -112,6 +112,10 @@ export type Checkpoints = {
      * Public keys, as C2SP signed-note writes them.
      */
     keys: Array<string>;
+    /**
+     * What stands for entries that retention has removed: a C2SP signed note.
+     */
+    removed: string | null;
 };
 
 /**
@@ -1406,6 +1410,142 @@ export type GetAuditCheckpointsResponses = {
 };
 
 export type GetAuditCheckpointsResponse = GetAuditCheckpointsResponses[keyof GetAuditCheckpointsResponses];
+
+export type GetAuditCheckpointData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/audit/checkpoint';
+};
+
+export type GetAuditCheckpointErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetAuditCheckpointError = GetAuditCheckpointErrors[keyof GetAuditCheckpointErrors];
+
+export type GetAuditCheckpointResponses = {
+    /**
+     * what was asked for
+     */
+    200: string;
+};
+
+export type GetAuditCheckpointResponse = GetAuditCheckpointResponses[keyof GetAuditCheckpointResponses];
+
+export type GetAuditTileTileData = {
+    body?: never;
+    path: {
+        tile: string;
+    };
+    query?: never;
+    url: '/v1/audit/tile/{tile}';
+};
+
+export type GetAuditTileTileErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetAuditTileTileError = GetAuditTileTileErrors[keyof GetAuditTileTileErrors];
+
+export type GetAuditTileTileResponses = {
+    /**
+     * what was asked for
+     */
+    200: Blob | File;
+};
+
+export type GetAuditTileTileResponse = GetAuditTileTileResponses[keyof GetAuditTileTileResponses];
 
 export type GetAuditVerifyData = {
     body?: never;

@@ -101,7 +101,8 @@ export const zCheckpoints = z.object({
     items: z.array(zCheckpoint),
     next_cursor: z.string().nullable(),
     origin: z.string(),
-    keys: z.array(z.string())
+    keys: z.array(z.string()),
+    removed: z.string().nullable()
 });
 
 /**
@@ -701,6 +702,20 @@ export const zGetAuditExportResponse = z.string();
  * what was asked for
  */
 export const zGetAuditCheckpointsResponse = zCheckpoints;
+
+/**
+ * what was asked for
+ */
+export const zGetAuditCheckpointResponse = z.string();
+
+export const zGetAuditTileTilePath = z.object({
+    tile: z.string().refine(hasLength(0, 32)).regex(/^([0-7]|entries)\/(x[0-9]{3}\/){0,3}[0-9]{3}(\.p\/[0-9]{1,3})?$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zGetAuditTileTileResponse = z.string();
 
 /**
  * what was asked for
