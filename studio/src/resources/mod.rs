@@ -21,6 +21,7 @@ pub(crate) use actions;
 pub mod artists;
 pub mod audit;
 pub mod bookings;
+pub mod holidays;
 pub mod members;
 pub mod money;
 pub mod page;

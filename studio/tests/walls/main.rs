@@ -18,6 +18,7 @@ mod availability;
 mod bodies;
 mod bookings;
 mod browsers;
+mod calendar;
 mod classes;
 mod context;
 mod doctor;

@@ -10,7 +10,7 @@ use watertight_terms::Fault;
 use super::{
     Booking, SHOWN, State,
     actions::{Review, ViewRate},
-    content::{Challenge, Rate},
+    content::{Challenge, BookingKind, Rate},
     when::{DayPart, Slice},
 };
 
@@ -26,6 +26,7 @@ pub(crate) struct BookingView {
     artist_id: Uuid,
     project_id: Uuid,
     title: String,
+    kind: BookingKind,
     state: State,
     rank: Option<i32>,
     starts_at: Timestamp,
@@ -65,6 +66,7 @@ impl BookingView {
             artist_id: content.artist,
             project_id: content.project,
             title: content.title,
+            kind: content.kind,
             state: content.state,
             rank: booking.rank,
             starts_at: content.spell.starts_at,
