@@ -25,6 +25,7 @@ pub mod holidays;
 pub mod members;
 pub mod money;
 pub mod page;
+pub mod phases;
 pub mod projects;
 mod register;
 pub mod sessions;

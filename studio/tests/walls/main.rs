@@ -33,6 +33,7 @@ mod model;
 mod openapi;
 mod overload;
 mod pages;
+mod phases;
 mod pool;
 mod problems;
 mod process;

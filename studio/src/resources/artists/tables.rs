@@ -179,21 +179,30 @@ pub(super) async fn import(
             fields.map(|sealed| sealed.as_ref().map(|kept| kept.as_stored().to_vec()))
         })
         .collect();
-    let hours = changed.iter().map(|granted| Week::as_column(granted.row().working_hours.as_ref()));
+    let hours = changed
+        .iter()
+        .map(|granted| Week::as_column(granted.row().working_hours.as_ref()));
     let hours = hours.collect::<Result<Vec<_>, _>>()?;
-    let rows = said.iter().zip(&sealed).zip(&hours).map(|((said, sealed), hours)| {
-        let ours: Given<'_> = vec![
-            &now,
-            &said.kind,
-            &said.name,
-            &said.skills,
-            &said.zone,
-            &said.notes,
-        ];
-        let kept = sealed.iter().map(|field| field as _);
-        let hours: Given<'_> = vec![hours];
-        ours.into_iter().chain(kept).chain(hours).collect::<Given<'_>>()
-    });
+    let rows = said
+        .iter()
+        .zip(&sealed)
+        .zip(&hours)
+        .map(|((said, sealed), hours)| {
+            let ours: Given<'_> = vec![
+                &now,
+                &said.kind,
+                &said.name,
+                &said.skills,
+                &said.zone,
+                &said.notes,
+            ];
+            let kept = sealed.iter().map(|field| field as _);
+            let hours: Given<'_> = vec![hours];
+            ours.into_iter()
+                .chain(kept)
+                .chain(hours)
+                .collect::<Given<'_>>()
+        });
     let rows = changed.into_iter().zip(rows).collect();
     tx.change_each(EDIT, rows).await?;
     table::done(tx, view, &spent, ids).await

@@ -238,7 +238,9 @@ pub(super) async fn challenge(
         by_booking_id: id,
         answer_by: match answer_by {
             Some(at) => deadline("answer_by", at, now)?,
-            None => deadline_in_hours(&mut tx, &settings, granted.row().content.artist, now).await?,
+            None => {
+                deadline_in_hours(&mut tx, &settings, granted.row().content.artist, now).await?
+            }
         },
     });
     content.reason = reason.map(Prose::into_inner);
@@ -275,7 +277,9 @@ async fn deadline_in_hours(
         None => None,
     };
     let own = own.as_ref().map(|(week, zone)| (week, zone.as_deref()));
-    settings.calendar(own, &holidays)?.not_before_hours(deadline)
+    settings
+        .calendar(own, &holidays)?
+        .not_before_hours(deadline)
 }
 
 async fn first_before(tx: &mut TenantTx, id: Uuid) -> Result<Uuid, Fault> {

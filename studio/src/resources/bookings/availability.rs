@@ -241,10 +241,16 @@ impl Work {
         let (first, last) = settings.days(from, far);
         let holidays = holidays::between(tx, first, last).await?;
         let mut work = Self::default();
-        work.add(None, settings.calendar(None, &holidays)?.stretches(from, far)?, from);
+        work.add(
+            None,
+            settings.calendar(None, &holidays)?.stretches(from, far)?,
+            from,
+        );
         for artist in artists {
             if let Some(hours) = artist.hours() {
-                let stretches = settings.calendar(Some(hours), &holidays)?.stretches(from, far)?;
+                let stretches = settings
+                    .calendar(Some(hours), &holidays)?
+                    .stretches(from, far)?;
                 work.add(Some(artist.id()), stretches, from);
             }
         }
@@ -282,7 +288,10 @@ async fn artists(
     let Some(ids) = ids else { return Ok(seen) };
     let places = ids.iter().enumerate().rev().map(|(place, id)| (*id, place));
     let first: HashMap<Uuid, usize> = places.collect();
-    if let Some(place) = ids.iter().position(|id| !seen.iter().any(|artist| artist.id() == *id)) {
+    if let Some(place) = ids
+        .iter()
+        .position(|id| !seen.iter().any(|artist| artist.id() == *id))
+    {
         let detail = "names no artist that you may book";
         return Err(wrong_field(
             &format!("/artist_ids/{place}"),

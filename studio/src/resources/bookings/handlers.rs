@@ -15,9 +15,9 @@ use super::{
     Booking, State, Transition,
     actions::{Archive, Create, Edit, View},
     acts::{answered, expect_next},
-    content::{self, Content, BookingKind, Rate, write},
+    content::{self, BookingKind, Content, Rate, write},
     time::{Before, LOCK_ARTIST, PROJECT, expect_room, known, lock, lock_move},
-    view::{BookingView, reload},
+    view::{BookingView, load, reload},
     when::{DayPart, Given, Slices},
 };
 use crate::{
@@ -90,7 +90,7 @@ pub(crate) async fn show(
     let granted = tx.grant::<View, Booking>(id).await?;
     let booking = tx.seen(granted)?;
     let view = match booking.content.state {
-        State::Pencil => reload(&mut tx, id).await?,
+        State::Pencil => load(&mut tx, id).await?,
         _ => BookingView::of(booking, &tx),
     };
     let version = view.version;
@@ -344,7 +344,11 @@ pub(super) async fn settle<A: Action<Booking>>(
     mut content: Content,
     settings: &Settings,
 ) -> Result<Spent<A, Booking>, Fault> {
-    let (id, since, was) = (granted.id(), granted.row().created_at, &granted.row().content);
+    let (id, since, was) = (
+        granted.id(),
+        granted.row().created_at,
+        &granted.row().content,
+    );
     if content.artist != was.artist || content.spell != was.spell {
         lock_move(tx, was.artist, content.artist).await?;
         if content.state.blocks() {

@@ -31,6 +31,7 @@ mod states;
 mod tables;
 pub(crate) mod time;
 mod view;
+mod warnings;
 pub(crate) mod when;
 
 use jiff::Timestamp;

@@ -24,10 +24,11 @@ use watertight_terms::{Entry, Fault, Limits};
 use super::{
     Booking,
     actions::{Create, View},
-    content::{CREATE, Content, Flat, BookingKind, Rate, content_columns, creation},
+    content::{BookingKind, CREATE, Content, Flat, Rate, content_columns, creation},
     handlers::{New, NewState},
     time::{Before, DOUBLE, PROJECT, Taking, known, lock_new, refusals},
     view::BookingView,
+    warnings::Frame,
     when::{DayPart, Part},
 };
 use crate::{
@@ -143,7 +144,9 @@ impl Series {
             false => holidays::between(tx, first, last).await?,
         };
         let wanted: Vec<Weekday> = self.weekdays.iter().map(|day| (*day).into()).collect();
-        let all = first.series(jiff::Span::new().days(1)).take_while(|day| *day <= last);
+        let all = first
+            .series(jiff::Span::new().days(1))
+            .take_while(|day| *day <= last);
         let meant = all.filter(|day| wanted.contains(&day.weekday()));
         let (mut days, mut skipped) = (Vec::new(), Vec::new());
         for day in meant {
@@ -160,7 +163,11 @@ impl Series {
             }
         }
         match days.is_empty() {
-            true => Err(wrong_field("/until", "invalid", "there is no such day from `from` on")),
+            true => Err(wrong_field(
+                "/until",
+                "invalid",
+                "there is no such day from `from` on",
+            )),
             false => Ok((days, skipped)),
         }
     }
@@ -172,7 +179,10 @@ impl Series {
             part: self.part,
         };
         let days = self.hours.is_none().then_some(whole);
-        let window = self.hours.map(|hours| settings.window(day, hours)).transpose();
+        let window = self
+            .hours
+            .map(|hours| settings.window(day, hours))
+            .transpose();
         let window = window.map_err(|detail| wrong_field("/hours", "window", &detail))?;
         let (starts_at, ends_at) = window.unzip();
         Ok(New {
@@ -200,7 +210,11 @@ pub(super) async fn create(
 ) -> Result<Answer<SeriesView>, Fault> {
     let granted = tx.grant_new::<Create, Booking>()?;
     if series.part.is_some() && series.hours.is_some() {
-        return Err(wrong_field("/hours", "invalid", "give either `part` or `hours`"));
+        return Err(wrong_field(
+            "/hours",
+            "invalid",
+            "give either `part` or `hours`",
+        ));
     }
     let settings = Settings::of(&mut tx).await?;
     let (days, skipped) = series.days(&mut tx).await?;
@@ -225,9 +239,15 @@ pub(super) async fn create(
     let ids: Vec<Uuid> = made.iter().map(|(id, _, _)| *id).collect();
     let parameters: [&(dyn ToSql + Sync); 1] = [&ids];
     let booked = tx.page::<View, Booking>(SHOWN_ALL, &parameters).await?;
-    let items = booked.into_iter().map(|booking| BookingView::of(booking, &tx)).collect();
+    let frame = Frame::of(&mut tx, series.project_id.0).await?;
+    let items = booked
+        .into_iter()
+        .map(|booking| BookingView::warned(booking, &frame, &tx))
+        .collect();
     let entry = Entry::new(spent.action(), spent.noun()).ids(ids);
-    Draft::ok(SeriesView { items, skipped })?.commit(tx, entry).await
+    Draft::ok(SeriesView { items, skipped })?
+        .commit(tx, entry)
+        .await
 }
 
 /// Refuses when something stands against any of them: says what, of all of them.

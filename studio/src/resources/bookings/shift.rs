@@ -59,7 +59,11 @@ impl Moved {
     fn by(&self, spell: &Spell, settings: &Settings) -> Result<SignedDuration, Fault> {
         let was = settings.local(spell.starts_at);
         match (self.starts_at, self.from) {
-            (Some(_), Some(_)) => Err(wrong_field("/from", "window", "give either `starts_at` or `from`")),
+            (Some(_), Some(_)) => Err(wrong_field(
+                "/from",
+                "window",
+                "give either `starts_at` or `from`",
+            )),
             (Some(_), None) if spell.days.is_some() => {
                 let detail = "it is booked by days; give `from`";
                 Err(wrong_field("/starts_at", "window", detail))
@@ -114,19 +118,32 @@ pub(super) struct Cut {
 
 impl Cut {
     fn parts(&self, spell: &Spell, settings: &Settings) -> Result<(Spell, Spell), Fault> {
-        let outside = |pointer| wrong_field(pointer, "window", "does not lie between its beginning and its end");
+        let outside = |pointer| {
+            wrong_field(
+                pointer,
+                "window",
+                "does not lie between its beginning and its end",
+            )
+        };
         match (self.at, self.on, spell.days) {
             (Some(at), None, _) => spell.cut(at.timestamp()).ok_or_else(|| outside("/at")),
             (None, Some(on), Some((from, to))) => {
                 let before = day_before(on)?;
-                let opens = settings.opens(on).map_err(|detail| wrong_field("/on", "window", &detail))?;
+                let opens = settings
+                    .opens(on)
+                    .map_err(|detail| wrong_field("/on", "window", &detail))?;
                 if opens <= spell.starts_at || opens >= spell.ends_at {
                     return Err(outside("/on"));
                 }
-                Ok((Spell::of_days(from, before, settings)?, Spell::of_days(on, to, settings)?))
+                Ok((
+                    Spell::of_days(from, before, settings)?,
+                    Spell::of_days(on, to, settings)?,
+                ))
             }
             (None, Some(on), None) => {
-                let opens = settings.opens(on).map_err(|detail| wrong_field("/on", "window", &detail))?;
+                let opens = settings
+                    .opens(on)
+                    .map_err(|detail| wrong_field("/on", "window", &detail))?;
                 spell.cut(opens).ok_or_else(|| outside("/on"))
             }
             _ => Err(wrong_field("/at", "window", "give either `at` or `on`")),
@@ -158,8 +175,8 @@ pub(super) async fn split(
     Path(id): Path<Uuid>,
     (IfMatch(version), Valid(cut)): (IfMatch, Valid<Cut>),
 ) -> Result<Answer<Created<BookingView>>, Fault> {
-    let granted_new = tx.grant_new::<Create, Booking>()?;
     let granted = tx.grant::<Split, Booking>(id).await?;
+    let granted_new = tx.grant_new::<Create, Booking>()?;
     expect_version(version, granted.version())?;
     let booking = granted.row();
     expect_next(booking, Transition::Change)?;
@@ -188,8 +205,12 @@ impl Spell {
     /// What lies before an instant, and what lies from it on, if there is something of both.
     fn cut(&self, at: Timestamp) -> Option<(Self, Self)> {
         let slices = || self.starts.iter().copied().zip(self.ends.iter().copied());
-        let before = slices().filter(|(starts, _)| *starts < at).map(|(starts, ends)| (starts, ends.min(at)));
-        let after = slices().filter(|(_, ends)| *ends > at).map(|(starts, ends)| (starts.max(at), ends));
+        let before = slices()
+            .filter(|(starts, _)| *starts < at)
+            .map(|(starts, ends)| (starts, ends.min(at)));
+        let after = slices()
+            .filter(|(_, ends)| *ends > at)
+            .map(|(starts, ends)| (starts.max(at), ends));
         Some((Self::of_windows(before)?, Self::of_windows(after)?))
     }
 
@@ -222,7 +243,11 @@ impl Spell {
             let local: DateTime = settings.local(*at).checked_add(by).map_err(beyond)?;
             settings.instant_at(local).map_err(|detail| wrong(&detail))
         };
-        let starts = self.starts.iter().map(later).collect::<Result<Vec<_>, _>>()?;
+        let starts = self
+            .starts
+            .iter()
+            .map(later)
+            .collect::<Result<Vec<_>, _>>()?;
         let ends = self.ends.iter().map(later).collect::<Result<Vec<_>, _>>()?;
         let ordered = starts.iter().zip(&ends).all(|(starts, ends)| starts < ends);
         match Self::of_windows(starts.into_iter().zip(ends)) {

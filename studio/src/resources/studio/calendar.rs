@@ -70,7 +70,11 @@ impl Calendar<'_> {
         let Some(week) = self.week else {
             return Ok(vec![(whole(day)?, whole(day.tomorrow().map_err(beyond)?)?)]);
         };
-        let at = |time| self.zone.to_timestamp(day.to_datetime(time)).map_err(beyond);
+        let at = |time| {
+            self.zone
+                .to_timestamp(day.to_datetime(time))
+                .map_err(beyond)
+        };
         let hours = week.of(day.weekday()).iter();
         hours
             .map(|hours| Ok((at(hours.from.time())?, at(hours.to.time())?)))
