@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     app::Desk,
-    resources::page::{self, List, Paging, Sort, made_name},
+    resources::{
+        page::{self, List, Paging, Sort, made_name},
+        studio::settings::Week,
+    },
 };
 
 /// Which artists, in which order.
@@ -128,6 +131,9 @@ pub(crate) struct New {
     /// The studio's where none is given.
     #[garde(dive)]
     pub(super) zone: Option<Zone>,
+    /// The studio's where none are given; by the artist's own clocks.
+    #[garde(dive)]
+    pub(super) working_hours: Option<Week>,
     #[serde(default)]
     #[garde(dive)]
     pub(super) notes: Prose<{ Limits::NOTES_CHARS }>,
@@ -171,7 +177,8 @@ pub(super) async fn create(
     let (skills, zone) = (new.skills.texts(), new.zone.as_deref());
     let reference = new.reference.map(Line::into_inner);
     let reference = reference.unwrap_or_else(|| made_name("A", id));
-    let parameters: [&(dyn ToSql + Sync); 14] = [
+    let working_hours = Week::as_column(new.working_hours.as_ref())?;
+    let parameters: [&(dyn ToSql + Sync); 15] = [
         &id,
         &now,
         &kind,
@@ -186,6 +193,7 @@ pub(super) async fn create(
         &address,
         &bank,
         &reference,
+        &working_hours,
     ];
     let spent = tx.create(granted, CREATE, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
@@ -213,6 +221,9 @@ pub(super) struct Edited {
     #[serde(default)]
     #[garde(dive)]
     zone: Field<Zone>,
+    #[serde(default)]
+    #[garde(dive)]
+    working_hours: Field<Week>,
     #[serde(default)]
     #[garde(dive)]
     notes: Firm<Prose<{ Limits::NOTES_CHARS }>>,
@@ -255,6 +266,8 @@ pub(super) async fn edit(
     let notes = edited.notes.given().map(Prose::into_inner);
     let notes = notes.unwrap_or_else(|| before.notes.clone());
     let zone = edited.zone.map(Zone::into_inner).or(before.zone.clone());
+    let working_hours = edited.working_hours.or(before.working_hours.clone());
+    let working_hours = Week::as_column(working_hours.as_ref())?;
     let given = [
         edited.email.map(Line::into_inner),
         edited.phone.map(Line::into_inner),
@@ -267,7 +280,7 @@ pub(super) async fn edit(
     let sealed = merge(&keys, id, &before.personal, given)?;
     let [email, phone, legal_name, tax_id, address, bank] = sealed;
     let now = desk.clock.now();
-    let parameters: [&(dyn ToSql + Sync); 12] = [
+    let parameters: [&(dyn ToSql + Sync); 13] = [
         &now,
         &kind,
         &name,
@@ -280,6 +293,7 @@ pub(super) async fn edit(
         &tax_id,
         &address,
         &bank,
+        &working_hours,
     ];
     let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);

@@ -26,6 +26,7 @@ use watertight_vault::Sealed;
 use super::{
     Class, Columns, Registered,
     page::{Listed, Order},
+    studio::settings::Week,
     table,
 };
 
@@ -43,8 +44,17 @@ pub struct Artist {
     skills: Vec<String>,
     zone: Option<String>,
     notes: String,
+    working_hours: Option<Week>,
     personal: Personal,
     archived_at: Option<Timestamp>,
+}
+
+impl Artist {
+    /// The hours of an artist who has own ones, and by which clocks if not by the studio's.
+    pub(crate) fn hours(&self) -> Option<(&Week, Option<&str>)> {
+        let hours = self.working_hours.as_ref()?;
+        Some((hours, self.zone.as_deref()))
+    }
 }
 
 /// The personal fields, by the order of [`PERSONAL`].
@@ -101,6 +111,7 @@ pub const RESOURCE: Registered = Registered {
         super::migration!("0001_artists_and_bookings"),
         super::migration!("0011_vault"),
         super::migration!("0016_tables"),
+        super::migration!("0017_holidays"),
     ],
     tables: &[COLUMNS],
     rows: &[Rows::of::<Artist>()],
@@ -154,6 +165,7 @@ const COLUMNS: Columns = Columns {
         ("bank", Class::Personal),
         ("archived_at", Class::Internal),
         ("reference", Class::Internal),
+        ("working_hours", Class::Internal),
     ],
     retention: "archived rows: 10 years (accounting), then erased by custody",
 };
@@ -162,7 +174,7 @@ const COLUMNS: Columns = Columns {
 macro_rules! columns {
     () => {
         "tenant_id, id, version, created_at, updated_at, kind, name, skills, zone, notes,
-           email, phone, legal_name, tax_id, address, bank, archived_at, reference"
+           email, phone, legal_name, tax_id, address, bank, archived_at, reference, working_hours"
     };
 }
 use columns;
@@ -193,6 +205,7 @@ impl Stored for Artist {
             skills: row.field("skills")?,
             zone: row.field("zone")?,
             notes: row.field("notes")?,
+            working_hours: Week::from_row(row)?,
             personal,
             archived_at: row.field("archived_at")?,
         })
@@ -255,13 +268,13 @@ const CHOICES: Read = Read::new(concat!(
 
 const CREATE: Insert = Insert::new(
     "INSERT INTO studio.artists (tenant_id, id, created_at, updated_at, kind, name, skills, zone, notes,
-       email, phone, legal_name, tax_id, address, bank, reference)
-     VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+       email, phone, legal_name, tax_id, address, bank, reference, working_hours)
+     VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
 );
 
 const EDIT: Change = Change::new(
     "UPDATE studio.artists SET version = version + 1, updated_at = $4, kind = $5, name = $6, skills = $7,
-       zone = $8, notes = $9, email = $10, phone = $11, legal_name = $12, tax_id = $13, address = $14, bank = $15
+       zone = $8, notes = $9, email = $10, phone = $11, legal_name = $12, tax_id = $13, address = $14, bank = $15, working_hours = $16
      WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
 );
 

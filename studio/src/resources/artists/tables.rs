@@ -1,6 +1,7 @@
 //! Artists as tables. Personal fields are in none: they are opened one artist at a time, each noted.
 
 use jiff::Timestamp;
+use serde_json::Value;
 use watertight::{
     answer::{Answer, Csv},
     argument::{Column, Line, Lines, Prose, Query, Zone},
@@ -15,7 +16,10 @@ use super::{
 };
 use crate::{
     app::Desk,
-    resources::table::{self, Asked, AskedRows, ImportView, Table, Work},
+    resources::{
+        studio::settings::Week,
+        table::{self, Asked, AskedRows, ImportView, Table, Work},
+    },
 };
 
 impl Table for Artist {
@@ -142,7 +146,7 @@ pub(super) async fn import(
     }
     work.expect_faultless()?;
     let (ids, now) = (work.ids(), desk.clock.now());
-    let nothing: Option<Vec<u8>> = None;
+    let (nothing, no_hours): (Option<Vec<u8>>, Option<Value>) = (None, None);
     let made: Vec<Given<'_>> = work
         .made
         .iter()
@@ -162,6 +166,7 @@ pub(super) async fn import(
                 &nothing,
                 &nothing,
                 &said.reference,
+                &no_hours,
             ]
         })
         .collect();
@@ -174,18 +179,30 @@ pub(super) async fn import(
             fields.map(|sealed| sealed.as_ref().map(|kept| kept.as_stored().to_vec()))
         })
         .collect();
-    let rows = said.iter().zip(&sealed).map(|(said, sealed)| {
-        let ours: Given<'_> = vec![
-            &now,
-            &said.kind,
-            &said.name,
-            &said.skills,
-            &said.zone,
-            &said.notes,
-        ];
-        let kept = sealed.iter().map(|field| field as _);
-        ours.into_iter().chain(kept).collect::<Given<'_>>()
-    });
+    let hours = changed
+        .iter()
+        .map(|granted| Week::as_column(granted.row().working_hours.as_ref()));
+    let hours = hours.collect::<Result<Vec<_>, _>>()?;
+    let rows = said
+        .iter()
+        .zip(&sealed)
+        .zip(&hours)
+        .map(|((said, sealed), hours)| {
+            let ours: Given<'_> = vec![
+                &now,
+                &said.kind,
+                &said.name,
+                &said.skills,
+                &said.zone,
+                &said.notes,
+            ];
+            let kept = sealed.iter().map(|field| field as _);
+            let hours: Given<'_> = vec![hours];
+            ours.into_iter()
+                .chain(kept)
+                .chain(hours)
+                .collect::<Given<'_>>()
+        });
     let rows = changed.into_iter().zip(rows).collect();
     tx.change_each(EDIT, rows).await?;
     table::done(tx, view, &spent, ids).await

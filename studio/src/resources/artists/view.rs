@@ -12,6 +12,7 @@ use super::{
     actions::{ViewContact, ViewPrivate},
     handlers::Kind,
 };
+use crate::resources::studio::settings::Week;
 
 /// An artist as answered. A personal field is absent where the caller may not see it; lists have none.
 #[derive(Serialize, JsonSchema)]
@@ -27,6 +28,8 @@ pub(super) struct ArtistView {
     skills: Vec<String>,
     zone: String,
     notes: String,
+    /// None: the studio's.
+    working_hours: Option<Week>,
     archived_at: Option<Timestamp>,
     #[serde(flatten)]
     personal: PersonalView,
@@ -95,6 +98,7 @@ impl ArtistView {
             skills: artist.skills,
             zone: artist.zone.unwrap_or_else(|| zone.to_owned()),
             notes: artist.notes,
+            working_hours: artist.working_hours,
             archived_at: artist.archived_at,
             personal,
         }

@@ -7,7 +7,8 @@
 //! POST   /v1/bookings                      a hold, a pencil, or confirmed at once
 //! POST   /v1/bookings/check-availability   of one artist or many
 //! PATCH  /v1/bookings/{id}                 moves and renames
-//! POST   /v1/bookings/{id}/ACTION          pencil confirm start complete release cancel challenge extend undo
+//! POST   /v1/bookings/{id}/ACTION          pencil confirm start complete release cancel challenge extend undo move split
+//! POST   /v1/bookings/series               every week, all at once
 //! DELETE /v1/bookings/{id}                 archives, and gives the time back
 //! GET    /v1/bookings/export               as a table, and back:
 //! POST   /v1/bookings/import
@@ -24,10 +25,13 @@ mod content;
 pub(crate) mod due;
 mod handlers;
 mod history;
+mod series;
+mod shift;
 mod states;
 mod tables;
 pub(crate) mod time;
 mod view;
+mod warnings;
 pub(crate) mod when;
 
 use jiff::Timestamp;
@@ -88,7 +92,10 @@ impl Resource for Booking {
 pub const RESOURCE: Registered = Registered {
     schema: include_str!("schema.cedarschema"),
     policy: include_str!("policy.cedar"),
-    migrations: &[super::migration!("0003_bookings")],
+    migrations: &[
+        super::migration!("0003_bookings"),
+        super::migration!("0018_kinds"),
+    ],
     tables: &[COLUMNS, VERSION_COLUMNS, OCCUPANCY_COLUMNS],
     rows: &[Rows::of::<Booking>()],
     constraints: CONSTRAINTS,
@@ -101,7 +108,7 @@ pub mod actions {
         View "booking.view", Create "booking.create", Import "booking.import", Edit "booking.change", Pencil "booking.pencil",
         Confirm "booking.confirm", Start "booking.start", Complete "booking.complete",
         Release "booking.release", Cancel "booking.cancel", Challenge "booking.challenge",
-        Extend "booking.extend", Undo "booking.undo", Archive "booking.archive",
+        Extend "booking.extend", Move "booking.move", Split "booking.split", Undo "booking.undo", Archive "booking.archive",
         Review "booking.review", ViewRate "booking.view_rate",
         Expire "booking.expire", Lapse "booking.lapse"
     }
@@ -120,6 +127,7 @@ macro_rules! with_booking_columns {
             ("artist_id", Class::Internal),
             ("project_id", Class::Internal),
             ("title", Class::Internal),
+            ("kind", Class::Internal),
             ("state", Class::Internal),
             ("starts_at", Class::Internal),
             ("ends_at", Class::Internal),
@@ -296,6 +304,17 @@ fn routes(routes: Routes) -> Routes {
                 .needs::<View, Booking>(),
         )
         .route(
+            "/v1/bookings/series",
+            post(series::create)
+                .says("books the same again every week: all of it or nothing")
+                .sample(
+                    r#"{"artist_id": "{/v1/artists}", "project_id": "{/v1/projects}", "weekdays": ["tue", "thu"],
+                        "from": "2031-03-04", "until": "2031-03-20", "hours": {"from": "09:00", "to": "17:00"}}"#,
+                )
+                .expensive()
+                .needs::<Create, Booking>(),
+        )
+        .route(
             "/v1/bookings/import",
             post(tables::import)
                 .says("books by a table: all of it or nothing")
@@ -359,8 +378,24 @@ fn routes(routes: Routes) -> Routes {
 
 /// The transitions that somebody takes, and the way back.
 fn actions_of(routes: Routes) -> Routes {
-    use actions::{Cancel, Challenge, Complete, Confirm, Extend, Pencil, Release, Start, Undo};
+    use actions::{
+        Cancel, Challenge, Complete, Confirm, Extend, Move, Pencil, Release, Split, Start, Undo,
+    };
     routes
+        .route(
+            "/v1/bookings/{id}/move",
+            post(shift::shift)
+                .says("moves it whole, by the studio's clocks")
+                .sample(r#"{"from": "2031-04-07", "reason": "the client is late"}"#)
+                .needs::<Move, Booking>(),
+        )
+        .route(
+            "/v1/bookings/{id}/split",
+            post(shift::split)
+                .says("cuts it in two, and answers the second")
+                .sample(r#"{"at": "2031-03-03T12:00:00Z"}"#)
+                .needs::<Split, Booking>(),
+        )
         .route(
             "/v1/bookings/{id}/undo",
             post(history::undo)

@@ -16,7 +16,7 @@ use super::{
     Booking, Transition,
     actions::{Edit, Import, View, ViewRate},
     acts::expect_next,
-    content::{CREATE, Content, Flat, WRITE, content_columns, parameters},
+    content::{CREATE, Content, Flat, WRITE, content_columns, creation, parameters},
     handlers::New,
     time::{Before, Taking, refusals},
     when::DayPart,
@@ -38,6 +38,7 @@ impl Table for Booking {
         Column::new("project", "/project_id"),
         Column::new("title", "/title"),
         Column::new("state", "/state"),
+        Column::new("kind", "/kind"),
         Column::new("starts_at", "/starts_at"),
         Column::new("ends_at", "/ends_at"),
         Column::new("from", "/from/date"),
@@ -103,6 +104,7 @@ impl PartialEq for Said {
         one.artist == other.artist
             && one.project == other.project
             && one.title == other.title
+            && one.kind == other.kind
             && one.spell == other.spell
             && one.rate == other.rate
             && one.notes == other.notes
@@ -141,6 +143,9 @@ impl Said {
             .any(|column| lines.has(column))
         {
             content.rate = given.rate;
+        }
+        if lines.has("kind") {
+            content.kind = given.kind;
         }
         if lines.has("notes") {
             content.notes = given.notes;
@@ -316,7 +321,7 @@ pub(super) async fn import(
         .made
         .iter()
         .zip(&flats)
-        .map(|((id, said), flat)| parameters(&[id, &now, &said.reference], &said.content, flat))
+        .map(|((id, said), flat)| creation(id, &now, &said.reference, &said.content, flat, &now))
         .collect();
     let spent = tx.create_each(granted, CREATE, &made).await?;
     let (changed, mut said): (Vec<_>, Vec<_>) = work.changed.into_iter().unzip();
@@ -373,6 +378,7 @@ pub(super) async fn export(
             name(&projects, &content.project),
             content.title.clone(),
             content.state.as_str().to_owned(),
+            content.kind.as_str().to_owned(),
             starts_at,
             ends_at,
             from,

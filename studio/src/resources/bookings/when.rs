@@ -182,7 +182,7 @@ impl Spell {
         spell.bounded("/ends_at")
     }
 
-    fn of_days(from: DayPart, to: DayPart, settings: &Settings) -> Result<Self, Fault> {
+    pub(super) fn of_days(from: DayPart, to: DayPart, settings: &Settings) -> Result<Self, Fault> {
         let starts_at = settings
             .opens(from)
             .map_err(|detail| wrong("/from", &detail))?;

@@ -3,12 +3,14 @@
 //! ```text
 //! GET    /v1/projects        owners and managers all; a freelancer those of the own bookings: code, name, dates
 //! GET    /v1/projects/{id}
+//! GET    /v1/projects/{id}/costs   what is booked, beside the budget
 //! POST   /v1/projects        owners and managers
 //! PATCH  /v1/projects/{id}   RFC 7396: absent stays, null clears
 //! DELETE /v1/projects/{id}   archives; its bookings stay
 //! GET    /v1/projects/export, POST /v1/projects/import   as tables
 //! ```
 
+mod costs;
 mod handlers;
 mod tables;
 
@@ -100,7 +102,7 @@ pub const RESOURCE: Registered = Registered {
 /// What may be done with a project.
 pub mod actions {
     crate::resources::actions! { super::Project:
-        View "project.view", Inspect "project.inspect", Create "project.create", Import "project.import",
+        View "project.view", Inspect "project.inspect", ViewCosts "project.view_costs", Create "project.create", Import "project.import",
         Edit "project.change", Archive "project.archive"
     }
 }
@@ -308,8 +310,15 @@ impl ProjectView {
 }
 
 fn routes(routes: Routes) -> Routes {
-    use actions::{Archive, Create, Edit, Import, View};
+    use actions::{Archive, Create, Edit, Import, View, ViewCosts};
     routes
+        .route(
+            "/v1/projects/{id}/costs",
+            get(costs::show)
+                .says("what its bookings cost, beside its budget")
+                .expensive()
+                .needs::<ViewCosts, Project>(),
+        )
         .route(
             "/v1/projects/export",
             get(tables::export)

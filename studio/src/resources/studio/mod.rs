@@ -6,6 +6,7 @@
 //! PATCH /v1/studio   owners; RFC 7396: absent stays, null means the product's default
 //! ```
 
+pub(crate) mod calendar;
 mod handlers;
 mod me;
 pub(crate) mod settings;
