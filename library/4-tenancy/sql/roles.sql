@@ -77,7 +77,7 @@ BEGIN
   REVOKE SELECT ON pg_locks, pg_stat_activity, pg_largeobject_metadata, pg_cursors,
     pg_prepared_statements, pg_stat_ssl, pg_stat_gssapi FROM PUBLIC;
   GRANT EXECUTE ON FUNCTION pg_try_advisory_xact_lock_shared(bigint), pg_try_advisory_xact_lock(bigint),
-    pg_advisory_xact_lock(bigint),
+    pg_advisory_xact_lock(bigint), pg_advisory_xact_lock_shared(bigint),
     pg_lock_status(), pg_terminate_backend(int, bigint) TO {app}_gate;
   GRANT SELECT ON pg_locks TO {app}_gate;
 END $public$;

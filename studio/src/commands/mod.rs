@@ -1,12 +1,14 @@
 //! The operators' command line.
 
 mod audit;
+mod columns;
 mod complete;
 mod config_check;
 mod create;
 mod doctor;
 mod install;
 mod keys;
+mod legal_hold;
 mod output;
 mod reconcile;
 mod serve;
@@ -78,6 +80,11 @@ enum Command {
     /// Rotate and retire keys
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Every column: what it holds, and how long its rows are kept
+    Columns,
+    /// Keep something as it is, in an incident
+    #[command(subcommand)]
+    LegalHold(legal_hold::LegalHold),
     /// Two studios to try things with
     #[cfg(feature = "demo")]
     Demo(crate::demo::Demo),
@@ -119,6 +126,8 @@ impl Cli {
             Command::Doctor => doctor::run(&global.read()?, output).await,
             Command::Config(ConfigCommand::Check) => config_check::run(&global.read()?, output),
             Command::Audit(audit) => audit.run(&global.read()?, output).await,
+            Command::Columns => Ok(columns::run(output)),
+            Command::LegalHold(command) => command.run(&global.read()?, output).await,
             Command::Keys(keys) => keys.run(global.read()?, output).await,
             #[cfg(feature = "demo")]
             Command::Demo(demo) => demo.run(output).await,

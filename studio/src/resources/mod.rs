@@ -21,6 +21,7 @@ pub(crate) use actions;
 pub mod artists;
 pub mod audit;
 pub mod bookings;
+pub mod legal_holds;
 pub mod members;
 pub mod money;
 pub mod page;
@@ -36,6 +37,7 @@ use watertight::{
     door::Routes,
     openapi::{self, About},
 };
+use watertight_custody::Retention;
 use watertight_tenancy::{Constraint, Migration, Rows};
 
 /// A resource, as its folder gives it to the product: its `RESOURCE`.
@@ -148,7 +150,7 @@ pub struct Columns {
     /// Every column with its class.
     pub columns: &'static [(&'static str, Class)],
     /// How long a row is kept.
-    pub retention: &'static str,
+    pub retention: Retention,
 }
 
 /// What a column holds.
@@ -165,6 +167,16 @@ pub enum Class {
 }
 
 impl Class {
+    /// The class by its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Internal => "internal",
+            Self::Personal => "personal",
+            Self::Secret => "secret",
+        }
+    }
+
     /// Whether the column holds what the vault sealed.
     pub fn is_sealed(self) -> bool {
         matches!(self, Self::Personal | Self::Secret)

@@ -7,6 +7,7 @@ pub(super) const REGISTER: &[(&str, Registered)] = &[
     ("artists", super::artists::RESOURCE),
     ("audit", super::audit::RESOURCE),
     ("bookings", super::bookings::RESOURCE),
+    ("legal_holds", super::legal_holds::RESOURCE),
     ("members", super::members::RESOURCE),
     ("projects", super::projects::RESOURCE),
     ("sessions", super::sessions::RESOURCE),

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Opens, Resource};
+use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Insert, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, TenantId};
 use watertight_vault::Sealed;
@@ -145,7 +146,12 @@ const COLUMNS: Columns = Columns {
         ("bank", Class::Personal),
         ("archived_at", Class::Internal),
     ],
-    retention: "archived rows: 10 years (accounting), then erased by custody",
+    retention: Retention::By(Rule {
+        name: "artists",
+        since: "the time it was archived",
+        days: Days::new(1095, 90, 5475),
+        then: Then::Anonymise,
+    }),
 };
 
 /// The columns that a row is made from.

@@ -21,6 +21,7 @@ use watertight::{
     door::{Routes, delete, get, patch, post},
 };
 use watertight_authority::{Fact, Resource};
+use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored, TenantTx};
 use watertight_terms::{Fault, TenantId, problems};
 
@@ -114,7 +115,12 @@ const COLUMNS: Columns = Columns {
         ("notes", Class::Internal),
         ("archived_at", Class::Internal),
     ],
-    retention: "archived rows: 10 years (accounting), then removed by custody",
+    retention: Retention::By(Rule {
+        name: "projects",
+        since: "its end, where it is finished or archived and has no bookings",
+        days: Days::new(1825, 365, 5475),
+        then: Then::Remove,
+    }),
 };
 
 const CONSTRAINTS: &[Constraint] = &[
