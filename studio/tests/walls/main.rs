@@ -26,6 +26,7 @@ mod idempotency;
 mod installing;
 mod invariants;
 mod leaving;
+mod legal_holds;
 mod ledger;
 mod marker;
 mod members;
