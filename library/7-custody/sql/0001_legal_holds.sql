@@ -70,15 +70,16 @@ $$;
 
 -- Whether a row lies under a legal hold that is not released. A window holds what touches it.
 CREATE FUNCTION custody.is_held(which regclass, held_row jsonb) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
-  SELECT EXISTS (SELECT FROM custody.legal_holds h JOIN custody.kept k ON k.rel = which
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+BEGIN
+  RETURN EXISTS (SELECT FROM custody.legal_holds h JOIN custody.kept k ON k.rel = which
     WHERE h.tenant_id = (held_row ->> 'tenant_id')::uuid AND h.released_at IS NULL AND CASE h.scope
       WHEN 'studio' THEN true
       WHEN 'person' THEN EXISTS (SELECT FROM unnest(k.people) c WHERE (held_row ->> c)::uuid = ANY (h.covers))
       WHEN 'project' THEN (held_row ->> k.project)::uuid = ANY (h.covers)
       ELSE (held_row ->> k.starts)::timestamptz <= h.ends_at AND (held_row ->> k.ends)::timestamptz >= h.starts_at
-    END)
-$$;
+    END);
+END $$;
 
 -- The same for a row of the studio whose context is bound.
 CREATE FUNCTION custody.held(which regclass, held_row jsonb) RETURNS boolean
