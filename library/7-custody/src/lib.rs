@@ -6,6 +6,7 @@
 //! // Beside the table, in the product's register:
 //! const BOOKINGS: Retention = Retention::By(Rule {
 //!     name: "bookings",
+//!     step: 40,
 //!     since: "its end",
 //!     days: Days::new(5 * 365, 365, 10 * 365),
 //!     then: Then::Remove,
@@ -28,8 +29,10 @@
 //!
 //! What is absent: HTTP, and a way to remove a legal hold that is not released.
 
+pub mod keeper;
 mod retention;
 
+pub use keeper::{Gone, Over};
 pub use retention::{Days, Retention, Rule, Then};
 
 use watertight_tenancy::Migration;
@@ -38,7 +41,13 @@ use watertight_tenancy::Migration;
 pub const LEGAL_HOLD: &str = "legal_hold";
 
 /// This room's migrations. They come after those of tenancy, vault and ledger.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    name: "custody/0001_legal_holds",
-    sql: include_str!("../sql/0001_legal_holds.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "custody/0001_legal_holds",
+        sql: include_str!("../sql/0001_legal_holds.sql"),
+    },
+    Migration {
+        name: "custody/0002_retention",
+        sql: include_str!("../sql/0002_retention.sql"),
+    },
+];

@@ -20,6 +20,8 @@ pub enum Retention {
 pub struct Rule {
     /// What a studio's settings call it.
     pub name: &'static str,
+    /// Its place in their order: what refers to others is over before them.
+    pub step: u32,
     /// From when the days are counted, in words.
     pub since: &'static str,
     /// For how many days.

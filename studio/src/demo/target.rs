@@ -55,6 +55,10 @@ const DEFINER_FUNCTIONS: &[&str] = &[
     "claim",
     "done",
     "held",
+    "retain",
+    "plan",
+    "studios",
+    "again",
 ];
 
 pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(), Failure> {

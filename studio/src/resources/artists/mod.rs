@@ -148,6 +148,7 @@ const COLUMNS: Columns = Columns {
     ],
     retention: Retention::By(Rule {
         name: "artists",
+        step: 60,
         since: "the time it was archived",
         days: Days::new(1095, 90, 5475),
         then: Then::Anonymise,

@@ -149,6 +149,7 @@ const COLUMNS: Columns = Columns {
     columns: with_booking_columns!(),
     retention: Retention::By(Rule {
         name: "bookings",
+        step: 40,
         since: "its end, where it is completed, released, cancelled or archived",
         days: Days::new(1825, 365, 5475),
         then: Then::Remove,

@@ -102,7 +102,10 @@ impl Resource for LegalHold {
 pub const RESOURCE: Registered = Registered {
     schema: include_str!("schema.cedarschema"),
     policy: include_str!("policy.cedar"),
-    migrations: &[super::migration!("0020_custody")],
+    migrations: &[
+        super::migration!("0020_custody"),
+        super::migration!("0021_retention"),
+    ],
     tables: &[COLUMNS],
     rows: &[Rows::of::<LegalHold>()],
     constraints: CONSTRAINTS,

@@ -185,6 +185,7 @@ const COLUMNS: Columns = Columns {
     ],
     retention: Retention::By(Rule {
         name: "members",
+        step: 90,
         since: "the end of the membership",
         days: Days::new(1095, 90, 5475),
         then: Then::Anonymise,

@@ -117,6 +117,7 @@ const COLUMNS: Columns = Columns {
     ],
     retention: Retention::By(Rule {
         name: "projects",
+        step: 50,
         since: "its end, where it is finished or archived and has no bookings",
         days: Days::new(1825, 365, 5475),
         then: Then::Remove,

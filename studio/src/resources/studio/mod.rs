@@ -90,6 +90,7 @@ const COLUMNS: Columns = Columns {
         ("pm_from", Class::Internal),
         ("pm_to", Class::Internal),
         ("working_hours", Class::Internal),
+        ("retention", Class::Internal),
     ],
     retention: Retention::Studio,
 };

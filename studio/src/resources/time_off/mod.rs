@@ -101,6 +101,7 @@ const COLUMNS: Columns = Columns {
     ],
     retention: Retention::By(Rule {
         name: "time_off",
+        step: 30,
         since: "its end",
         days: Days::new(730, 90, 5475),
         then: Then::Remove,

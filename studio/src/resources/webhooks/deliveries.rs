@@ -112,6 +112,7 @@ pub(super) const COLUMNS: Columns = Columns {
     ],
     retention: Retention::By(Rule {
         name: "deliveries",
+        step: 10,
         since: "the last attempt",
         days: Days::new(90, 7, 365),
         then: Then::Remove,

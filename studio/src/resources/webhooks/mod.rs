@@ -113,6 +113,7 @@ const COLUMNS: Columns = Columns {
     ],
     retention: Retention::By(Rule {
         name: "webhooks",
+        step: 20,
         since: "the time it was archived",
         days: Days::new(365, 30, 5475),
         then: Then::Remove,
