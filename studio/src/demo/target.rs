@@ -60,6 +60,11 @@ const DEFINER_FUNCTIONS: &[&str] = &[
     "hashes",
     "claim",
     "done",
+    "held",
+    "retain",
+    "plan",
+    "studios",
+    "again",
 ];
 
 pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(), Failure> {
@@ -265,7 +270,7 @@ fn database(world: &World) -> Result<Value, Failure> {
     Ok(json!({
         "url": world.config.database.url.expose_secret(),
         "admin_url": world.admin.expose_secret(),
-        "schemas": ["studio", "tenancy", "ledger", "jobs"],
+        "schemas": ["studio", "tenancy", "ledger", "custody", "jobs"],
         "tenant_columns": ["tenant_id"],
         "tenant_settings": ["app.current_tenant"],
         // The command runs in this file's folder.

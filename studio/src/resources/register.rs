@@ -10,6 +10,7 @@ pub(super) const REGISTER: &[(&str, Registered)] = &[
     ("events", super::events::RESOURCE),
     ("feeds", super::feeds::RESOURCE),
     ("holidays", super::holidays::RESOURCE),
+    ("legal_holds", super::legal_holds::RESOURCE),
     ("members", super::members::RESOURCE),
     ("phases", super::phases::RESOURCE),
     ("projects", super::projects::RESOURCE),

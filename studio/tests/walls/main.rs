@@ -29,6 +29,7 @@ mod idempotency;
 mod installing;
 mod invariants;
 mod leaving;
+mod legal_holds;
 mod ledger;
 mod ledger_page;
 mod marker;

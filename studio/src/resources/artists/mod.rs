@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Opens, Resource};
+use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, TenantId};
 use watertight_vault::Sealed;
@@ -167,7 +168,13 @@ const COLUMNS: Columns = Columns {
         ("reference", Class::Internal),
         ("working_hours", Class::Internal),
     ],
-    retention: "archived rows: 10 years (accounting), then erased by custody",
+    retention: Retention::By(Rule {
+        name: "artists",
+        step: 60,
+        since: "the time it was archived",
+        days: Days::new(1095, 90, 5475),
+        then: Then::Anonymise,
+    }),
 };
 
 /// The columns that a row is made from.

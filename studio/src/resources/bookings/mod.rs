@@ -38,6 +38,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Resource};
+use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Constraint, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, TenantId, problems};
 
@@ -158,7 +159,13 @@ macro_rules! with_booking_columns {
 const COLUMNS: Columns = Columns {
     table: "studio.bookings",
     columns: with_booking_columns!(),
-    retention: "archived rows: 10 years (accounting), then removed by custody",
+    retention: Retention::By(Rule {
+        name: "bookings",
+        step: 40,
+        since: "its end, where it is completed, released, cancelled or archived",
+        days: Days::new(1825, 365, 5475),
+        then: Then::Remove,
+    }),
 };
 
 const VERSION_COLUMNS: Columns = Columns {
@@ -169,7 +176,7 @@ const VERSION_COLUMNS: Columns = Columns {
         ("actor", Internal),
         ("actor_role", Internal)
     ),
-    retention: "as long as its booking",
+    retention: Retention::With { table: "studio.bookings" },
 };
 
 const OCCUPANCY_COLUMNS: Columns = Columns {
@@ -187,7 +194,7 @@ const OCCUPANCY_COLUMNS: Columns = Columns {
         ("starts_at", Class::Internal),
         ("ends_at", Class::Internal),
     ],
-    retention: "as long as its source; made of it, and can be made again",
+    retention: Retention::With { table: "studio.bookings" },
 };
 
 const CONSTRAINTS: &[Constraint] = &[

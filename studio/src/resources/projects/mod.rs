@@ -25,6 +25,7 @@ use watertight::{
     door::{Routes, delete, get, patch, post},
 };
 use watertight_authority::{Fact, Resource};
+use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored, TenantTx};
 use watertight_terms::{Fault, TenantId, problems};
 
@@ -126,7 +127,13 @@ const COLUMNS: Columns = Columns {
         ("notes", Class::Internal),
         ("archived_at", Class::Internal),
     ],
-    retention: "archived rows: 10 years (accounting), then removed by custody",
+    retention: Retention::By(Rule {
+        name: "projects",
+        step: 50,
+        since: "its end, where it is finished or archived and has no bookings",
+        days: Days::new(1825, 365, 5475),
+        then: Then::Remove,
+    }),
 };
 
 const CONSTRAINTS: &[Constraint] = &[

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use watertight::door::{Routes, get, open, patch};
 use watertight_authority::{Fact, Resource};
+use watertight_custody::Retention;
 use watertight_tenancy::{Change, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, TenantId};
 
@@ -90,8 +91,9 @@ const COLUMNS: Columns = Columns {
         ("pm_from", Class::Internal),
         ("pm_to", Class::Internal),
         ("working_hours", Class::Internal),
+        ("retention", Class::Internal),
     ],
-    retention: "as long as the studio",
+    retention: Retention::Studio,
 };
 
 impl Stored for Studio {

@@ -11,6 +11,7 @@ use watertight::{
     door::{Routes, get, post},
 };
 use watertight_authority::{Fact, Resource};
+use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Read, Row, Stored, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Limits, TenantId};
 
@@ -109,7 +110,13 @@ pub(super) const COLUMNS: Columns = Columns {
         ("next_at", Class::Internal),
         ("status", Class::Internal),
     ],
-    retention: "90 days after the last attempt, then removed by custody",
+    retention: Retention::By(Rule {
+        name: "deliveries",
+        step: 10,
+        since: "the last attempt",
+        days: Days::new(90, 7, 365),
+        then: Then::Remove,
+    }),
 };
 
 macro_rules! columns {

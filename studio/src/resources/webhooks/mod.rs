@@ -32,6 +32,7 @@ use serde::Serialize;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Opens, Resource};
+use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Insert, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, TenantId};
 
@@ -110,7 +111,13 @@ const COLUMNS: Columns = Columns {
         ("is_paused", Class::Internal),
         ("archived_at", Class::Internal),
     ],
-    retention: "archived rows: 1 year, then removed by custody",
+    retention: Retention::By(Rule {
+        name: "webhooks",
+        step: 20,
+        since: "the time it was archived",
+        days: Days::new(365, 30, 5475),
+        then: Then::Remove,
+    }),
 };
 
 impl Opens<Webhook> for actions::Sign {
