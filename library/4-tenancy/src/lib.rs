@@ -46,6 +46,7 @@ mod gate;
 mod install;
 mod jobs;
 mod lease;
+mod mails;
 mod operator;
 mod page_session;
 mod people;

@@ -23,6 +23,7 @@ pub mod audit;
 pub mod bookings;
 pub mod events;
 pub mod feeds;
+pub mod mails;
 pub mod members;
 pub mod money;
 pub mod page;

@@ -9,6 +9,7 @@ pub(super) const REGISTER: &[(&str, Registered)] = &[
     ("bookings", super::bookings::RESOURCE),
     ("events", super::events::RESOURCE),
     ("feeds", super::feeds::RESOURCE),
+    ("mails", super::mails::RESOURCE),
     ("members", super::members::RESOURCE),
     ("projects", super::projects::RESOURCE),
     ("sessions", super::sessions::RESOURCE),

@@ -29,6 +29,7 @@ mod installing;
 mod invariants;
 mod leaving;
 mod ledger;
+mod mails;
 mod marker;
 mod members;
 mod model;

@@ -260,6 +260,13 @@ export type NewFeed = {
 };
 
 /**
+ * The choice as answered.
+ */
+export type Mails = {
+    wanted: boolean;
+};
+
+/**
  * A page, and how many there are on all of them.
  */
 export type Members = {
@@ -463,7 +470,14 @@ export type Delivery = {
     version: number;
     created_at: string;
     updated_at: string;
-    webhook_id: string;
+    /**
+     * None: it goes to a member.
+     */
+    webhook_id: string | null;
+    /**
+     * Who is told by mail; none: it goes to a webhook.
+     */
+    member_id: string | null;
     booking_id: string;
     booking_version: number;
     /**
@@ -476,7 +490,7 @@ export type Delivery = {
      */
     next_at: string | null;
     /**
-     * What the last attempt was answered; none: nothing.
+     * What the last attempt was answered, by HTTP or by SMTP; none: nothing.
      */
     status: number | null;
 };
@@ -3180,6 +3194,152 @@ export type DeleteFeedsIdResponses = {
 };
 
 export type DeleteFeedsIdResponse = DeleteFeedsIdResponses[keyof DeleteFeedsIdResponses];
+
+export type GetMeMailsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/me/mails';
+};
+
+export type GetMeMailsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetMeMailsError = GetMeMailsErrors[keyof GetMeMailsErrors];
+
+export type GetMeMailsResponses = {
+    /**
+     * what was asked for
+     */
+    200: Mails;
+};
+
+export type GetMeMailsResponse = GetMeMailsResponses[keyof GetMeMailsResponses];
+
+export type PatchMeMailsData = {
+    /**
+     * What is chosen; what is absent stays.
+     */
+    body: {
+        /**
+         * Whether mails are wanted.
+         */
+        wanted?: boolean;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/me/mails';
+};
+
+export type PatchMeMailsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PatchMeMailsError = PatchMeMailsErrors[keyof PatchMeMailsErrors];
+
+export type PatchMeMailsResponses = {
+    /**
+     * what was asked for
+     */
+    200: Mails;
+};
+
+export type PatchMeMailsResponse = PatchMeMailsResponses[keyof PatchMeMailsResponses];
 
 export type GetMembersData = {
     body?: never;

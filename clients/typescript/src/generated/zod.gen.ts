@@ -243,6 +243,13 @@ export const zNewFeed = z.object({
 });
 
 /**
+ * The choice as answered.
+ */
+export const zMails = z.object({
+    wanted: z.boolean()
+});
+
+/**
  * A member as answered. The address is absent where the caller may not see it; lists have none.
  */
 export const zMember = z.object({
@@ -446,7 +453,8 @@ export const zDelivery = z.object({
     version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
     created_at: z.iso.datetime({ offset: true }),
     updated_at: z.iso.datetime({ offset: true }),
-    webhook_id: z.guid(),
+    webhook_id: z.guid().nullable(),
+    member_id: z.guid().nullable(),
     booking_id: z.guid(),
     booking_version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
     state: z.enum([
@@ -1088,6 +1096,23 @@ export const zDeleteFeedsIdPath = z.object({
  * it is done
  */
 export const zDeleteFeedsIdResponse = z.void();
+
+/**
+ * what was asked for
+ */
+export const zGetMeMailsResponse = zMails;
+
+/**
+ * What is chosen; what is absent stays.
+ */
+export const zPatchMeMailsBody = z.strictObject({
+    wanted: z.boolean().optional()
+});
+
+/**
+ * what was asked for
+ */
+export const zPatchMeMailsResponse = zMails;
 
 export const zGetMembersQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),
