@@ -61,6 +61,10 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "tenancy/0010_standing",
         sql: include_str!("../sql/0010_standing.sql"),
     },
+    Migration {
+        name: "tenancy/0011_mails",
+        sql: include_str!("../sql/0011_mails.sql"),
+    },
 ];
 
 const ROLES: &str = include_str!("../sql/roles.sql");

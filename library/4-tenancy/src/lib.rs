@@ -46,6 +46,7 @@ mod gate;
 mod install;
 mod jobs;
 mod lease;
+mod mails;
 mod many;
 mod operator;
 mod page_session;

@@ -35,6 +35,7 @@ const DEFINER_FUNCTIONS: &[&str] = &[
     "versions_after",
     "last_version",
     "stream_stands",
+    "choose_mails",
     "note_session",
     "apply_event",
     "drain_member",

@@ -182,9 +182,8 @@ impl Worker {
         let Some(letter) = self.act(DELIVERY, job, Some(id), take).await? else {
             return Ok(());
         };
-        let now = self.desk.clock.now();
-        let status = tell::send(&self.desk.outbound, &letter, now).await?;
-        let settle = async |tx| tell::settle(tx, &self.desk, &letter, status).await;
+        let outcome = tell::send(&self.desk, &letter).await?;
+        let settle = async |tx| tell::settle(tx, &self.desk, &letter, outcome).await;
         self.act(DELIVERY, job, Some(id), settle).await
     }
 

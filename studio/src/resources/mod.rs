@@ -25,6 +25,7 @@ pub mod events;
 pub mod feeds;
 pub mod holidays;
 pub mod legal_holds;
+pub mod mails;
 pub mod members;
 pub mod money;
 pub mod page;

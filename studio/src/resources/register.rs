@@ -11,6 +11,7 @@ pub(super) const REGISTER: &[(&str, Registered)] = &[
     ("feeds", super::feeds::RESOURCE),
     ("holidays", super::holidays::RESOURCE),
     ("legal_holds", super::legal_holds::RESOURCE),
+    ("mails", super::mails::RESOURCE),
     ("members", super::members::RESOURCE),
     ("phases", super::phases::RESOURCE),
     ("projects", super::projects::RESOURCE),

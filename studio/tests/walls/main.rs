@@ -32,6 +32,7 @@ mod leaving;
 mod legal_holds;
 mod ledger;
 mod ledger_page;
+mod mails;
 mod marker;
 mod members;
 mod model;

@@ -177,6 +177,7 @@ const COLUMNS: Columns = Columns {
         ("ceiling", Class::Internal),
         ("state", Class::Internal),
         ("artist_id", Class::Internal),
+        ("mails", Class::Internal),
         ("valid_after", Class::Internal),
         ("lock_key", Class::Internal),
         ("times_ended", Class::Internal),

@@ -30,7 +30,8 @@ pub struct Delivery {
     version: i32,
     created_at: Timestamp,
     updated_at: Timestamp,
-    pub(super) webhook: Uuid,
+    pub(super) webhook: Option<Uuid>,
+    pub(super) member: Option<Uuid>,
     pub(super) booking: Uuid,
     pub(super) booking_version: i32,
     pub(super) state: State,
@@ -103,6 +104,7 @@ pub(super) const COLUMNS: Columns = Columns {
         ("created_at", Class::Internal),
         ("updated_at", Class::Internal),
         ("webhook_id", Class::Internal),
+        ("member_id", Class::Internal),
         ("booking_id", Class::Internal),
         ("booking_version", Class::Internal),
         ("state", Class::Internal),
@@ -121,7 +123,7 @@ pub(super) const COLUMNS: Columns = Columns {
 
 macro_rules! columns {
     () => {
-        "tenant_id, id, version, created_at, updated_at, webhook_id, booking_id, booking_version, state, attempts,
+        "tenant_id, id, version, created_at, updated_at, webhook_id, member_id, booking_id, booking_version, state, attempts,
            next_at, status"
     };
 }
@@ -142,6 +144,7 @@ impl Stored for Delivery {
             created_at: row.field("created_at")?,
             updated_at: row.field("updated_at")?,
             webhook: row.field("webhook_id")?,
+            member: row.field("member_id")?,
             booking: row.field("booking_id")?,
             booking_version: row.field("booking_version")?,
             state: State::parse(&state)?,
@@ -195,14 +198,17 @@ struct DeliveryView {
     version: i32,
     created_at: Timestamp,
     updated_at: Timestamp,
-    webhook_id: Uuid,
+    /// None: it goes to a member.
+    webhook_id: Option<Uuid>,
+    /// Who is told by mail; none: it goes to a webhook.
+    member_id: Option<Uuid>,
     booking_id: Uuid,
     booking_version: i32,
     state: State,
     attempts: i32,
     /// None: no attempt is to come.
     next_at: Option<Timestamp>,
-    /// What the last attempt was answered; none: nothing.
+    /// What the last attempt was answered, by HTTP or by SMTP; none: nothing.
     status: Option<i32>,
 }
 
@@ -215,6 +221,7 @@ impl From<Delivery> for DeliveryView {
             created_at: delivery.created_at,
             updated_at: delivery.updated_at,
             webhook_id: delivery.webhook,
+            member_id: delivery.member,
             booking_id: delivery.booking,
             booking_version: delivery.booking_version,
             state: delivery.state,

@@ -24,6 +24,8 @@
 
 pub mod deliveries;
 mod handlers;
+mod hook;
+mod mail;
 pub(crate) mod tell;
 
 use jiff::Timestamp;
@@ -83,7 +85,10 @@ impl Resource for Webhook {
 pub const RESOURCE: Registered = Registered {
     schema: include_str!("schema.cedarschema"),
     policy: include_str!("policy.cedar"),
-    migrations: &[super::migration!("0012_webhooks")],
+    migrations: &[
+        super::migration!("0012_webhooks"),
+        super::migration!("0015_mail"),
+    ],
     tables: &[COLUMNS, deliveries::COLUMNS],
     rows: &[Rows::of::<Webhook>(), Rows::of::<Delivery>()],
     constraints: &[],
