@@ -48,7 +48,8 @@ BEGIN
   INSERT INTO tenancy.members (tenant_id, id, subject, provider_role, ceiling, state, lock_key)
     VALUES (tenant, owner, owner_subject, 'owner', 'owner', 'active', lock_keys[2]);
   INSERT INTO studio.settings (tenant_id, id) VALUES (tenant, tenant);
-  INSERT INTO tenancy.services (tenant_id, name) VALUES (tenant, 'expiry'), (tenant, 'delivery');
+  INSERT INTO tenancy.services (tenant_id, name)
+    VALUES (tenant, 'expiry'), (tenant, 'delivery'), (tenant, 'people'), (tenant, 'vault');
   RETURN tenant;
 END $$;
 

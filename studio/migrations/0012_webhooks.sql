@@ -18,6 +18,7 @@ CREATE TABLE studio.webhooks (
   PRIMARY KEY (tenant_id, id)
 );
 SELECT tenancy.protect('studio.webhooks');
+SELECT vault.seals('studio.webhooks', 'studio', '{secret}');
 CREATE POLICY owners ON studio.webhooks AS RESTRICTIVE TO {app}_app
   USING ((SELECT tenancy.role()) IN ('owner', 'service')) WITH CHECK ((SELECT tenancy.role()) = 'owner');
 CREATE POLICY gate ON studio.webhooks FOR SELECT TO {app}_gate USING (true);

@@ -15,9 +15,15 @@ use watertight_ledger::{Checkpointer, Ledger};
 use watertight_outbound::{Outbound, OutboundError};
 use watertight_tenancy::{Expectation, Finding, Settings, Severity, Tenancy, examine};
 use watertight_terms::{Clock, Fault, KeyFile, KeyRing, Random};
-use watertight_vault::Vault;
+use watertight_vault::{RemoteWrapping, Ring, RingWrapping, Vault, WrapFault, Wrapping};
+use zeroize::Zeroizing;
 
-use crate::{config::Config, people::People, resources, webhooks::Receiver};
+use crate::{
+    config::{Config, Provider},
+    people::People,
+    resources,
+    webhooks::Receiver,
+};
 
 /// Everything that serves requests.
 #[derive(Clone)]
@@ -89,6 +95,12 @@ pub enum AppFault {
     /// The store of rate limits cannot be used.
     #[error("[limits] rate_url: {0}")]
     Limits(#[from] watertight_edge::rate::StoreFault),
+    /// The key-encryption keys are not the ones that this database was sealed with.
+    #[error("refusing to start: {0}")]
+    Vault(WrapFault),
+    /// `[keys]` cannot be used.
+    #[error("[keys] {0}")]
+    Provider(String),
     /// The identity provider's settings cannot be used.
     #[error("[clerk] {0}")]
     Identity(String),
@@ -137,7 +149,8 @@ impl App {
             config.ledger.checkpoint_dir.clone(),
             clock.clone(),
         );
-        let vault = Arc::new(Vault::new(keys.ring("vault")?.clone(), random.clone()));
+        let wrapping = wrapping(&config, &keys, &random)?;
+        let vault = Arc::new(Vault::new(wrapping, random.clone()));
         let people = People {
             tenancy: tenancy.clone(),
             vault: Arc::clone(&vault),
@@ -145,6 +158,7 @@ impl App {
             backend: backend(&config, &clock)?,
             new_studios: config.clerk.new_studios,
             admission: config.clerk.admission.into(),
+            clock: clock.clone(),
             random: random.clone(),
         };
         let receiver = receiver(&config, &people, &clock)?;
@@ -185,11 +199,12 @@ impl App {
         let (refusing, gaps): (Vec<_>, Vec<_>) = findings
             .into_iter()
             .partition(|finding| finding.severity == Severity::Refuses);
-        if refusing.is_empty() {
-            Ok(gaps)
-        } else {
-            Err(AppFault::Unsafe(refusing))
+        if !refusing.is_empty() {
+            return Err(AppFault::Unsafe(refusing));
         }
+        let checked = self.desk.vault.check(&self.tenancy).await;
+        checked.map_err(AppFault::Vault)?;
+        Ok(gaps)
     }
 }
 
@@ -258,13 +273,52 @@ pub fn authority() -> Result<Authority, AppFault> {
         .map_err(|error| AppFault::Policies(error.to_string()))
 }
 
-/// The ring of a purpose, read again when the key file has changed: a rotation needs no restart. A
-/// file that cannot be read meanwhile leaves the ring that was read last.
-fn ring(
-    location: &Path,
-    first: &KeyFile,
-    purpose: &'static str,
-) -> Result<Arc<dyn Fn() -> KeyRing + Send + Sync>, AppFault> {
+/// Who wraps the data keys, as the configuration says.
+///
+/// # Errors
+/// When the provider's settings cannot be used.
+pub(crate) fn wrapping(
+    config: &Config,
+    keys: &KeyFile,
+    random: &Random,
+) -> Result<Arc<dyn Wrapping>, AppFault> {
+    let settings = &config.keys;
+    Ok(match settings.provider {
+        Provider::File => {
+            let ring = ring(&settings.location, keys, "vault")?;
+            Arc::new(RingWrapping::new(ring, random.clone()))
+        }
+        Provider::Env => {
+            let wrong = |error| AppFault::Provider(format!("`{}`: {error}", settings.variable));
+            let text = std::env::var(&settings.variable).map(Zeroizing::new);
+            let text = text.map_err(|error| wrong(error.to_string()))?;
+            let file = KeyFile::parse(&format!("[vault]\n{}", *text))?;
+            let ring = file.ring("vault")?.clone();
+            Arc::new(RingWrapping::new(
+                Arc::new(move || ring.clone()),
+                random.clone(),
+            ))
+        }
+        Provider::Command => Arc::new(RemoteWrapping::command(settings.command.clone())),
+        Provider::Http => {
+            let wrong = |why: String| AppFault::Provider(why);
+            let outbound = config
+                .outbound()
+                .map_err(|error| wrong(error.to_string()))?;
+            let token = settings.token_file.as_ref().map(|file| {
+                let text = std::fs::read_to_string(file).map(Zeroizing::new);
+                text.map(|text| SecretString::from(text.trim()))
+                    .map_err(|error| wrong(format!("token_file: {error}")))
+            });
+            let url = settings.url.clone();
+            Arc::new(RemoteWrapping::http(outbound, url, token.transpose()?))
+        }
+    })
+}
+
+/// A ring, read again when the key file has changed: a rotation needs no restart. A file that cannot
+/// be read meanwhile leaves the ring that was read last.
+fn ring(location: &Path, first: &KeyFile, purpose: &'static str) -> Result<Ring, AppFault> {
     use std::sync::{Mutex, PoisonError};
     let changed_at = |path: &Path| {
         std::fs::metadata(path)

@@ -198,6 +198,49 @@ impl From<AdmissionBy> for Admission {
 pub struct Keys {
     /// The key file.
     pub location: PathBuf,
+    /// Who holds the key-encryption keys of personal fields.
+    #[serde(default)]
+    pub provider: Provider,
+    /// With `env`: the variable that holds them, in the form of a ring of the key file.
+    #[serde(default)]
+    pub variable: String,
+    /// With `command`: the program and its arguments; how it is asked stands in docs/decisions/vault.md.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// With `http`: where they are asked for by POST.
+    #[serde(default)]
+    pub url: String,
+    /// With `http`: a file with a bearer token.
+    pub token_file: Option<PathBuf>,
+}
+
+/// Who holds the key-encryption keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// The ring `vault` of the key file.
+    #[default]
+    File,
+    /// A variable of the environment.
+    Env,
+    /// A program that is asked.
+    Command,
+    /// A service that is asked.
+    Http,
+}
+
+impl Keys {
+    /// Whether the provider has the setting that it needs, and no other's.
+    fn is_complete(&self) -> bool {
+        let given = [
+            !self.variable.is_empty(),
+            !self.command.is_empty(),
+            !self.url.is_empty(),
+        ];
+        let needed =
+            [Provider::Env, Provider::Command, Provider::Http].map(|one| one == self.provider);
+        given == needed && (self.token_file.is_none() || self.provider == Provider::Http)
+    }
 }
 
 /// `[outbound]`
@@ -419,6 +462,13 @@ impl Config {
                 "clerk",
                 "authorized_parties",
                 "name the origins that may ask for tokens",
+            );
+        }
+        if !self.keys.is_complete() {
+            return fault(
+                "keys",
+                "provider",
+                "give `variable` with env, `command` with command, `url` with http, none with file",
             );
         }
         let has_one_source = |one: &Instance| one.jwks_url.is_some() != one.jwt_key_file.is_some();

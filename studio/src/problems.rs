@@ -20,6 +20,8 @@ watertight_terms::problems! {
         "A studio keeps an owner: the last one can be neither removed nor lowered.";
     TOO_MANY_INVITATIONS = "too-many-invitations", Conflict, "too many invitations",
         "Too many invitations of the studio are open. Take some back first.";
+    ALREADY_INVITED = "already-invited", Conflict, "already invited",
+        "Somebody with this address is invited or in the studio already.";
     OWN_ROLE = "own-role", NotAllowed, "not the own role",
         "Nobody changes the own role. Ask another owner.";
 }

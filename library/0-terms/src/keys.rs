@@ -96,6 +96,12 @@ impl KeyRing {
         self
     }
 
+    /// This ring without the key of that number.
+    pub fn without(mut self, id: i16) -> Self {
+        self.keys.remove(&id);
+        self
+    }
+
     /// The number of the current key, and the key.
     pub fn current(&self) -> Option<(i16, &Key)> {
         Some((self.current, self.keys.get(&self.current)?))

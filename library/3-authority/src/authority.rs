@@ -9,8 +9,8 @@ use uuid::Uuid;
 use watertight_terms::{Role, TenantId};
 
 use crate::{
-    Action, Fact, Granted, GrantedNew, ListFilter, Nonce, PolicyFault, Principal, Refused,
-    Resource, Standing, policies,
+    Action, Allowed, Fact, Granted, GrantedNew, ListFilter, Nonce, Opens, PolicyFault, Principal,
+    Refused, Resource, Standing, policies,
 };
 
 /// The entity types that this crate itself makes, and the ones that its filters name.
@@ -116,6 +116,17 @@ impl Authority {
     /// Whether `A` would be allowed: for the fields of an answer, which are left out otherwise.
     pub fn allows<A: Action<R>, R: Resource>(&self, standing: &Standing, row: &R) -> bool {
         self.judge_row(standing, A::NAME, row).is_ok()
+    }
+
+    /// The right to open what `A` opens of a row, if it is allowed.
+    pub fn allow<A: Opens<R>, R: Resource>(
+        &self,
+        standing: &Standing,
+        row: &R,
+        nonce: &Nonce,
+    ) -> Option<Allowed<A, R>> {
+        self.allows::<A, R>(standing, row)
+            .then(|| Allowed::mint(row, nonce))
     }
 
     /// Which rows may be listed, from the policies themselves: they are evaluated with everything

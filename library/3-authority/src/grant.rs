@@ -98,6 +98,51 @@ impl<A: Action<R>, R: Resource> fmt::Debug for Granted<A, R> {
     }
 }
 
+/// An action that opens sealed columns of an `R`, each named as `schema.table.column`.
+pub trait Opens<R: Resource>: Action<R> {
+    /// Those that it opens; no other.
+    const COLUMNS: &'static [&'static str];
+}
+
+/// The right to open sealed columns of one row that was read, in one transaction, as often as it
+/// takes.
+///
+/// Minted by [`Authority::allow`](crate::Authority::allow) and nowhere else.
+pub struct Allowed<A, R> {
+    row: Uuid,
+    nonce: Nonce,
+    what: PhantomData<fn() -> (A, R)>,
+}
+
+impl<A: Opens<R>, R: Resource> Allowed<A, R> {
+    pub(crate) fn mint(row: &R, nonce: &Nonce) -> Self {
+        Self {
+            row: row.id(),
+            nonce: nonce.copy(),
+            what: PhantomData,
+        }
+    }
+
+    /// The row of which a column may be opened.
+    ///
+    /// # Errors
+    /// When the action opens no such column, or it was allowed in another transaction than the one
+    /// whose nonce this is.
+    pub fn row_for(&self, column: &str, nonce: &Nonce) -> Result<Uuid, Misspent> {
+        if self.nonce.is(nonce) && A::COLUMNS.contains(&column) {
+            Ok(self.row)
+        } else {
+            Err(Misspent { action: A::NAME })
+        }
+    }
+}
+
+impl<A: Action<R>, R: Resource> fmt::Debug for Allowed<A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Allowed({}, {})", A::NAME, self.row)
+    }
+}
+
 /// The right to do `A` where no row of the kind is yet: to create one, in the own tenant, once.
 ///
 /// Minted by [`Authority::decide_new`](crate::Authority::decide_new) and nowhere else.

@@ -13,8 +13,9 @@ ALTER TABLE tenancy.members
   ALTER lock_key SET DEFAULT ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 12)
     || substr(replace(gen_random_uuid()::text, '-', ''), 1, 4))::bit(64)::bigint,
   ADD name text CHECK (length(name) BETWEEN 1 AND 200),
-  -- Sealed by the vault.
+  -- Sealed by the vault, and by what it is found again: a number and an HMAC under the studio's key.
   ADD email bytea,
+  ADD email_index bytea CHECK (length(email_index) = 34),
   ADD updated_at timestamptz NOT NULL DEFAULT now(),
   -- Of when, by its own clock, the provider's newest word on the membership and on the name is, and
   -- when it was heard.
@@ -24,25 +25,30 @@ ALTER TABLE tenancy.members
   ADD CONSTRAINT members_subject CHECK (subject IS NOT NULL OR state <> 'active'),
   ADD CONSTRAINT members_invitation UNIQUE (tenant_id, invitation);
 CREATE INDEX members_of_subject ON tenancy.members (subject);
+CREATE INDEX members_by_email ON tenancy.members (tenant_id, email_index);
+-- Of open invitations alone: what the identity provider says of members must never fail for it.
+CREATE UNIQUE INDEX members_one_invitation ON tenancy.members (tenant_id, email_index)
+  WHERE subject IS NULL AND state = 'pending';
 CREATE INDEX members_by_joining ON tenancy.members (tenant_id, joined_at, id);
 -- The planner's estimates are made from every studio's rows.
 ALTER TABLE tenancy.members ALTER subject SET STATISTICS 0, ALTER name SET STATISTICS 0,
-  ALTER email SET STATISTICS 0, ALTER invitation SET STATISTICS 0;
+  ALTER email SET STATISTICS 0, ALTER email_index SET STATISTICS 0, ALTER invitation SET STATISTICS 0;
 
 -- Owners and managers see who is here, owners change it. Nobody adds a member who counts: an owner
 -- invites, and the rest is the gate's.
 CREATE POLICY wall ON tenancy.members AS RESTRICTIVE TO {app}_app
   USING (tenant_id = (SELECT tenancy.tenant_id())) WITH CHECK (tenant_id = (SELECT tenancy.tenant_id()));
-CREATE POLICY see ON tenancy.members FOR SELECT TO {app}_app USING ((SELECT tenancy.role()) IN ('owner', 'manager'));
+CREATE POLICY see ON tenancy.members FOR SELECT TO {app}_app USING ((SELECT tenancy.role()) IN ('owner', 'manager')
+  OR (SELECT tenancy.role()) = 'service' AND (SELECT tenancy.actor()) = 'people');
 CREATE POLICY add ON tenancy.members FOR INSERT TO {app}_app
   WITH CHECK ((SELECT tenancy.role()) = 'owner' AND (SELECT tenancy.writes()) AND subject IS NULL AND state = 'pending');
 CREATE POLICY change ON tenancy.members FOR UPDATE TO {app}_app
   USING ((SELECT tenancy.role()) = 'owner' AND (SELECT tenancy.writes()))
   WITH CHECK ((SELECT tenancy.role()) = 'owner' AND (SELECT tenancy.writes()));
-GRANT SELECT (tenant_id, id, version, subject, name, email, provider_role, ceiling, state, provider_removed,
-  artist_id, valid_after, joined_at, updated_at), INSERT (tenant_id, id, ceiling, email, joined_at, updated_at),
+GRANT SELECT (tenant_id, id, version, subject, name, email, email_index, provider_role, ceiling, state,
+  provider_removed, artist_id, valid_after, joined_at, updated_at), INSERT (tenant_id, id, ceiling, email, email_index, joined_at, updated_at),
   UPDATE (version, updated_at, ceiling, state, artist_id, valid_after) ON tenancy.members TO {app}_app;
-GRANT UPDATE (version, updated_at, subject, invitation, name, email, provider_role, ceiling, state,
+GRANT UPDATE (version, updated_at, subject, invitation, name, email, email_index, provider_role, ceiling, state,
   provider_removed, provider_at_ms, name_at_ms, provider_heard_at) ON tenancy.members TO {app}_gate;
 
 SET LOCAL ROLE {app}_gate;
@@ -249,13 +255,15 @@ BEGIN
 END $$;
 
 -- Adds to a member what was learnt after the row was made, once:
--- f1|key|tenant|member|email or invitation|value in hexadecimal digits|expires at|nonce|mac.
+-- f1|key|tenant|member|email or invitation|value|index of the address|expires at|nonce|mac, both in
+-- hexadecimal digits.
 CREATE FUNCTION tenancy.complete_member(fact text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
-  p text[] := tenancy.verified(fact, 'f1', 9);
+  p text[] := tenancy.verified(fact, 'f1', 10);
 BEGIN
   UPDATE tenancy.members m SET
+      email_index = CASE WHEN p[5] = 'email' AND m.email IS NULL THEN decode(p[7], 'hex') ELSE m.email_index END,
       email = CASE WHEN p[5] = 'email' THEN coalesce(m.email, decode(p[6], 'hex')) ELSE m.email END,
       invitation = CASE WHEN p[5] = 'invitation' THEN coalesce(m.invitation, convert_from(decode(p[6], 'hex'), 'UTF8')) ELSE m.invitation END
     WHERE m.tenant_id = p[3]::uuid AND m.id = p[4]::uuid;

@@ -58,7 +58,7 @@ pub const MIGRATIONS: &[Migration] = &[
 const ROLES: &str = include_str!("../sql/roles.sql");
 
 /// The schemas whose every table with a `tenant_id` stands behind the wall.
-pub const WALLED_SCHEMAS: &[&str] = &["tenancy", "ledger", "studio"];
+pub const WALLED_SCHEMAS: &[&str] = &["tenancy", "vault", "ledger", "studio"];
 
 /// The passwords of the login roles. Only their SCRAM verifiers are sent.
 #[derive(Debug, Clone)]

@@ -56,6 +56,7 @@ mod source;
 mod statement;
 #[cfg(feature = "support")]
 pub mod support;
+mod tell;
 mod tenancy;
 mod transaction;
 mod transport;
@@ -74,10 +75,11 @@ pub use many::Given;
 pub use operator::{Call, Operator};
 pub use page_session::{PageLife, PageSession};
 pub use people::{Effect, EffectKind, KnownMember, News, ProviderEvent};
-pub use repeat::{Claim, Repeat, Seal};
+pub use repeat::{Claim, Claimed, Repeat, Seal};
 pub use right::{Right, Rows};
 pub use row::{Row, Stored};
 pub use statement::{Change, Consequence, Insert, Read};
+pub use tell::Tell;
 pub use tenancy::{Refused, Settings, SettingsFault, Tenancy};
 pub use transaction::{End, SpentProof, TenantTx};
 

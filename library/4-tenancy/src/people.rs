@@ -3,7 +3,7 @@
 use uuid::Uuid;
 use watertight_terms::{Fault, Role, Subject, TenantId, check_line};
 
-use crate::{Admission, Row, Tenancy};
+use crate::{Admission, Row, Tell, Tenancy, TenantTx};
 
 /// A name that is longer is not kept.
 const NAME_CHARS: usize = 200;
@@ -11,7 +11,7 @@ const NAME_CHARS: usize = 200;
 const NOTE_SESSION: &str = "SELECT tenancy.note_session($1) AS is_new";
 const APPLY: &str = "SELECT tenant, member, effect FROM tenancy.apply_event($1)";
 const DRAIN: &str = "SELECT tenancy.drain_member($1) AS ended";
-const COMPLETE: &str = "SELECT tenancy.complete_member($1) AS found";
+const COMPLETE: Tell = Tell::new("f1", "SELECT tenancy.complete_member($1) AS found");
 const OPEN: &str = "SELECT studio.open_studio($1) AS opened";
 const KNOWN: &str =
     "SELECT now_ms, tenant, organization, member, subject, invitation, email, role, state,
@@ -209,19 +209,6 @@ impl Tenancy {
         Ok(one(&rows)?.field::<Option<i32>>("ended")?.unwrap_or(0))
     }
 
-    /// Keeps the address of a member who had none, as the vault sealed it for that row.
-    ///
-    /// # Errors
-    /// When the database cannot be reached.
-    pub async fn complete_email(
-        &self,
-        tenant: TenantId,
-        member: Uuid,
-        sealed: &[u8],
-    ) -> Result<(), Fault> {
-        self.complete(tenant, member, "email", sealed).await
-    }
-
     /// Keeps the provider's id of a member's invitation.
     ///
     /// # Errors
@@ -232,20 +219,10 @@ impl Tenancy {
         member: Uuid,
         invitation: &Subject,
     ) -> Result<(), Fault> {
-        let value = invitation.as_str().as_bytes();
-        self.complete(tenant, member, "invitation", value).await
-    }
-
-    async fn complete(
-        &self,
-        tenant: TenantId,
-        member: Uuid,
-        what: &str,
-        value: &[u8],
-    ) -> Result<(), Fault> {
-        let (tenant, member, value) = (tenant.to_string(), member.to_string(), hex::encode(value));
-        let fields = [tenant.as_str(), &member, what, &value];
-        self.call_gate(COMPLETE, "f1", &fields).await.map(drop)
+        let value = hex::encode(invitation.as_str());
+        let (tenant, member) = (tenant.to_string(), member.to_string());
+        let fields = [tenant.as_str(), &member, "invitation", &value, ""];
+        self.tell(COMPLETE, &fields).await.map(drop)
     }
 
     /// Makes a studio of an organization that is none yet, with its first owner, and says who admits
@@ -284,6 +261,25 @@ impl Tenancy {
         let of = of.map(|tenant| tenant.to_string()).unwrap_or_default();
         let rows = self.call_gate(KNOWN, "q1", &[&of]).await?;
         rows.iter().map(known).collect()
+    }
+}
+
+impl TenantTx {
+    /// Keeps the address of a member who had none, as the vault sealed it for that row, with by what
+    /// it is found again.
+    ///
+    /// # Errors
+    /// When the database refuses it.
+    pub async fn complete_email(
+        &mut self,
+        member: Uuid,
+        sealed: &[u8],
+        index: &[u8],
+    ) -> Result<(), Fault> {
+        let (tenant, member) = (self.tenant().to_string(), member.to_string());
+        let (value, index) = (hex::encode(sealed), hex::encode(index));
+        let fields = [tenant.as_str(), &member, "email", &value, &index];
+        self.tell(COMPLETE, &fields).await.map(drop)
     }
 }
 

@@ -4,26 +4,24 @@
 //! transaction keeps its answer when it ends, with every right that it was granted on the way. Or the
 //! answer is there: then each of those rights is asked for again before it is given out.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use postgres_types::ToSql;
 use uuid::Uuid;
-use watertight_terms::{Fault, TenantId, problems};
+use watertight_terms::{Fault, problems};
 
 use crate::{Right, TenantTx, desk::Account, right::On};
 
-/// Seals an answer for a studio, under an id of its own.
-pub type Seal = Arc<dyn Fn(TenantId, Uuid, &str) -> Result<Vec<u8>, Fault> + Send + Sync>;
+/// Seals an answer under an id of its own.
+pub type Seal = Box<dyn Fn(Uuid, &str) -> Result<Vec<u8>, Fault> + Send + Sync>;
 
 /// A request that carries a key.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub struct Repeat {
     /// SHA-256 of the key.
     pub key: [u8; 32],
     /// SHA-256 of what was asked: the same key for something else is a mistake.
     pub request: [u8; 32],
-    /// Seals what is answered.
-    pub seal: Seal,
 }
 
 impl std::fmt::Debug for Repeat {
@@ -35,8 +33,9 @@ impl std::fmt::Debug for Repeat {
 /// What a key is worth.
 #[derive(Debug)]
 pub enum Claim {
-    /// It is this transaction's: work as if there were none.
-    New,
+    /// It is this transaction's: say how to [keep](TenantTx::keep_with) the answer, then work as if
+    /// there were none.
+    New(Claimed),
     /// It was answered: ask again for each right that is kept with the answer, and give it.
     Done {
         /// The id under which the answer was sealed.
@@ -46,9 +45,15 @@ pub enum Claim {
     },
 }
 
+/// A key that was claimed by this transaction and is not yet kept anything for.
+#[must_use = "a claimed key that keeps no answer lets its request have its effect twice"]
+#[derive(Debug)]
+pub struct Claimed(Repeat);
+
 /// A transaction whose answer is kept, and what it was granted so far.
 pub(crate) struct Keyed {
     repeat: Repeat,
+    seal: Seal,
     rights: Mutex<Vec<Right>>,
 }
 
@@ -76,13 +81,13 @@ impl Keyed {
                 "a request that may be repeated was granted nothing",
             ));
         }
-        let Repeat { key, request, seal } = &self.repeat;
+        let Repeat { key, request } = &self.repeat;
         let id = account.request().id;
         Ok(Kept {
             key: key.to_vec(),
             request: request.to_vec(),
             id,
-            sealed: seal(account.tenant(), id, &answer(&rights)?)?,
+            sealed: (self.seal)(id, &answer(&rights)?)?,
         })
     }
 }
@@ -107,11 +112,7 @@ impl TenantTx {
             .first()
             .ok_or_else(|| Fault::bug("a claim without an outcome"))?;
         match row.field::<String>("outcome")?.as_str() {
-            "new" => {
-                let rights = Mutex::default();
-                self.keyed = Some(Keyed { repeat, rights });
-                Ok(Claim::New)
-            }
+            "new" => Ok(Claim::New(Claimed(repeat))),
             "done" => Ok(Claim::Done {
                 id: row.field("id")?,
                 sealed: row.field("sealed")?,
@@ -127,6 +128,18 @@ impl TenantTx {
             "changed" => Err(Fault::not_allowed().log("the role changed since it was answered")),
             other => Err(Fault::bug(format!("a claim came out as `{other}`"))),
         }
+    }
+
+    /// Says how the answer of a claimed key is sealed when it is kept. From here on what is granted is
+    /// noted too.
+    pub fn keep_with(&mut self, claimed: Claimed, seal: Seal) {
+        let Claimed(repeat) = claimed;
+        let rights = Mutex::default();
+        self.keyed = Some(Keyed {
+            repeat,
+            seal,
+            rights,
+        });
     }
 
     /// Notes what was granted, where it will be asked for again.

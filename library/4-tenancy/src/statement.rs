@@ -126,7 +126,7 @@ impl Consequence {
 }
 
 /// One statement a message, nothing hidden in a comment, and no `$12` where `$1` is meant.
-const fn plain(sql: &str) {
+pub(crate) const fn plain(sql: &str) {
     assert!(!contains(sql, ";"), "one statement a message");
     assert!(
         !contains(sql, "--") && !contains(sql, "/*"),
@@ -154,11 +154,11 @@ const fn before_digit(text: &str, part: &str) -> bool {
     false
 }
 
-const fn begins(text: &str, with: &str) -> bool {
+pub(crate) const fn begins(text: &str, with: &str) -> bool {
     matches_at(text.as_bytes(), with.as_bytes(), 0)
 }
 
-const fn contains(text: &str, part: &str) -> bool {
+pub(crate) const fn contains(text: &str, part: &str) -> bool {
     let mut at = 0;
     while at + part.len() <= text.len() {
         if matches_at(text.as_bytes(), part.as_bytes(), at) {

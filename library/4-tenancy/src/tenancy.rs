@@ -14,6 +14,7 @@ use crate::{
     fault::SqlFault,
     lease::RESET,
     source::Source,
+    tell::Signing,
     transaction::Bound,
 };
 
@@ -223,6 +224,11 @@ impl Tenancy {
             desk: self.desk.clone(),
             nonce: watertight_authority::Nonce::new(self.random.bytes()),
             rows: Arc::clone(&self.rows),
+            signing: Signing {
+                keys: Arc::clone(&self.keys),
+                clock: self.clock.clone(),
+                random: self.random.clone(),
+            },
         }
     }
 

@@ -1,10 +1,11 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
 use postgres_types::ToSql;
 use uuid::Uuid;
 use watertight_authority::{
-    Action, Authority, Granted, GrantedNew, ListFilter, Nonce, Resource, Spent, SpentNew, Standing,
+    Action, Allowed, Authority, Granted, GrantedNew, ListFilter, Nonce, Opens, Resource, Spent,
+    SpentNew, Standing,
 };
 use watertight_identity::{Member, Reverification};
 use watertight_terms::{Clock, Entry, Fault, TenantId, problems};
@@ -15,6 +16,7 @@ use crate::{
     lease::{Lease, RESET},
     repeat::{KEEP, Kept, Keyed},
     right::{On, Right, Rows, told},
+    tell::Signing,
 };
 
 /// An open transaction in one studio, bound to one caller.
@@ -31,6 +33,8 @@ pub struct TenantTx {
     pub(crate) keyed: Option<Keyed>,
     /// A statement failed or touched the wrong number of rows: only rolling back is left.
     broken: bool,
+    /// The fields that were opened: the entry names them.
+    opened: Mutex<Vec<&'static str>>,
 }
 
 /// What `enter` found out.
@@ -53,6 +57,7 @@ pub(crate) struct Parts {
     pub(crate) nonce: Nonce,
     /// The kinds of rows, by their names.
     pub(crate) rows: Arc<[Rows]>,
+    pub(crate) signing: Signing,
 }
 
 type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -65,6 +70,7 @@ impl TenantTx {
             parts,
             keyed: None,
             broken: false,
+            opened: Mutex::default(),
         }
     }
 
@@ -184,6 +190,33 @@ impl TenantTx {
             self.note(A::NAME, || row_of::<R>(row.id()));
         }
         allowed
+    }
+
+    /// The right to open what `A` opens of a row at hand, if the caller has it.
+    pub fn allowed<A: Opens<R>, R: Resource>(&self, row: &R) -> Option<Allowed<A, R>> {
+        let (authority, nonce) = (&self.parts.authority, &self.parts.nonce);
+        let allowed = authority.allow::<A, R>(&self.bound.standing, row, nonce)?;
+        self.note(A::NAME, || row_of::<R>(row.id()));
+        Some(allowed)
+    }
+
+    /// Uses that right for a column, which this transaction's entry then names. Gives the row.
+    ///
+    /// # Errors
+    /// When the right is another transaction's, or not to that column: a defect of ours.
+    pub fn opens<A: Opens<R>, R: Resource>(
+        &self,
+        allowed: &Allowed<A, R>,
+        column: &'static str,
+    ) -> Result<Uuid, Fault> {
+        let row = allowed.row_for(column, &self.parts.nonce);
+        let row = row.map_err(|misspent| Fault::bug(misspent.to_string()))?;
+        let field = column.rsplit('.').next().unwrap_or(column);
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if !opened.contains(&field) {
+            opened.push(field);
+        }
+        Ok(row)
     }
 
     /// Reads the rows of a list that the caller may `A`.
@@ -398,6 +431,7 @@ impl TenantTx {
         if self.broken {
             return Err(Fault::bug("an end after a failed statement"));
         }
+        let entry = self.naming_opened(entry);
         let kept = self.keeps(|rights| answer(&entry, rights))?;
         let ending = Ending {
             lease: self.lease,
@@ -415,6 +449,12 @@ impl TenantTx {
     pub fn after(mut self, earlier: &Account) -> Self {
         self.bound.account = self.bound.account.after(earlier);
         self
+    }
+
+    /// The entry, with the fields that were opened.
+    fn naming_opened(&self, entry: Entry) -> Entry {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        entry.opened(opened.iter().copied())
     }
 
     /// A row of another studio cannot get here; that it does not is checked all the same.

@@ -1,410 +1,346 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::digest::{Context, SHA256};
 use uuid::Uuid;
-use watertight_terms::{Fault, FieldFault, Key, KeyRing, Random, TenantId, problems};
-use zeroize::Zeroizing;
+use watertight_tenancy::{Read, Row, Tell, Tenancy, TenantTx, ToSql};
+use watertight_terms::{Fault, Key, KeyRing, Random, TenantId};
 
-use crate::{Opened, Sealed};
+use crate::{Holder, Keys, WrapFault, Wrapping, wrapping};
 
-/// The version of the form that is written.
-const VERSION: u8 = 1;
-/// Version, key id and nonce.
-const HEAD_BYTES: usize = 1 + 2 + NONCE_BYTES;
-const NONCE_BYTES: usize = 12;
-const TAG_BYTES: usize = 16;
-/// A text has at most so many characters: as many as notes may have.
-const TEXT_CHARS_MAX: usize = 10_000;
-/// A sealed value is at most so long; longer ones are not decrypted.
-const STORED_BYTES_MAX: usize = HEAD_BYTES + 4 * TEXT_CHARS_MAX + TAG_BYTES;
-/// A document has at most so many bytes.
-const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+/// So many unwrapped keys are held in memory.
+const HELD_MOST: usize = 2_048;
 
-/// Where a value lives. It opens there and nowhere else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// The studio.
-    pub tenant: TenantId,
-    /// `schema.table.column`.
-    pub column: &'static str,
-    /// The row's id.
-    pub row: Uuid,
-}
+/// The value whose wrapping is noted for each key-encryption key. It is no secret.
+const CHECK: [u8; 32] = *b"watertight vault, check value 01";
 
-/// Seals and opens, with the keys of the ring `vault`.
+const STUDIO_KEYS: Read = Read::new(
+    "SELECT number, wrapping_key AS wrapped_by, wrapped FROM vault.studio_keys
+     WHERE tenant_id = $1 ORDER BY number",
+);
+const PERSON_KEYS: Read = Read::new(
+    "SELECT number, studio_key AS wrapped_by, wrapped FROM vault.person_keys
+     WHERE tenant_id = $1 AND person = $2 ORDER BY number",
+);
+const KEEP_STUDIO_KEY: Tell = Tell::new(
+    "k1",
+    "SELECT wrapped_by, wrapped FROM vault.keep_studio_key($1)",
+);
+const KEEP_PERSON_KEY: Tell = Tell::new(
+    "k2",
+    "SELECT wrapped_by, wrapped FROM vault.keep_person_key($1)",
+);
+const NOTE: Tell = Tell::new("w2", "SELECT vault.note_wrapping_key($1)");
+const KNOWN: Tell = Tell::new(
+    "w1",
+    "SELECT number, checked, is_retired FROM vault.wrapping_keys_known($1)",
+);
+
+/// Fetches keys, unwraps them, makes new ones where there is none or what wraps it was replaced.
+///
+/// Which keys there are is read in each transaction, so that a destroyed one is gone at once and one
+/// whose making was rolled back is never used; held in memory is only what a wrapped key comes to.
 #[derive(Clone)]
 pub struct Vault {
-    ring: KeyRing,
+    wrapping: Arc<dyn Wrapping>,
+    held: Arc<quick_cache::sync::Cache<[u8; 32], Key>>,
     random: Random,
 }
 
+/// A key as its table has it.
+#[derive(Debug, Clone)]
+struct Stored {
+    number: i16,
+    wrapped_by: i16,
+    wrapped: Vec<u8>,
+}
+
 impl Vault {
-    /// A vault that seals with the ring's current key and opens with any of them.
-    pub fn new(ring: KeyRing, random: Random) -> Self {
-        Self { ring, random }
-    }
-
-    /// Seals a text for its place. Equal texts give different bytes.
-    ///
-    /// # Errors
-    /// When the text has over 10,000 characters, or when the ring lacks its current key.
-    pub fn seal(&self, place: Place, plaintext: &str) -> Result<Sealed<String>, VaultFault> {
-        if plaintext.chars().nth(TEXT_CHARS_MAX).is_some() {
-            return Err(VaultFault::TooLong);
+    /// A vault whose keys are wrapped by `wrapping`.
+    pub fn new(wrapping: Arc<dyn Wrapping>, random: Random) -> Self {
+        Self {
+            wrapping,
+            held: Arc::new(quick_cache::sync::Cache::new(HELD_MOST)),
+            random,
         }
-        self.seal_any(place, plaintext)
     }
 
-    /// Seals a text that is no field of a row but made of many, such as an answer.
+    /// The keys of a holder in this transaction's studio, for opening.
     ///
     /// # Errors
-    /// When it has over a mebibyte, or when the ring lacks its current key.
-    pub fn seal_document(
-        &self,
-        place: Place,
-        document: &str,
-    ) -> Result<Sealed<String>, VaultFault> {
-        if document.len() > DOCUMENT_BYTES_MAX {
-            return Err(VaultFault::TooLong);
+    /// When the key-encryption keys cannot be reached or are not the right ones.
+    pub async fn to_open(&self, tx: &mut TenantTx, holder: Holder) -> Result<Keys, Fault> {
+        let (studio, person) = stored(tx, holder).await?;
+        let tenant = tx.tenant();
+        let keys = match holder {
+            Holder::Studio => self.studio_keys(tenant, &studio).await?,
+            Holder::Person(id) => self.person_keys(tenant, id, &studio, &person).await?,
+        };
+        let ring = ring(keys);
+        Ok(Keys::to_open(tenant, holder, ring, self.random.clone()))
+    }
+
+    /// The keys of a holder in this transaction's studio, for sealing too. Where there is none, or the
+    /// key above it was replaced, a new one is made in this transaction.
+    ///
+    /// # Errors
+    /// As [`Vault::to_open`].
+    pub async fn to_seal(&self, tx: &mut TenantTx, holder: Holder) -> Result<Keys, Fault> {
+        let (mut studio, mut person) = stored(tx, holder).await?;
+        let tenant = tx.tenant();
+        let wrapping = self.wrapping.current().await?;
+        if studio.last().is_none_or(|key| key.wrapped_by != wrapping) {
+            let made = self.make_studio_key(tx, next(&studio)?, wrapping).await?;
+            studio.push(made);
         }
-        self.seal_any(place, document)
+        let current = studio.last().map_or(0, |key| key.number);
+        let keys = match holder {
+            Holder::Studio => self.studio_keys(tenant, &studio).await?,
+            Holder::Person(id) => {
+                if person.last().is_none_or(|key| key.wrapped_by != current) {
+                    let number = next(&person)?;
+                    let made = self.make_person_key(tx, id, number, &studio).await?;
+                    person.push(made);
+                }
+                self.person_keys(tenant, id, &studio, &person).await?
+            }
+        };
+        let ring = ring(keys).ok_or_else(|| Fault::bug("a key that was made is not there"))?;
+        Ok(Keys::new(tenant, holder, ring, self.random.clone()))
     }
 
-    fn seal_any(&self, place: Place, plaintext: &str) -> Result<Sealed<String>, VaultFault> {
-        let (id, key) = self.ring.current().ok_or(VaultFault::NoCurrentKey)?;
-        let nonce: [u8; NONCE_BYTES] = self.random.bytes();
-        // The buffer gets its final size first: growing would leave a copy of the text behind.
-        let room = plaintext.len().saturating_add(TAG_BYTES);
-        let mut buffer = Zeroizing::new(Vec::with_capacity(room));
-        buffer.extend_from_slice(plaintext.as_bytes());
-        tenant_key(key, place.tenant)?
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(place.bound_to(id)),
-                &mut *buffer,
-            )
-            .map_err(|_| VaultFault::Failed)?;
-        let mut stored = vec![VERSION];
-        stored.extend_from_slice(&id.to_be_bytes());
-        stored.extend_from_slice(&nonce);
-        stored.extend_from_slice(&buffer);
-        Ok(Sealed::from_stored(stored))
-    }
-
-    /// Opens a value in the place where it lies.
+    /// Compares the key-encryption keys with those that this database was sealed with, and notes the
+    /// current one if it is new. A server that fails here must not start.
     ///
     /// # Errors
-    /// When it was sealed for another place, was changed, is no sealed value, or when its key is
-    /// not in the ring.
-    pub fn open(
-        &self,
-        place: Place,
-        sealed: &Sealed<String>,
-    ) -> Result<Opened<String>, VaultFault> {
-        self.open_any(place, Parts::of(sealed.as_stored(), STORED_BYTES_MAX)?)
+    /// When one that is needed is missing or is another, or nobody can be asked.
+    pub async fn check(&self, tenancy: &Tenancy) -> Result<(), WrapFault> {
+        let database = |fault: Fault| WrapFault::Database(fault.to_string());
+        let known = tenancy.tell(KNOWN, &[]).await.map_err(database)?;
+        let current = self.wrapping.current().await?;
+        let mut is_noted = false;
+        for row in &known {
+            let number: i16 = row.field("number").map_err(database)?;
+            match row.field("is_retired").map_err(database)? {
+                true if number == current => return Err(WrapFault::Retired(number)),
+                true => continue,
+                false => {}
+            }
+            let checked: Vec<u8> = row.field("checked").map_err(database)?;
+            let context = check_context(number);
+            let opened = self.wrapping.unwrap(number, &context, &checked).await?;
+            if opened.expose() != &CHECK {
+                return Err(WrapFault::Wrong(number));
+            }
+            is_noted |= number == current;
+        }
+        if !is_noted {
+            let fields = self.check_fields(current).await?;
+            let fields = [fields[0].as_str(), fields[1].as_str()];
+            tenancy.tell(NOTE, &fields).await.map_err(database)?;
+        }
+        Ok(())
     }
 
-    /// Opens a document in the place where it lies.
+    /// The numbers of every key-encryption key that this database ever knew.
     ///
     /// # Errors
-    /// As [`Vault::open`].
-    pub fn open_document(
+    /// When it cannot be reached.
+    pub async fn numbers_known(&self, tenancy: &Tenancy) -> Result<Vec<i16>, Fault> {
+        let known = tenancy.tell(KNOWN, &[]).await?;
+        known.iter().map(|row| row.field("number")).collect()
+    }
+
+    /// The number of the current key-encryption key.
+    pub(crate) async fn current(&self) -> Result<i16, WrapFault> {
+        self.wrapping.current().await
+    }
+
+    async fn make_studio_key(
         &self,
-        place: Place,
-        sealed: &Sealed<String>,
-    ) -> Result<Opened<String>, VaultFault> {
-        let bytes_max = HEAD_BYTES + DOCUMENT_BYTES_MAX + TAG_BYTES;
-        self.open_any(place, Parts::of(sealed.as_stored(), bytes_max)?)
+        tx: &mut TenantTx,
+        number: i16,
+        wrapping: i16,
+    ) -> Result<Stored, Fault> {
+        let [current, checked] = self.check_fields(wrapping).await?;
+        tx.tell(NOTE, &[&current, &checked]).await?;
+        let (tenant, key) = (tx.tenant(), Key::new(self.random.bytes()));
+        let context = studio_context(tenant, number);
+        let wrapped = self.wrapping.wrap(wrapping, &context, &key).await?;
+        let (tenant, wrapped) = (tenant.to_string(), hex::encode(wrapped));
+        let fields = [tenant.as_str(), &number.to_string(), &current, &wrapped];
+        kept(number, &tx.tell(KEEP_STUDIO_KEY, &fields).await?)
     }
 
-    fn open_any(&self, place: Place, parts: Parts<'_>) -> Result<Opened<String>, VaultFault> {
-        let key = self
-            .ring
-            .get(parts.key_id)
-            .ok_or(VaultFault::UnknownKey(parts.key_id))?;
-        let mut buffer = Zeroizing::new(parts.sealed.to_vec());
-        let plain = tenant_key(key, place.tenant)?
-            .open_in_place(
-                Nonce::assume_unique_for_key(parts.nonce),
-                Aad::from(place.bound_to(parts.key_id)),
-                &mut buffer,
-            )
-            .map_err(|_| VaultFault::NotHere)?;
-        let text = std::str::from_utf8(plain).map_err(|_| VaultFault::Malformed)?;
-        Ok(Opened::new(Zeroizing::new(text.to_owned())))
+    async fn make_person_key(
+        &self,
+        tx: &mut TenantTx,
+        person: Uuid,
+        number: i16,
+        studio: &[Stored],
+    ) -> Result<Stored, Fault> {
+        let (tenant, key) = (tx.tenant(), Key::new(self.random.bytes()));
+        let above = studio
+            .last()
+            .ok_or_else(|| Fault::bug("a studio without a key"))?;
+        let studio_key = self.studio_key(tenant, above).await?;
+        let context = person_context(tenant, person, number);
+        let wrapped = wrapping::wrap(&studio_key, &context, &key, &self.random)?;
+        let (tenant, person) = (tenant.to_string(), person.to_string());
+        let (above, wrapped) = (above.number.to_string(), hex::encode(wrapped));
+        let fields = [
+            tenant.as_str(),
+            &person,
+            &number.to_string(),
+            &above,
+            &wrapped,
+        ];
+        kept(number, &tx.tell(KEEP_PERSON_KEY, &fields).await?)
     }
 
-    /// Whether a value was sealed with the current key; rotation seals the others again.
-    pub fn is_current(&self, sealed: &Sealed<String>) -> bool {
-        let current = self.ring.current().map(|(id, _)| id);
-        Parts::of(sealed.as_stored(), STORED_BYTES_MAX)
-            .is_ok_and(|parts| Some(parts.key_id) == current)
+    async fn check_fields(&self, number: i16) -> Result<[String; 2], WrapFault> {
+        let context = check_context(number);
+        let checked = self
+            .wrapping
+            .wrap(number, &context, &Key::new(CHECK))
+            .await?;
+        Ok([number.to_string(), hex::encode(checked)])
     }
+
+    async fn studio_keys(
+        &self,
+        tenant: TenantId,
+        studio: &[Stored],
+    ) -> Result<Vec<(i16, Key)>, Fault> {
+        let mut keys = Vec::with_capacity(studio.len());
+        for stored in studio {
+            keys.push((stored.number, self.studio_key(tenant, stored).await?));
+        }
+        Ok(keys)
+    }
+
+    async fn person_keys(
+        &self,
+        tenant: TenantId,
+        person: Uuid,
+        studio: &[Stored],
+        keys_of_person: &[Stored],
+    ) -> Result<Vec<(i16, Key)>, Fault> {
+        let mut keys = Vec::with_capacity(keys_of_person.len());
+        for stored in keys_of_person {
+            let mut above = studio.iter();
+            let above = above
+                .find(|key| key.number == stored.wrapped_by)
+                .ok_or_else(|| Fault::bug("a person's key is wrapped by none of the studio's"))?;
+            let context = person_context(tenant, person, stored.number);
+            let name = name(&context, stored);
+            let key = match self.held.get(&name) {
+                Some(key) => key,
+                None => {
+                    let studio_key = self.studio_key(tenant, above).await?;
+                    let key = wrapping::unwrap(&studio_key, &context, &stored.wrapped)
+                        .ok_or_else(|| Fault::bug("a person's key does not unwrap"))?;
+                    self.held.insert(name, key.clone());
+                    key
+                }
+            };
+            keys.push((stored.number, key));
+        }
+        Ok(keys)
+    }
+
+    async fn studio_key(&self, tenant: TenantId, stored: &Stored) -> Result<Key, Fault> {
+        let context = studio_context(tenant, stored.number);
+        let name = name(&context, stored);
+        if let Some(key) = self.held.get(&name) {
+            return Ok(key);
+        }
+        let wrapping = self.wrapping.as_ref();
+        let key = wrapping
+            .unwrap(stored.wrapped_by, &context, &stored.wrapped)
+            .await?;
+        self.held.insert(name, key.clone());
+        Ok(key)
+    }
+}
+
+/// The studio's keys, and the person's if it is one's.
+async fn stored(tx: &mut TenantTx, holder: Holder) -> Result<(Vec<Stored>, Vec<Stored>), Fault> {
+    let rows = match holder {
+        Holder::Studio => tx.reads(&[(STUDIO_KEYS, &[])]).await?,
+        Holder::Person(person) => {
+            let person: &(dyn ToSql + Sync) = &person;
+            tx.reads(&[(STUDIO_KEYS, &[]), (PERSON_KEYS, &[person])])
+                .await?
+        }
+    };
+    let mut both = rows.iter().map(|rows| {
+        let keys = rows.iter().map(|row| {
+            Ok(Stored {
+                number: row.field("number")?,
+                wrapped_by: row.field("wrapped_by")?,
+                wrapped: row.field("wrapped")?,
+            })
+        });
+        keys.collect::<Result<Vec<_>, Fault>>()
+    });
+    let studio = both.next().transpose()?.unwrap_or_default();
+    let person = both.next().transpose()?.unwrap_or_default();
+    Ok((studio, person))
+}
+
+/// What was kept, which another may have made at the same time.
+fn kept(number: i16, rows: &[Row]) -> Result<Stored, Fault> {
+    let row = rows
+        .first()
+        .ok_or_else(|| Fault::bug("a key was not kept"))?;
+    Ok(Stored {
+        number,
+        wrapped_by: row.field("wrapped_by")?,
+        wrapped: row.field("wrapped")?,
+    })
+}
+
+fn next(keys: &[Stored]) -> Result<i16, Fault> {
+    let last = keys.last().map_or(0, |key| key.number);
+    last.checked_add(1)
+        .ok_or_else(|| Fault::bug("the numbers of keys are used up"))
+}
+
+/// The last is current.
+fn ring(keys: Vec<(i16, Key)>) -> Option<KeyRing> {
+    keys.into_iter()
+        .fold(None, |ring, (number, key)| match ring {
+            None => Some(KeyRing::single(number, key)),
+            Some(ring) => Some(KeyRing::rotated(ring, number, key)),
+        })
+}
+
+fn studio_context(tenant: TenantId, number: i16) -> String {
+    format!("studio key|{tenant}|{number}")
+}
+
+fn person_context(tenant: TenantId, person: Uuid, number: i16) -> String {
+    format!("person key|{tenant}|{person}|{number}")
+}
+
+fn check_context(number: i16) -> String {
+    format!("check|{number}")
+}
+
+/// The name under which an unwrapped key is held: everything that it came from.
+fn name(context: &str, stored: &Stored) -> [u8; 32] {
+    let mut digest = Context::new(&SHA256);
+    digest.update(&stored.wrapped_by.to_be_bytes());
+    digest.update(&(context.len() as u64).to_be_bytes());
+    digest.update(context.as_bytes());
+    digest.update(&stored.wrapped);
+    let mut name = [0; 32];
+    name.copy_from_slice(digest.finish().as_ref());
+    name
 }
 
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Vault(…)")
-    }
-}
-
-impl Place {
-    /// The associated data: fixed lengths first, the one name of free length last.
-    fn bound_to(self, key_id: i16) -> Vec<u8> {
-        let mut data = vec![VERSION];
-        data.extend_from_slice(&key_id.to_be_bytes());
-        data.extend_from_slice(self.tenant.0.as_bytes());
-        data.extend_from_slice(self.row.as_bytes());
-        data.extend_from_slice(self.column.as_bytes());
-        data
-    }
-}
-
-/// A stored value, taken apart.
-struct Parts<'a> {
-    key_id: i16,
-    nonce: [u8; NONCE_BYTES],
-    sealed: &'a [u8],
-}
-
-impl<'a> Parts<'a> {
-    fn of(stored: &'a [u8], bytes_max: usize) -> Result<Self, VaultFault> {
-        if stored.len() < HEAD_BYTES + TAG_BYTES || stored.len() > bytes_max {
-            return Err(VaultFault::Malformed);
-        }
-        let (version, rest) = stored.split_first_chunk().ok_or(VaultFault::Malformed)?;
-        let (key_id, rest) = rest.split_first_chunk().ok_or(VaultFault::Malformed)?;
-        let (nonce, sealed) = rest.split_first_chunk().ok_or(VaultFault::Malformed)?;
-        if *version != [VERSION] {
-            return Err(VaultFault::Malformed);
-        }
-        Ok(Self {
-            key_id: i16::from_be_bytes(*key_id),
-            nonce: *nonce,
-            sealed,
-        })
-    }
-}
-
-fn tenant_key(key: &Key, tenant: TenantId) -> Result<LessSafeKey, VaultFault> {
-    let own = key.derive(&format!("vault|{tenant}"));
-    UnboundKey::new(&AES_256_GCM_SIV, own.expose())
-        .map(LessSafeKey::new)
-        .map_err(|_| VaultFault::Failed)
-}
-
-/// Why a value was not sealed or not opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum VaultFault {
-    /// The text is longer than what is sealed.
-    #[error("the text is longer than {TEXT_CHARS_MAX} characters")]
-    TooLong,
-    /// The ring names a current key that it does not have.
-    #[error("the key ring `vault` lacks its current key; add it to the key file")]
-    NoCurrentKey,
-    /// The value was sealed with a key that is not in the ring.
-    #[error(
-        "the value was sealed with key {0}, which the key ring `vault` lacks; add it to the key file"
-    )]
-    UnknownKey(i16),
-    /// The bytes are no sealed value of a version that is read here.
-    #[error("the bytes are no sealed value; restore the row from a backup")]
-    Malformed,
-    /// It was sealed for another place or was changed; the two cannot be told apart.
-    #[error("the value does not open here: it was moved or changed; restore the row from a backup")]
-    NotHere,
-    /// The cipher itself refused.
-    #[error("the cipher failed")]
-    Failed,
-}
-
-impl From<VaultFault> for Fault {
-    fn from(fault: VaultFault) -> Self {
-        match fault {
-            VaultFault::TooLong => {
-                let field = FieldFault {
-                    pointer: String::new(),
-                    code: "too-long",
-                    detail: fault.to_string(),
-                };
-                Self::new(problems::INVALID, "a field is longer than its bound").fields(vec![field])
-            }
-            _ => Self::bug(fault.to_string()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use watertight_terms::Kind;
-
-    fn vault() -> Vault {
-        Vault::new(KeyRing::single(1, Key::new([1; 32])), Random::system())
-    }
-
-    fn place() -> Place {
-        Place {
-            tenant: TenantId(Uuid::from_u128(1)),
-            column: "studio.artists.email",
-            row: Uuid::from_u128(2),
-        }
-    }
-
-    #[test]
-    fn what_is_sealed_opens_in_its_place() {
-        let longest = "ü".repeat(TEXT_CHARS_MAX);
-        for text in ["", "zoe@example.org", "a\u{0}b", &longest] {
-            let sealed = vault().seal(place(), text).unwrap();
-            let opened = vault().open(place(), &sealed).unwrap();
-            assert_eq!(opened.expose(), text);
-        }
-    }
-
-    #[test]
-    fn a_text_over_the_bound_is_refused() {
-        let text = "a".repeat(TEXT_CHARS_MAX + 1);
-        let fault = vault().seal(place(), &text).unwrap_err();
-        assert_eq!(fault, VaultFault::TooLong);
-        assert_eq!(Fault::from(fault).kind(), Kind::Invalid);
-    }
-
-    #[test]
-    fn a_document_may_be_longer_and_opens_as_one() {
-        let text = "ü".repeat(DOCUMENT_BYTES_MAX / 2);
-        let sealed = vault().seal_document(place(), &text).unwrap();
-        let opened = vault().open_document(place(), &sealed).unwrap();
-        assert_eq!(opened.expose(), &text);
-        assert_eq!(
-            vault().open(place(), &sealed).unwrap_err(),
-            VaultFault::Malformed
-        );
-        let fault = vault().seal_document(place(), &format!("{text}a"));
-        assert_eq!(fault.unwrap_err(), VaultFault::TooLong);
-    }
-
-    #[test]
-    fn equal_texts_are_sealed_differently() {
-        let vault = vault();
-        let one = vault.seal(place(), "same").unwrap();
-        let two = vault.seal(place(), "same").unwrap();
-        assert_ne!(one.as_stored()[HEAD_BYTES..], two.as_stored()[HEAD_BYTES..]);
-    }
-
-    #[test]
-    fn a_value_opens_in_no_other_row_column_or_studio() {
-        let sealed = vault().seal(place(), "text").unwrap();
-        assert!(vault().open(place(), &sealed).is_ok());
-        let (other, here) = (Uuid::from_u128(9), place());
-        for elsewhere in [
-            Place { row: other, ..here },
-            Place {
-                column: "studio.artists.phone",
-                ..here
-            },
-            Place {
-                column: "studio.artists.emai",
-                ..here
-            },
-            Place {
-                tenant: TenantId(other),
-                ..here
-            },
-            Place {
-                tenant: TenantId(here.row),
-                row: here.tenant.0,
-                ..here
-            },
-        ] {
-            assert_eq!(
-                vault().open(elsewhere, &sealed).unwrap_err(),
-                VaultFault::NotHere
-            );
-        }
-    }
-
-    #[test]
-    fn every_changed_byte_is_noticed() {
-        let sealed = vault().seal(place(), "text").unwrap();
-        assert!(vault().open(place(), &sealed).is_ok());
-        for at in 0..sealed.as_stored().len() {
-            let mut bytes = sealed.as_stored().to_vec();
-            bytes[at] ^= 1;
-            assert!(
-                vault().open(place(), &Sealed::from_stored(bytes)).is_err(),
-                "byte {at}"
-            );
-        }
-    }
-
-    #[test]
-    fn every_cut_and_every_addition_is_noticed() {
-        let sealed = vault().seal(place(), "text").unwrap();
-        for length in 0..sealed.as_stored().len() {
-            let cut = Sealed::from_stored(sealed.as_stored()[..length].to_vec());
-            assert!(vault().open(place(), &cut).is_err(), "cut to {length}");
-        }
-        let longer = [sealed.as_stored(), b"x"].concat();
-        assert!(vault().open(place(), &Sealed::from_stored(longer)).is_err());
-        let huge = vec![1; STORED_BYTES_MAX + 1];
-        assert_eq!(
-            vault()
-                .open(place(), &Sealed::from_stored(huge))
-                .unwrap_err(),
-            VaultFault::Malformed
-        );
-    }
-
-    #[test]
-    fn an_unknown_key_says_so() {
-        let other = Vault::new(KeyRing::single(-7, Key::new([7; 32])), Random::system());
-        let sealed = other.seal(place(), "text").unwrap();
-        let fault = vault().open(place(), &sealed).unwrap_err();
-        assert_eq!(fault, VaultFault::UnknownKey(-7));
-        assert!(fault.to_string().contains("key -7"));
-        assert_eq!(Fault::from(fault).kind(), Kind::Bug);
-    }
-
-    #[test]
-    fn after_a_rotation_the_old_key_still_opens() {
-        let old = vault().seal(place(), "text").unwrap();
-        let ring = KeyRing::single(1, Key::new([1; 32])).rotated(2, Key::new([2; 32]));
-        let rotated = Vault::new(ring, Random::system());
-        assert_eq!(rotated.open(place(), &old).unwrap().expose(), "text");
-        assert!(!rotated.is_current(&old));
-        let new = rotated.seal(place(), "text").unwrap();
-        assert!(rotated.is_current(&new));
-        assert_eq!(
-            vault().open(place(), &new).unwrap_err(),
-            VaultFault::UnknownKey(2)
-        );
-    }
-
-    #[test]
-    fn studios_have_keys_of_their_own() {
-        let ring_key = Key::new([1; 32]);
-        let one = ring_key.derive(&format!("vault|{}", Uuid::from_u128(1)));
-        let two = ring_key.derive(&format!("vault|{}", Uuid::from_u128(2)));
-        assert_ne!(one.expose(), two.expose());
-    }
-
-    #[test]
-    fn the_form_is_the_documented_one() {
-        let nonce = Random::from_fn(|bytes| bytes.fill(5));
-        let vault = Vault::new(KeyRing::single(258, Key::new([1; 32])), nonce);
-        let stored = vault.seal(place(), "text").unwrap().as_stored().to_vec();
-        assert_eq!(stored[..3], [1, 1, 2]);
-        assert_eq!(stored[3..15], [5; 12]);
-        assert_eq!(stored.len(), 31 + "text".len());
-    }
-
-    #[test]
-    fn nothing_prints() {
-        let sealed = vault().seal(place(), "text").unwrap();
-        let opened = vault().open(place(), &sealed).unwrap();
-        assert_eq!(
-            format!("{sealed:?} {opened:?} {:?}", vault()),
-            "Sealed(…) Opened(…) Vault(…)"
-        );
     }
 }

@@ -139,9 +139,10 @@ pub const SERVICES_KEEP_TO_THEIR_NAME: Claim = Claim {
     implications: |policies, request| {
         let name = match action(request) {
             "booking.view" | "booking.expire" | "booking.lapse" => r#"principal.name == "expiry""#,
-            "delivery.view" | "delivery.attempt" | "delivery.settle" => {
+            "delivery.view" | "delivery.attempt" | "delivery.settle" | "webhook.sign" => {
                 r#"principal.name == "delivery""#
             }
+            "member.view" | "member.view_contact" => r#"principal.name == "people""#,
             _ => "false",
         };
         only_if(!is_member(request), policies.set().clone(), name)

@@ -7,7 +7,7 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use watertight_ledger::Ledger;
-use watertight_tenancy::{Installation, KeyTable, Passwords, login_url, password_of};
+use watertight_tenancy::{Installation, KeyTable, Migration, Passwords, login_url, password_of};
 use watertight_terms::{Key, KeyFile, KeyRing, Random};
 
 use super::{Failure, Output};
@@ -71,15 +71,20 @@ pub(super) async fn migrate(config: &Config, output: &Output) -> Result<u8, Fail
     Ok(0)
 }
 
-/// Everything that is applied: every room's migrations, then the product's.
-pub fn installation(prefix: &str) -> Result<Installation, Failure> {
-    let migrations = [
+/// Every room's migrations, then the product's.
+pub fn migrations() -> Vec<Migration> {
+    [
         watertight_tenancy::MIGRATIONS,
+        watertight_vault::MIGRATIONS,
         watertight_ledger::MIGRATIONS,
         &crate::resources::migrations(),
-    ];
-    Installation::new(prefix, migrations.concat())
-        .map_err(|error| Failure::setup(error.to_string()))
+    ]
+    .concat()
+}
+
+/// Everything that is applied.
+pub fn installation(prefix: &str) -> Result<Installation, Failure> {
+    Installation::new(prefix, migrations()).map_err(|error| Failure::setup(error.to_string()))
 }
 
 /// A key file with a first key of each ring.

@@ -1,3 +1,5 @@
+mod vault;
+
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 use watertight_tenancy::KeyTable;
@@ -17,11 +19,12 @@ pub(super) enum Keys {
         /// Which ring
         ring: Ring,
     },
-    /// Stop the database from accepting an old key
+    /// Seal anew what an old key of the vault sealed; goes on where it was cut off
+    Reseal,
+    /// Take an old key out of use, once nothing needs it
     Retire {
         /// Which ring; checkpoints of old keys stay what they are
-        #[arg(value_parser = ["context"])]
-        ring: String,
+        ring: Retired,
         /// The key's number
         #[arg(long)]
         id: i16,
@@ -35,18 +38,38 @@ pub(super) enum Ring {
     Context,
     /// The server signs checkpoints of the ledger with it, whoever has the public half checks them
     Checkpoint,
+    /// The key-encryption keys of personal fields
+    Vault,
+}
+
+/// Rings of which a key can be taken out of use.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Retired {
+    /// The server signs contexts with it, the database checks them
+    Context,
+    /// The key-encryption keys of personal fields
+    Vault,
 }
 
 impl Keys {
-    pub(super) async fn run(&self, config: &Config, output: &Output) -> Result<u8, Failure> {
+    pub(super) async fn run(self, config: Config, output: &Output) -> Result<u8, Failure> {
         match self {
             Self::Rotate {
                 ring: Ring::Context,
-            } => rotate_context(config, output).await,
+            } => rotate_context(&config, output).await,
             Self::Rotate {
                 ring: Ring::Checkpoint,
-            } => rotate_checkpoint(config, output),
-            Self::Retire { id, .. } => retire(config, output, *id).await,
+            } => rotate_checkpoint(&config, output),
+            Self::Rotate { ring: Ring::Vault } => vault::rotate(config, output).await,
+            Self::Reseal => vault::reseal(config, output).await,
+            Self::Retire {
+                ring: Retired::Context,
+                id,
+            } => retire(&config, output, id).await,
+            Self::Retire {
+                ring: Retired::Vault,
+                id,
+            } => vault::retire(config, output, id).await,
         }
     }
 }

@@ -18,7 +18,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use audit::{Verdict, Verification};
 pub use complete::{Gap, gaps, last_ticket, reader};
-pub use install::{first_keys, installation, write_private};
+pub use install::{first_keys, installation, migrations, write_private};
 pub use output::{Failure, Format, Output};
 pub use serve::{serve_until, verifier};
 
@@ -119,7 +119,7 @@ impl Cli {
             Command::Doctor => doctor::run(&global.read()?, output).await,
             Command::Config(ConfigCommand::Check) => config_check::run(&global.read()?, output),
             Command::Audit(audit) => audit.run(&global.read()?, output).await,
-            Command::Keys(keys) => keys.run(&global.read()?, output).await,
+            Command::Keys(keys) => keys.run(global.read()?, output).await,
             #[cfg(feature = "demo")]
             Command::Demo(demo) => demo.run(output).await,
         }

@@ -11,6 +11,8 @@
 //! due no more. What it had claimed comes back by the passing of time. Two workers at the same work do
 //! it once: the second finds another version, or another state.
 
+pub mod renewal;
+
 use std::{future::Future, time::Duration};
 
 use futures_util::{StreamExt, stream};
@@ -81,11 +83,13 @@ pub async fn work_until(app: &App, pace: Pace, stop: impl Future<Output = ()>) {
     };
     let mut telling = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
+    let mut renewing = std::pin::pin!(renewal::keep_renewing(app));
     let mut rounds = tokio::time::interval(Duration::from_millis(pace.poll_ms));
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = &mut stop => break,
+            () = &mut renewing => break,
             _ = rounds.tick() => {}
         }
         if let Err(fault) = worker.round(pace, &mut telling).await {

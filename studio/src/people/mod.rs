@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 use watertight_identity::{
-    RoleMap,
+    Caller, RoleMap, ServiceName,
     backend::{Backend, BackendError},
     objects::Membership,
 };
-use watertight_tenancy::{Admission, Effect, EffectKind, News, ProviderEvent, Tenancy};
-use watertight_terms::{Fault, Random, Role, TenantId, check_line};
-use watertight_vault::{Place, Vault};
+use watertight_tenancy::{Admission, Effect, EffectKind, News, ProviderEvent, Tenancy, TenantTx};
+use watertight_terms::{Clock, Entry, Fault, Kind, Random, Request, Role, TenantId, check_line};
+use watertight_vault::{Holder, Place, Vault};
 
 use crate::config::NewStudios;
 
@@ -23,6 +23,9 @@ pub use reconcile::{Comparison, ReconcileFault, Step};
 
 /// The column of a member's address.
 pub const EMAIL: &str = "tenancy.members.email";
+
+/// The service as which what Clerk tells and is told is done in a studio.
+const PEOPLE: ServiceName = ServiceName::new("people");
 
 /// An address has at most so many characters.
 pub const EMAIL_CHARS: usize = 320;
@@ -42,6 +45,8 @@ pub struct People {
     pub new_studios: NewStudios,
     /// Who admits whom nobody invited, in a new studio.
     pub admission: Admission,
+    /// The time.
+    pub clock: Clock,
     /// Randomness, for the names of what is not a delivery.
     pub random: Random,
 }
@@ -78,14 +83,49 @@ impl People {
             if let (Some(member), EffectKind::Seen, Some(address)) =
                 (effect.member, effect.kind, address)
             {
-                let sealed = self.vault.seal(place(effect.tenant, member), address)?;
-                let bytes = sealed.as_stored();
-                self.tenancy
-                    .complete_email(effect.tenant, member, bytes)
-                    .await?;
+                self.keep_address(effect.tenant, member, address).await?;
             }
         }
         Ok(effects)
+    }
+
+    /// Keeps the address of somebody new. A studio that is frozen or suspended learns it from the
+    /// person.
+    async fn keep_address(
+        &self,
+        tenant: TenantId,
+        member: Uuid,
+        address: &str,
+    ) -> Result<(), Fault> {
+        let mut tx = match self.begin(tenant).await {
+            Err(fault) if fault.kind() == Kind::Unavailable => {
+                tracing::warn!(%tenant, %member, "the address was not kept: {fault}");
+                return Ok(());
+            }
+            begun => begun?,
+        };
+        let keys = self.vault.to_seal(&mut tx, Holder::Person(member)).await?;
+        let sealed = keys.seal(place(member), address)?;
+        let studio = self.vault.to_seal(&mut tx, Holder::Studio).await?;
+        let index = studio.index(EMAIL, address)?;
+        tx.complete_email(member, sealed.as_stored(), &index)
+            .await?;
+        let entry = Entry::new("member.complete", "member").ids([member]);
+        tx.commit(entry).await.map(drop)
+    }
+
+    /// A transaction of ours in a studio, for what nobody asked for.
+    async fn begin(&self, tenant: TenantId) -> Result<TenantTx, Fault> {
+        let request = Request {
+            id: self.random.uuid(),
+            client_id: None,
+            address: "people".to_owned(),
+            client: None,
+            at: self.clock.now(),
+        };
+        let caller = Caller::service(PEOPLE, tenant);
+        let begun = self.tenancy.begin(&caller, request).await;
+        begun.map_err(|refused| refused.fault)
     }
 
     /// Makes a studio of the organization, unless it is one. Where Clerk can be asked it says the name,
@@ -122,9 +162,8 @@ pub fn clerk_role(role: Role) -> &'static str {
 }
 
 /// Where the address of a member lies.
-pub fn place(tenant: TenantId, member: Uuid) -> Place {
+pub fn place(member: Uuid) -> Place<'static> {
     Place {
-        tenant,
         column: EMAIL,
         row: member,
     }

@@ -13,9 +13,12 @@ use watertight_identity::{
     objects::Membership,
 };
 use watertight_tenancy::{KnownMember, News, ProviderEvent};
-use watertight_terms::{Fault, Role, Subject, TenantId};
+use watertight_terms::{Entry, Fault, Role, Subject, TenantId};
+use watertight_vault::Opened;
 
-use super::{People, clerk_role, place};
+use crate::resources::members::{Member, actions::ViewContact};
+
+use super::{People, clerk_role};
 
 /// How often members are compared without being asked to.
 const EVERY: Duration = Duration::from_secs(3_600);
@@ -90,8 +93,6 @@ pub enum Step {
         member: Uuid,
         /// As what.
         role: Role,
-        /// The address, as the vault sealed it.
-        email: Vec<u8>,
     },
 }
 
@@ -367,13 +368,10 @@ impl People {
                 tenant,
                 member,
                 role,
-                email,
             } => {
-                let sealed = watertight_vault::Sealed::from_stored(email.clone());
-                let email = self
-                    .vault
-                    .open(place(*tenant, *member), &sealed)
-                    .map_err(Fault::from)?;
+                let Some(email) = self.open_address(*tenant, *member).await? else {
+                    return Ok(());
+                };
                 let invitation = backend
                     .invite(organization, email.expose(), clerk_role(*role), None)
                     .await?;
@@ -383,6 +381,21 @@ impl People {
             }
         }
         Ok(())
+    }
+
+    /// The address of an invitation, for Clerk, which writes to it.
+    async fn open_address(
+        &self,
+        tenant: TenantId,
+        member: Uuid,
+    ) -> Result<Option<Opened<String>>, Fault> {
+        let mut tx = self.begin(tenant).await?;
+        let granted = tx.grant::<ViewContact, Member>(member).await?;
+        let invited = tx.seen(granted)?;
+        let email = invited.address(&mut tx, &self.vault).await?;
+        let entry = Entry::new("member.send_invitation", "member").ids([member]);
+        let finished = tx.finish(entry).await;
+        finished.map(|_receipt| email)
     }
 
     /// A name for what is told without a delivery, which is new each time.
@@ -409,12 +422,11 @@ fn owed(member: &KnownMember) -> Option<Step> {
                 role: member.ceiling,
             })
         }
-        ("pending", None) if member.invitation.is_none() => Some(Step::Invite {
+        ("pending", None) if member.invitation.is_none() && member.email.is_some() => Some(Step::Invite {
             organization,
             tenant: member.tenant,
             member: member.member,
             role: member.ceiling,
-            email: member.email.clone()?,
         }),
         _ => None,
     }

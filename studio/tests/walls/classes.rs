@@ -42,3 +42,25 @@ async fn the_classes_are_the_live_schema_both_ways() {
         }
     }
 }
+
+/// A column that the vault does not know of would lose its values with the keys that a rotation destroys.
+#[tokio::test]
+async fn every_personal_column_is_known_to_the_vault() {
+    let world = World::new().await;
+    let raw = world.as_admin().await;
+    let known: Vec<String> = raw
+        .value(
+            "SELECT array_agg(c) FROM (SELECT place FROM vault.sealed_columns
+               UNION ALL SELECT rel::text || '.' || index_col FROM vault.sealed_columns WHERE index_col IS NOT NULL) k (c)",
+            &[],
+        )
+        .await
+        .unwrap();
+    let mut known: BTreeSet<String> = known.into_iter().collect();
+    assert!(known.remove("tenancy.answers.sealed"), "the studio's own");
+    let personal: BTreeSet<String> = studio::resources::personal_columns()
+        .iter()
+        .map(|(table, column)| format!("{table}.{column}"))
+        .collect();
+    assert_eq!(known, personal);
+}

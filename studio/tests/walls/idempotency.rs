@@ -288,7 +288,16 @@ async fn hide(world: &World, table: &str, id: &str) {
 /// What a service of a studio is told of a key; two studios' services have one name.
 const CLAIM: &str =
     "SELECT outcome FROM tenancy.claim_key(sha256(convert_to($1, 'UTF8')), sha256('x'))";
-const KEEP: &str = "SELECT tenancy.keep_answer(sha256(convert_to($1, 'UTF8')), sha256('x'), gen_random_uuid(), 'sealed')";
+const KEEP: &str = "SELECT tenancy.keep_answer(sha256(convert_to($1, 'UTF8')), sha256('x'), gen_random_uuid(), decode('020001' || repeat('00', 28), 'hex'))";
+
+/// A key of each studio, for what `KEEP` keeps to name.
+async fn with_keys() -> World {
+    let world = World::new().await;
+    let keys =
+        "INSERT INTO vault.studio_keys SELECT tenant_id, 1, 1, sha512('') FROM tenancy.studios";
+    world.as_admin().await.script(keys).await.unwrap();
+    world
+}
 
 async fn as_service(world: &World, studio: usize, sql: &str, key: &str) -> String {
     let raw = world.as_app().await;
@@ -309,7 +318,7 @@ async fn as_service(world: &World, studio: usize, sql: &str, key: &str) -> Strin
 /// With the table's policy gone, the functions still keep the studios apart.
 #[tokio::test]
 async fn the_functions_alone_keep_the_studios_answers_apart() {
-    let world = World::new().await;
+    let world = with_keys().await;
     let admin = world.as_admin().await;
     admin
         .script("ALTER POLICY gate ON tenancy.answers USING (true) WITH CHECK (true)")
@@ -340,7 +349,7 @@ async fn the_functions_alone_keep_the_studios_answers_apart() {
 /// And without the functions' conditions, the policy does: what the gate itself may see and write.
 #[tokio::test]
 async fn the_policy_alone_keeps_the_studios_answers_apart() {
-    let world = World::new().await;
+    let world = with_keys().await;
     let key = key();
     for studio in [0, 1] {
         as_service(&world, studio, KEEP, &key).await;
@@ -366,7 +375,7 @@ async fn the_policy_alone_keeps_the_studios_answers_apart() {
         let written = gate
             .run(
                 "INSERT INTO tenancy.answers (tenant_id, actor, standing, key, request, id, sealed)
-                 VALUES ($1, 'expiry', '', sha256('y'), sha256('y'), gen_random_uuid(), 'sealed')",
+                 VALUES ($1, 'expiry', '', sha256('y'), sha256('y'), gen_random_uuid(), NULL)",
                 &[&tenants[other]],
             )
             .await;

@@ -10,12 +10,7 @@ async fn migrate(
     world: &World,
     migrations: &[Migration],
 ) -> Result<Vec<&'static str>, InstallFault> {
-    let all = [
-        watertight_tenancy::MIGRATIONS,
-        watertight_ledger::MIGRATIONS,
-        &studio::resources::migrations(),
-        migrations,
-    ];
+    let all = [&studio::commands::migrations(), migrations];
     let installation = Installation::new("studio", all.concat()).unwrap();
     installation.migrate(owner(world), &[]).await
 }
@@ -245,12 +240,7 @@ async fn an_administrator_who_is_no_superuser_can_install_and_the_gap_is_named()
         migrate: password("migrate"),
         operator: password("operator"),
     };
-    let all = [
-        watertight_tenancy::MIGRATIONS,
-        watertight_ledger::MIGRATIONS,
-        &studio::resources::migrations(),
-    ];
-    let installation = Installation::new(&prefix, all.concat()).unwrap();
+    let installation = Installation::new(&prefix, studio::commands::migrations()).unwrap();
     installation.roles(&admin, &passwords).await.unwrap();
     installation.roles(&admin, &passwords).await.unwrap();
     let context = KeyRing::single(1, Key::new(random.bytes()));
@@ -259,7 +249,7 @@ async fn an_administrator_who_is_no_superuser_can_install_and_the_gap_is_named()
         .migrate(&migrate, &[KeyTable::context(context.clone())])
         .await
         .unwrap();
-    assert_eq!(applied.len(), all.concat().len());
+    assert_eq!(applied.len(), studio::commands::migrations().len());
     let expected = Expectation {
         prefix: prefix.clone(),
         personal: studio::resources::personal_columns(),
@@ -304,12 +294,7 @@ async fn bookings_from_before_get_their_slices_a_first_version_and_a_project() {
         migrate: password("migrate"),
         operator: password("operator"),
     };
-    let all = [
-        watertight_tenancy::MIGRATIONS,
-        watertight_ledger::MIGRATIONS,
-        &studio::resources::migrations(),
-    ]
-    .concat();
+    let all = studio::commands::migrations();
     let before: Vec<_> = all
         .iter()
         .filter(|m| !m.name.starts_with("studio/") || m.name < "studio/0003")

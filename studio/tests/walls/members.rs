@@ -2,7 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::world::World;
+use watertight_terms::Clock;
+
+use crate::{
+    webhooks::{deliver, membership},
+    world::World,
+};
 
 fn path(world: &World, studio: usize, part: &str) -> String {
     format!("/v1/members/{}", world.studios[studio].person(part).member)
@@ -363,4 +368,68 @@ async fn the_database_lets_no_sql_add_or_raise_a_member() {
     let raise = "UPDATE tenancy.members SET ceiling = 'owner' WHERE subject = 'user_a_manager'";
     let refused = run("manager", raise.to_owned()).await.unwrap_err();
     assert_eq!(watertight_tenancy::support::state(&refused), "23514");
+}
+
+/// One address, one invitation: by the index of it, as nobody can compare what is sealed.
+#[tokio::test]
+async fn an_address_is_invited_once_whatever_its_case_and_again_once_it_is_free() {
+    let world = World::new().await;
+    let invite = |email: &str| Some(json!({ "email": email, "role": "freelancer" }));
+    let one = as_owner(&world, "POST", "/v1/members", invite("ines@example.org")).await;
+    assert_eq!(one.0, 202);
+    for again in ["ines@example.org", "Ines@EXAMPLE.org"] {
+        let (status, problem) = as_owner(&world, "POST", "/v1/members", invite(again)).await;
+        let slug = problem["type"].as_str().unwrap_or_default();
+        assert_eq!(
+            (status, slug),
+            (409, "/problems/already-invited"),
+            "{problem}"
+        );
+    }
+    let other = as_owner(&world, "POST", "/v1/members", invite("ines@example.net")).await;
+    assert_eq!(other.0, 202);
+    // The other studio's invitations are none of this one's business, and look different there.
+    let foreign = world.token(1, "owner");
+    let (status, _) = world
+        .send("POST", "/v1/members", &foreign, invite("ines@example.org"))
+        .await;
+    assert_eq!(status, 202);
+    let raw = world.as_admin().await;
+    let kinds =
+        "SELECT count(DISTINCT email_index) FROM tenancy.members WHERE email_index IS NOT NULL";
+    let kinds: i64 = raw.value(kinds, &[]).await.unwrap();
+    assert_eq!(kinds, 3);
+    // Taken back, it is free.
+    let own = format!("/v1/members/{}", one.1["id"].as_str().unwrap());
+    assert_eq!(as_owner(&world, "DELETE", &own, None).await.0, 204);
+    let again = as_owner(&world, "POST", "/v1/members", invite("ines@example.org")).await;
+    assert_eq!(again.0, 202);
+    // Somebody whom Clerk brought is in the studio with an address, too.
+    let organization = &world.studios[0].organization;
+    let at_ms = Clock::system().now_s() * 1000;
+    let event = membership("created", organization, "user_new", "org:freelancer", at_ms);
+    let event = event.replace("ines@example.org", "mo@example.org");
+    let told = deliver(&world, "svix", "msg_9", &event, &world.webhook_secret).await;
+    assert_eq!(told, 204);
+    let there = as_owner(&world, "POST", "/v1/members", invite("MO@example.org")).await;
+    assert_eq!(there.0, 409);
+}
+
+#[tokio::test]
+async fn of_invitations_of_one_address_at_one_time_one_is_made() {
+    let world = World::new().await;
+    let invite = || {
+        let body = json!({ "email": "ines@example.org", "role": "freelancer" });
+        as_owner(&world, "POST", "/v1/members", Some(body))
+    };
+    // Whoever needs the studio's first key waits for whoever makes it: not here.
+    let other = json!({ "email": "mo@example.org", "role": "freelancer" });
+    assert_eq!(
+        as_owner(&world, "POST", "/v1/members", Some(other)).await.0,
+        202
+    );
+    let answers = tokio::join!(invite(), invite(), invite(), invite());
+    let mut statuses = [answers.0.0, answers.1.0, answers.2.0, answers.3.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [202, 409, 409, 409]);
 }

@@ -301,7 +301,8 @@ async fn whom_clerk_brings_is_pending_shown_to_owners_and_noted() {
     for id in ["msg_1", "msg_1", "msg_2"] {
         tell(&world, id, &event).await;
     }
-    assert_eq!(world.entries(0).await, entries + 1, "once");
+    // That somebody came, and that the address was kept.
+    assert_eq!(world.entries(0).await, entries + 2, "once");
     assert_eq!(world.entries(1).await, 0);
     let owner = world.token(0, "owner");
     let (_, list) = world
@@ -479,7 +480,7 @@ const TOLD: [(&str, &str, &str); 6] = [
     (
         "complete_member",
         "f1",
-        "00000000-0000-4000-8000-000000000000|00000000-0000-4000-8000-000000000000|email|00",
+        "00000000-0000-4000-8000-000000000000|00000000-0000-4000-8000-000000000000|email|00|",
     ),
     ("people_known", "q1", ""),
     ("note_session", "e1", "msg_sql_2|sess_none|user_none|true|1"),

@@ -561,13 +561,7 @@ async fn make_template(
 
 /// Changes when any migration does.
 fn fingerprint() -> String {
-    let texts = [
-        watertight_tenancy::MIGRATIONS,
-        watertight_ledger::MIGRATIONS,
-        &studio::resources::migrations(),
-    ];
-    let all: String = texts
-        .concat()
+    let all: String = studio::commands::migrations()
         .iter()
         .map(|migration| migration.sql)
         .collect();

@@ -1,12 +1,10 @@
-use std::sync::Arc;
-
 use aws_lc_rs::digest::{Context, SHA256, digest};
 use bytes::Bytes;
 use http::{Method, request::Parts};
 use uuid::Uuid;
-use watertight_tenancy::{Claim, Repeat, TenantTx};
-use watertight_terms::{Fault, TenantId};
-use watertight_vault::{Place, Sealed};
+use watertight_tenancy::{Claim, Repeat, Seal, TenantTx};
+use watertight_terms::Fault;
+use watertight_vault::{Holder, Place, Sealed};
 
 use super::{Boxed, Door, Handler, Visit, Way};
 use crate::{
@@ -38,21 +36,26 @@ impl Door {
         Ok(key.map(|key| Repeat {
             key: sha256(key.as_bytes()),
             request: request_digest(parts, body),
-            seal: self.seal(),
         }))
     }
 
-    fn seal(&self) -> watertight_tenancy::Seal {
-        let vault = Arc::clone(&self.0.vault);
-        Arc::new(move |tenant, id, text| {
-            let sealed = vault.seal_document(place(tenant, id), text)?;
+    /// Seals the transaction's answer with the studio's key, when it is there.
+    async fn seal(&self, tx: &mut TenantTx) -> Result<Seal, Fault> {
+        let keys = self.0.vault.to_seal(tx, Holder::Studio).await?;
+        Ok(Box::new(move |id, text| {
+            let sealed = keys.seal_document(place(id), text)?;
             Ok(sealed.as_stored().to_vec())
-        })
+        }))
     }
 
-    fn open(&self, tenant: TenantId, id: Uuid, sealed: Vec<u8>) -> Result<KeptAnswer, Fault> {
-        let sealed = Sealed::from_stored(sealed);
-        let opened = self.0.vault.open_document(place(tenant, id), &sealed)?;
+    async fn open(
+        &self,
+        tx: &mut TenantTx,
+        id: Uuid,
+        sealed: Vec<u8>,
+    ) -> Result<KeptAnswer, Fault> {
+        let keys = self.0.vault.to_open(tx, Holder::Studio).await?;
+        let opened = keys.open_document(place(id), &Sealed::from_stored(sealed))?;
         KeptAnswer::read(opened.expose())
     }
 }
@@ -69,11 +72,14 @@ impl Visit {
         let Some(repeat) = &asked.repeat else {
             return run(handler, tx, &asked.input).await;
         };
-        let tenant = tx.tenant();
-        match tx.claim(repeat.clone()).await? {
-            Claim::New => run(handler, tx, &asked.input).await,
+        match tx.claim(*repeat).await? {
+            Claim::New(claimed) => {
+                let seal = self.door.seal(&mut tx).await?;
+                tx.keep_with(claimed, seal);
+                run(handler, tx, &asked.input).await
+            }
             Claim::Done { id, sealed } => {
-                let kept = self.door.open(tenant, id, sealed)?;
+                let kept = self.door.open(&mut tx, id, sealed).await?;
                 for right in kept.rights() {
                     tx.ask_again(right).await?;
                 }
@@ -102,9 +108,8 @@ async fn caught(work: Boxed<Result<Answer<()>, Fault>>) -> Result<Answer<()>, Fa
     }
 }
 
-fn place(tenant: TenantId, id: Uuid) -> Place {
+fn place(id: Uuid) -> Place<'static> {
     Place {
-        tenant,
         column: COLUMN,
         row: id,
     }

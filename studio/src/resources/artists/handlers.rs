@@ -8,7 +8,7 @@ use watertight::{
 };
 use watertight_tenancy::{Stored, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Limits};
-use watertight_vault::Place;
+use watertight_vault::{Holder, Keys, Place};
 
 use super::{
     ARCHIVE, Artist, CHOICES, CREATE, EDIT, PERSONAL, Personal,
@@ -107,8 +107,9 @@ pub(super) async fn show(
     let granted = tx.grant::<View, Artist>(id).await?;
     let artist = tx.seen(granted)?;
     let version = artist.version;
-    let (view, opened) = ArtistView::opened(artist, &tx, &desk.vault)?;
-    let entry = Entry::new("artist.view", "artist").ids([id]).opened(opened);
+    let keys = desk.vault.to_open(&mut tx, Holder::Person(id)).await?;
+    let view = ArtistView::opened(artist, &tx, &keys)?;
+    let entry = Entry::new("artist.view", "artist").ids([id]);
     Draft::ok(view)?.etag(version).finish(tx, entry).await
 }
 
@@ -166,9 +167,10 @@ pub(super) async fn create(
         new.address.as_deref(),
         new.bank.as_deref(),
     ];
+    let keys = desk.vault.to_seal(&mut tx, Holder::Person(id)).await?;
     let mut sealed = Sealing::default();
     for ((field, value), place) in PERSONAL.iter().zip(given).zip(&mut sealed) {
-        *place = seal(&desk, &tx, field.column, id, value)?;
+        *place = seal(&keys, field.column, id, value)?;
     }
     let [email, phone, legal_name, tax_id, address, bank] = sealed;
     let kind = new.kind.as_str();
@@ -196,10 +198,10 @@ pub(super) async fn create(
     let spent = tx.create(granted, CREATE, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let artist = tx.written(Artist::LOAD, id).await?;
-    let (view, opened) = ArtistView::opened(artist, &tx, &desk.vault)?;
+    let view = ArtistView::opened(artist, &tx, &keys)?;
     Draft::created(view, &format!("/v1/artists/{id}"))?
         .etag(1)
-        .commit(tx, entry.opened(opened))
+        .commit(tx, entry)
         .await
 }
 
@@ -274,7 +276,8 @@ pub(super) async fn edit(
         edited.address.map(Prose::into_inner),
         edited.bank.map(Line::into_inner),
     ];
-    let sealed = merge(&desk, &tx, id, &before.personal, given)?;
+    let keys = desk.vault.to_seal(&mut tx, Holder::Person(id)).await?;
+    let sealed = merge(&keys, id, &before.personal, given)?;
     let [email, phone, legal_name, tax_id, address, bank] = sealed;
     let now = desk.clock.now();
     let parameters: [&(dyn ToSql + Sync); 13] = [
@@ -295,10 +298,10 @@ pub(super) async fn edit(
     let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let artist = tx.written(Artist::LOAD, id).await?;
-    let (view, opened) = ArtistView::opened(artist, &tx, &desk.vault)?;
+    let view = ArtistView::opened(artist, &tx, &keys)?;
     Draft::ok(view)?
         .etag(spent.version() + 1)
-        .commit(tx, entry.opened(opened))
+        .commit(tx, entry)
         .await
 }
 
@@ -320,24 +323,18 @@ pub(super) async fn archive(
 type Sealing = [Option<Vec<u8>>; 6];
 
 fn seal(
-    desk: &Desk,
-    tx: &TenantTx,
+    keys: &Keys,
     column: &'static str,
     row: Uuid,
     value: Option<&str>,
 ) -> Result<Option<Vec<u8>>, Fault> {
-    let place = Place {
-        tenant: tx.tenant(),
-        column,
-        row,
-    };
     let Some(value) = value else { return Ok(None) };
-    Ok(Some(desk.vault.seal(place, value)?.as_stored().to_vec()))
+    let sealed = keys.seal(Place { column, row }, value)?;
+    Ok(Some(sealed.as_stored().to_vec()))
 }
 
 fn merge(
-    desk: &Desk,
-    tx: &TenantTx,
+    keys: &Keys,
     id: Uuid,
     before: &Personal,
     given: [Field<String>; 6],
@@ -348,7 +345,7 @@ fn merge(
         *place = match given {
             Field::Absent => before.as_ref().map(|kept| kept.as_stored().to_vec()),
             Field::Null => None,
-            Field::Value(value) => seal(desk, tx, field.column, id, Some(&value))?,
+            Field::Value(value) => seal(keys, field.column, id, Some(&value))?,
         };
     }
     Ok(sealed)

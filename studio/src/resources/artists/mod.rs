@@ -18,7 +18,7 @@ pub(crate) use handlers::choices;
 use jiff::Timestamp;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
-use watertight_authority::{Fact, Resource};
+use watertight_authority::{Fact, Opens, Resource};
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, TenantId};
 use watertight_vault::Sealed;
@@ -60,33 +60,25 @@ impl Artist {
 /// The personal fields, by the order of [`PERSONAL`].
 type Personal = [Option<Sealed<String>>; 6];
 
-/// The personal fields: the column's full name, its bound in characters, and who may see it.
+/// The personal fields, with the column's full name.
 const PERSONAL: [PersonalField; 6] = [
-    PersonalField::new("email", "studio.artists.email", Seen::ByContact),
-    PersonalField::new("phone", "studio.artists.phone", Seen::ByContact),
-    PersonalField::new("legal_name", "studio.artists.legal_name", Seen::Privately),
-    PersonalField::new("tax_id", "studio.artists.tax_id", Seen::Privately),
-    PersonalField::new("address", "studio.artists.address", Seen::Privately),
-    PersonalField::new("bank", "studio.artists.bank", Seen::Privately),
+    PersonalField::new("email", "studio.artists.email"),
+    PersonalField::new("phone", "studio.artists.phone"),
+    PersonalField::new("legal_name", "studio.artists.legal_name"),
+    PersonalField::new("tax_id", "studio.artists.tax_id"),
+    PersonalField::new("address", "studio.artists.address"),
+    PersonalField::new("bank", "studio.artists.bank"),
 ];
 
 #[derive(Clone, Copy)]
 struct PersonalField {
     name: &'static str,
     column: &'static str,
-    seen: Seen,
-}
-
-/// Which action opens a field.
-#[derive(Clone, Copy, PartialEq)]
-enum Seen {
-    ByContact,
-    Privately,
 }
 
 impl PersonalField {
-    const fn new(name: &'static str, column: &'static str, seen: Seen) -> Self {
-        Self { name, column, seen }
+    const fn new(name: &'static str, column: &'static str) -> Self {
+        Self { name, column }
     }
 }
 
@@ -117,8 +109,8 @@ pub const RESOURCE: Registered = Registered {
     policy: include_str!("policy.cedar"),
     migrations: &[
         super::migration!("0001_artists_and_bookings"),
+        super::migration!("0011_vault"),
         super::migration!("0016_tables"),
-        super::migration!("0017_holidays"),
     ],
     tables: &[COLUMNS],
     rows: &[Rows::of::<Artist>()],
@@ -136,6 +128,19 @@ pub mod actions {
         View "artist.view", Create "artist.create", Import "artist.import", Edit "artist.change", Archive "artist.archive",
         ViewContact "artist.view_contact", ViewPrivate "artist.view_private"
     }
+}
+
+impl Opens<Artist> for actions::ViewContact {
+    const COLUMNS: &'static [&'static str] = &["studio.artists.email", "studio.artists.phone"];
+}
+
+impl Opens<Artist> for actions::ViewPrivate {
+    const COLUMNS: &'static [&'static str] = &[
+        "studio.artists.legal_name",
+        "studio.artists.tax_id",
+        "studio.artists.address",
+        "studio.artists.bank",
+    ];
 }
 
 const COLUMNS: Columns = Columns {

@@ -2,12 +2,13 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
+use watertight_authority::{Allowed, Opens};
 use watertight_tenancy::TenantTx;
 use watertight_terms::Fault;
-use watertight_vault::{Place, Vault};
+use watertight_vault::Keys;
 
 use super::{
-    Artist, PERSONAL, Seen,
+    Artist, PERSONAL,
     actions::{ViewContact, ViewPrivate},
     handlers::Kind,
 };
@@ -73,40 +74,16 @@ impl ArtistView {
         Self::with(artist, zone, PersonalView::default())
     }
 
-    /// As its own page carries it, with the personal fields that the caller may see; gives their
-    /// names too, for the ledger.
-    pub(super) fn opened(
-        artist: Artist,
-        tx: &TenantTx,
-        vault: &Vault,
-    ) -> Result<(Self, Vec<&'static str>), Fault> {
-        let by_contact = tx.allows::<ViewContact, Artist>(&artist);
-        let privately = tx.allows::<ViewPrivate, Artist>(&artist);
+    /// As its own page carries it, with the personal fields that the caller may see.
+    pub(super) fn opened(artist: Artist, tx: &TenantTx, keys: &Keys) -> Result<Self, Fault> {
         let mut personal: [Shown; 6] = Default::default();
-        let mut opened = Vec::new();
-        let fields = PERSONAL.iter().zip(&artist.personal).zip(&mut personal);
-        for ((field, sealed), shown) in fields {
-            let may = match field.seen {
-                Seen::ByContact => by_contact,
-                Seen::Privately => privately,
-            };
-            if !may {
-                continue;
-            }
-            let place = Place {
-                tenant: artist.tenant,
-                column: field.column,
-                row: artist.id,
-            };
-            *shown = Some(match sealed {
-                Some(sealed) => {
-                    opened.push(field.name);
-                    Some(vault.open(place, sealed)?.expose().to_owned())
-                }
-                None => None,
-            });
+        if let Some(allowed) = tx.allowed::<ViewContact, Artist>(&artist) {
+            open(&mut personal, &artist, tx, keys, &allowed)?;
         }
-        Ok((Self::with(artist, tx.studio().1, personal.into()), opened))
+        if let Some(allowed) = tx.allowed::<ViewPrivate, Artist>(&artist) {
+            open(&mut personal, &artist, tx, keys, &allowed)?;
+        }
+        Ok(Self::with(artist, tx.studio().1, personal.into()))
     }
 
     fn with(artist: Artist, zone: &str, personal: PersonalView) -> Self {
@@ -126,4 +103,30 @@ impl ArtistView {
             personal,
         }
     }
+}
+
+/// Opens the fields that an action opens.
+fn open<A: Opens<Artist>>(
+    personal: &mut [Shown; 6],
+    artist: &Artist,
+    tx: &TenantTx,
+    keys: &Keys,
+    allowed: &Allowed<A, Artist>,
+) -> Result<(), Fault> {
+    for (shown, (field, sealed)) in personal
+        .iter_mut()
+        .zip(PERSONAL.iter().zip(&artist.personal))
+    {
+        if !A::COLUMNS.contains(&field.column) {
+            continue;
+        }
+        *shown = Some(match sealed {
+            Some(sealed) => {
+                let opened = keys.open(tx, allowed, field.column, sealed)?;
+                Some(opened.expose().to_owned())
+            }
+            None => None,
+        });
+    }
+    Ok(())
 }

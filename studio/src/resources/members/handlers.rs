@@ -9,15 +9,16 @@ use watertight::{
 use watertight_identity::Reverification;
 use watertight_tenancy::{Read, Stored, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Limits, Role};
+use watertight_vault::Holder;
 
 use super::{
-    ADMIT, EDIT, INVITE, INVITED, Member, REMOVE, State, TOTAL,
+    ADMIT, ALREADY_INVITED, EDIT, INVITE, INVITED, Member, OF_ADDRESS, REMOVE, State, TOTAL,
     actions::{Admit, Edit, Invite, Remove, View},
     view::MemberView,
 };
 use crate::{
     app::Desk,
-    people::{EMAIL_CHARS, place},
+    people::{EMAIL, EMAIL_CHARS, place},
     resources::page::{self, List, Paging, Sort, expect_version},
 };
 
@@ -76,8 +77,8 @@ pub(super) async fn show(
     let granted = tx.grant::<View, Member>(id).await?;
     let member = tx.seen(granted)?;
     let version = member.version;
-    let (view, opened) = MemberView::opened(member, &tx, &desk.vault)?;
-    let entry = Entry::new("member.view", "member").ids([id]).opened(opened);
+    let view = MemberView::opened(member, &mut tx, &desk.vault).await?;
+    let entry = Entry::new("member.view", "member").ids([id]);
     Draft::ok(view)?.etag(version).finish(tx, entry).await
 }
 
@@ -105,16 +106,18 @@ pub(super) async fn invite(
         ));
     }
     let (id, now) = (desk.random.uuid(), desk.clock.now());
-    let sealed = desk.vault.seal(place(tx.tenant(), id), &invited.email)?;
+    let index = not_here_yet(&mut tx, &desk, &invited.email).await?;
+    let keys = desk.vault.to_seal(&mut tx, Holder::Person(id)).await?;
+    let sealed = keys.seal(place(id), &invited.email)?;
     let (role, email) = (invited.role.0.as_str(), sealed.as_stored());
-    let parameters: [&(dyn ToSql + Sync); 4] = [&id, &now, &role, &email];
+    let parameters: [&(dyn ToSql + Sync); 5] = [&id, &now, &role, &email, &index];
     let spent = tx.create(granted, INVITE, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let member = tx.written(Member::LOAD, id).await?;
-    let (view, opened) = MemberView::opened(member, &tx, &desk.vault)?;
+    let view = MemberView::opened(member, &mut tx, &desk.vault).await?;
     let tenant = tx.tenant();
     let draft = Draft::accepted(view)?;
-    let answer = draft.commit(tx, entry.opened(opened)).await?;
+    let answer = draft.commit(tx, entry).await?;
     desk.people.tell_clerk(tenant, None);
     Ok(answer)
 }
@@ -155,10 +158,10 @@ pub(super) async fn edit(
     let (spent, _row) = tx.change(granted, EDIT, &[&now, &ceiling, &artist]).await?;
     let tenant = tx.tenant();
     let member = tx.written(Member::LOAD, id).await?;
-    let (view, opened) = MemberView::opened(member, &tx, &desk.vault)?;
+    let view = MemberView::opened(member, &mut tx, &desk.vault).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let draft = Draft::ok(view)?.etag(spent.version() + 1);
-    let answer = draft.commit(tx, entry.opened(opened)).await?;
+    let answer = draft.commit(tx, entry).await?;
     desk.people.tenancy.drain_member(tenant, id).await?;
     desk.people.tell_clerk(tenant, Some(id));
     Ok(answer)
@@ -192,10 +195,10 @@ pub(super) async fn admit(
     let (spent, _row) = tx.change(granted, ADMIT, &[&now, &role]).await?;
     let tenant = tx.tenant();
     let member = tx.written(Member::LOAD, id).await?;
-    let (view, opened) = MemberView::opened(member, &tx, &desk.vault)?;
+    let view = MemberView::opened(member, &mut tx, &desk.vault).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let draft = Draft::ok(view)?.etag(spent.version() + 1);
-    let answer = draft.commit(tx, entry.opened(opened)).await?;
+    let answer = draft.commit(tx, entry).await?;
     desk.people.tell_clerk(tenant, Some(id));
     Ok(answer)
 }
@@ -226,6 +229,16 @@ fn before_an_owner(tx: &TenantTx, desk: &Desk, role: Role) -> Result<(), Fault> 
         tx.verified_within(Reverification::Strict, &desk.clock)?;
     }
     Ok(())
+}
+
+/// Refuses the address of somebody who is invited or in the studio; gives by what it is found again.
+async fn not_here_yet(tx: &mut TenantTx, desk: &Desk, email: &str) -> Result<Vec<u8>, Fault> {
+    let keys = desk.vault.to_seal(tx, Holder::Studio).await?;
+    let found = tx.read(OF_ADDRESS, &[&keys.indexes(EMAIL, email)]).await?;
+    match found.first() {
+        None => Ok(keys.index(EMAIL, email)?),
+        Some(_) => Err(Fault::new(ALREADY_INVITED.problem, ALREADY_INVITED.spoken)),
+    }
 }
 
 async fn count(

@@ -21,10 +21,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
-use watertight_authority::{Fact, Resource};
-use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored};
+use watertight_authority::{Fact, Opens, Resource};
+use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored, TenantTx};
 use watertight_terms::{Fault, Role, TenantId};
-use watertight_vault::Sealed;
+use watertight_vault::{Holder, Opened, Sealed, Vault};
+
+use crate::people::EMAIL;
 
 use super::{
     Class, Columns, Registered,
@@ -76,6 +78,20 @@ impl Member {
     fn role(&self) -> Role {
         self.provider_role.min(self.ceiling)
     }
+
+    /// The address, opened for whom a policy lets see it.
+    pub(crate) async fn address(
+        &self,
+        tx: &mut TenantTx,
+        vault: &Vault,
+    ) -> Result<Option<Opened<String>>, Fault> {
+        let allowed = tx.allowed::<actions::ViewContact, Self>(self);
+        let (Some(allowed), Some(sealed)) = (allowed, &self.email) else {
+            return Ok(None);
+        };
+        let keys = vault.to_open(tx, Holder::Person(self.id)).await?;
+        keys.open(tx, &allowed, EMAIL, sealed).map(Some)
+    }
 }
 
 impl Resource for Member {
@@ -107,7 +123,7 @@ pub const RESOURCE: Registered = Registered {
     migrations: &[super::migration!("0010_members")],
     tables: &[COLUMNS],
     rows: &[Rows::of::<Member>()],
-    constraints: &[LAST_OWNER, OWN_ROLE],
+    constraints: &[LAST_OWNER, OWN_ROLE, ALREADY_INVITED],
     routes,
 };
 
@@ -131,6 +147,16 @@ const OWN_ROLE: Constraint = Constraint {
     spoken: "nobody raises the own role; ask another owner",
 };
 
+const ALREADY_INVITED: Constraint = Constraint {
+    name: "members_one_invitation",
+    problem: crate::problems::ALREADY_INVITED,
+    spoken: "somebody with this address is invited or in the studio already",
+};
+
+impl Opens<Member> for actions::ViewContact {
+    const COLUMNS: &'static [&'static str] = &[EMAIL];
+}
+
 const COLUMNS: Columns = Columns {
     table: "tenancy.members",
     columns: &[
@@ -141,6 +167,7 @@ const COLUMNS: Columns = Columns {
         ("invitation", Class::Internal),
         ("name", Class::Internal),
         ("email", Class::Personal),
+        ("email_index", Class::Personal),
         ("provider_role", Class::Internal),
         ("provider_removed", Class::Internal),
         ("provider_at_ms", Class::Internal),
@@ -252,8 +279,15 @@ const INVITED: Read = Read::new(
      WHERE tenant_id = $1 AND subject IS NULL AND state = 'pending'",
 );
 
+/// Who is invited or in the studio with an address, by its index under one of the studio's keys.
+const OF_ADDRESS: Read = Read::new(
+    "SELECT id FROM tenancy.members WHERE tenant_id = $1 AND email_index = ANY ($2)
+       AND state <> 'removed' AND NOT provider_removed",
+);
+
 const INVITE: Insert = Insert::new(
-    "INSERT INTO tenancy.members (tenant_id, id, joined_at, updated_at, ceiling, email) VALUES ($1, $2, $3, $3, $4, $5)",
+    "INSERT INTO tenancy.members (tenant_id, id, joined_at, updated_at, ceiling, email, email_index)
+     VALUES ($1, $2, $3, $3, $4, $5, $6)",
 );
 
 /// With another role, tokens and sessions from before count no more. To the second: a token's time

@@ -8,8 +8,6 @@ use watertight_terms::Fault;
 use watertight_vault::Vault;
 
 use super::{Member, State, actions::ViewContact};
-use crate::people::place;
-
 /// A member as answered. The address is absent where the caller may not see it; lists have none.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Member")]
@@ -36,21 +34,18 @@ impl MemberView {
         Self::with(member, None)
     }
 
-    /// As its own page carries it; gives the names of the fields that were opened, for the ledger.
-    pub(super) fn opened(
+    /// As its own page carries it.
+    pub(super) async fn opened(
         member: Member,
-        tx: &TenantTx,
+        tx: &mut TenantTx,
         vault: &Vault,
-    ) -> Result<(Self, Vec<&'static str>), Fault> {
+    ) -> Result<Self, Fault> {
         if !tx.allows::<ViewContact, Member>(&member) {
-            return Ok((Self::with(member, None), Vec::new()));
+            return Ok(Self::with(member, None));
         }
-        let Some(sealed) = &member.email else {
-            return Ok((Self::with(member, Some(None)), Vec::new()));
-        };
-        let opened = vault.open(place(member.tenant, member.id), sealed)?;
-        let email = opened.expose().to_owned();
-        Ok((Self::with(member, Some(Some(email))), vec!["email"]))
+        let opened = member.address(tx, vault).await?;
+        let email = opened.map(|opened| opened.expose().to_owned());
+        Ok(Self::with(member, Some(email)))
     }
 
     fn with(member: Member, email: Option<Option<String>>) -> Self {

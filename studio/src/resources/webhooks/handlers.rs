@@ -8,11 +8,11 @@ use watertight::{
 };
 use watertight_tenancy::{Stored, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Limits, problems};
+use watertight_vault::{Holder, Place};
 
 use super::{
-    ARCHIVE, COUNT, CREATE, EDIT, Webhook, WebhookView,
+    ARCHIVE, COUNT, CREATE, EDIT, SECRET, Webhook, WebhookView,
     actions::{Archive, Create, Edit, View},
-    secret_place,
     tell::Secret,
 };
 use crate::{
@@ -89,7 +89,12 @@ pub(super) async fn create(
     let (id, now) = (desk.random.uuid(), desk.clock.now());
     let secret = Secret::new(&desk.random);
     let text = secret.to_text();
-    let sealed = desk.vault.seal(secret_place(tx.tenant(), id), &text)?;
+    let keys = desk.vault.to_seal(&mut tx, Holder::Studio).await?;
+    let place = Place {
+        column: SECRET,
+        row: id,
+    };
+    let sealed = keys.seal(place, &text)?;
     let parameters: [&(dyn ToSql + Sync); 4] = [&id, &now, &&*new.url, &sealed.as_stored()];
     let spent = tx.create(granted, CREATE, &parameters).await?;
     let webhook = tx.written::<Webhook>(Webhook::LOAD, id).await?;

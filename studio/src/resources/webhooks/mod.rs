@@ -31,10 +31,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
-use watertight_authority::{Fact, Resource};
+use watertight_authority::{Fact, Opens, Resource};
 use watertight_tenancy::{Change, Insert, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, TenantId};
-use watertight_vault::{Place, Sealed};
 
 use super::{
     Class, Columns, Registered,
@@ -93,7 +92,8 @@ pub const RESOURCE: Registered = Registered {
 /// What may be done with a webhook.
 pub mod actions {
     crate::resources::actions! { super::Webhook:
-        View "webhook.view", Create "webhook.create", Edit "webhook.change", Archive "webhook.archive"
+        View "webhook.view", Create "webhook.create", Edit "webhook.change", Archive "webhook.archive",
+        Sign "webhook.sign"
     }
 }
 
@@ -113,35 +113,15 @@ const COLUMNS: Columns = Columns {
     retention: "archived rows: 1 year, then removed by custody",
 };
 
-/// Where the secret of a webhook lies.
-fn secret_place(tenant: TenantId, webhook: Uuid) -> Place {
-    Place {
-        tenant,
-        column: SECRET,
-        row: webhook,
-    }
+impl Opens<Webhook> for actions::Sign {
+    const COLUMNS: &'static [&'static str] = &[SECRET];
 }
 
-/// A webhook's sealed secret and where it leads.
+/// Where a delivery goes, and what it is signed with, unless nothing is told there any more.
 const TARGET: Read = Read::new(
-    "SELECT url, secret FROM studio.webhooks WHERE tenant_id = $1 AND id = $2 AND archived_at IS NULL",
+    "SELECT tenant_id, id, version, created_at, updated_at, url, is_paused, archived_at, secret
+     FROM studio.webhooks WHERE tenant_id = $1 AND id = $2 AND archived_at IS NULL",
 );
-
-/// Where a delivery goes, and what it is signed with.
-#[derive(Debug)]
-struct Target {
-    url: String,
-    secret: Sealed<String>,
-}
-
-impl Target {
-    fn from_row(row: &Row) -> Result<Self, Fault> {
-        Ok(Self {
-            url: row.field("url")?,
-            secret: Sealed::from_stored(row.field("secret")?),
-        })
-    }
-}
 
 impl Stored for Webhook {
     const LOAD: Read = Read::new(

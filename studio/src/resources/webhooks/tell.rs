@@ -16,16 +16,17 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use uuid::Uuid;
 use watertight_outbound::{GetOptions, Outbound, SendRequest, Verb};
-use watertight_tenancy::{Read, TenantTx, ToSql};
+use watertight_tenancy::{Read, Row, Stored, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Key, Random, hmac_sha256};
+use watertight_vault::{Holder, Sealed};
 
 use super::{
-    SECRET, TARGET, Target,
+    SECRET, TARGET, Webhook,
+    actions::Sign,
     deliveries::{
         Delivery, State, WRITE,
         actions::{Attempt, Settle},
     },
-    secret_place,
 };
 use crate::app::Desk;
 
@@ -129,9 +130,8 @@ pub(crate) async fn take(mut tx: TenantTx, desk: &Desk, id: Uuid) -> Result<Opti
     tx.change(granted, WRITE, &parameters).await?;
     let letter = match (target.first(), told.first()) {
         (Some(target), Some(told)) => {
-            let Target { url, secret } = Target::from_row(target)?;
-            let place = secret_place(tx.tenant(), webhook);
-            let secret = desk.vault.open(place, &secret)?.expose().to_owned();
+            let webhook = Webhook::from_row(target)?;
+            let secret = secret(&mut tx, desk, &webhook, target).await?;
             let (deed, at): (String, Timestamp) = (told.field("deed")?, told.field("updated_at")?);
             let (state, artist, project): (String, Uuid, Option<Uuid>) = (
                 told.field("state")?,
@@ -151,16 +151,29 @@ pub(crate) async fn take(mut tx: TenantTx, desk: &Desk, id: Uuid) -> Result<Opti
                 id,
                 attempts,
                 next_at,
-                url,
-                secret: Secret(secret),
+                url: webhook.url,
+                secret,
                 body: body.to_string(),
             })
         }
         _ => None,
     };
-    let opened = letter.iter().map(|_| SECRET);
-    tx.commit(entry.opened(opened)).await.map(drop)?;
+    tx.commit(entry).await.map(drop)?;
     Ok(letter)
+}
+
+async fn secret(
+    tx: &mut TenantTx,
+    desk: &Desk,
+    webhook: &Webhook,
+    row: &Row,
+) -> Result<Secret, Fault> {
+    let sealed = Sealed::from_stored(row.field("secret")?);
+    let keys = desk.vault.to_open(tx, Holder::Studio).await?;
+    let allowed = tx.allowed::<Sign, Webhook>(webhook);
+    let allowed = allowed.ok_or_else(|| Fault::not_allowed().log("webhook.sign"))?;
+    let opened = keys.open(tx, &allowed, SECRET, &sealed)?;
+    Ok(Secret(opened.expose().to_owned()))
 }
 
 fn pause(attempts: i32) -> SignedDuration {
