@@ -7,6 +7,8 @@ SELECT custody.keeps('studio.settings'),
   custody.keeps('studio.projects', project => 'id', starts => 'starts_on', ends => 'ends_on'),
   custody.keeps('studio.bookings', people => '{artist_id}', project => 'project_id', starts => 'starts_at', ends => 'ends_at'),
   custody.keeps('studio.booking_versions', people => '{artist_id}', project => 'project_id', starts => 'starts_at', ends => 'ends_at'),
+  custody.keeps('studio.phases', project => 'project_id', starts => 'starts_on', ends => 'ends_on'),
+  custody.keeps('studio.holidays', starts => 'day', ends => 'day'),
   custody.keeps('studio.time_off', people => '{artist_id}', starts => 'starts_at', ends => 'ends_at'),
   custody.keeps('studio.webhooks'),
   -- That something was told goes on.

@@ -19,10 +19,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Opens, Resource};
-<<<<<<< HEAD
 use watertight_custody::{Days, Retention, Rule, Then};
-=======
->>>>>>> 74f85bce85a4f5182ec4c43743d3d81d0aa28683
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, TenantId};
 use watertight_vault::Sealed;
@@ -115,10 +112,7 @@ pub const RESOURCE: Registered = Registered {
         super::migration!("0001_artists_and_bookings"),
         super::migration!("0011_vault"),
         super::migration!("0016_tables"),
-<<<<<<< HEAD
         super::migration!("0017_holidays"),
-=======
->>>>>>> 74f85bce85a4f5182ec4c43743d3d81d0aa28683
     ],
     tables: &[COLUMNS],
     rows: &[Rows::of::<Artist>()],

@@ -22,6 +22,7 @@ use uuid::Uuid;
 use watertight::argument::Day;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Resource};
+use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Insert, Read, Row, Rows, Stored, TenantTx};
 use watertight_terms::{Fault, TenantId};
 
@@ -94,7 +95,13 @@ const COLUMNS: Columns = Columns {
         ("name", Class::Internal),
         ("archived_at", Class::Internal),
     ],
-    retention: "archived rows: 2 years, then removed by custody",
+    retention: Retention::By(Rule {
+        name: "holidays",
+        step: 35,
+        since: "its day",
+        days: Days::new(730, 90, 5475),
+        then: Then::Remove,
+    }),
 };
 
 /// The columns that a row is made from.

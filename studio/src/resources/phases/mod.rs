@@ -23,6 +23,7 @@ use watertight::{
     door::{Routes, delete, get, patch, post},
 };
 use watertight_authority::{Fact, Resource};
+use watertight_custody::Retention;
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, TenantId, problems};
 
@@ -112,7 +113,9 @@ const COLUMNS: Columns = Columns {
         ("after", Class::Internal),
         ("archived_at", Class::Internal),
     ],
-    retention: "archived rows: 10 years (accounting), then removed by custody",
+    retention: Retention::With {
+        table: "studio.projects",
+    },
 };
 
 /// The columns that a row is made from.
