@@ -193,6 +193,10 @@ impl RelaySettings {
         if let Some(pem) = &self.roots_pem {
             let roots =
                 |error: lettre::transport::smtp::Error| RelayFault::Roots(error.to_string());
+            // A file without any would trust nobody, and say so only when a mail is sent.
+            if !String::from_utf8_lossy(pem).contains("-----BEGIN CERTIFICATE-----") {
+                return Err(RelayFault::Roots("there is none in the file".to_owned()));
+            }
             let certificate = Certificate::from_pem(pem).map_err(roots)?;
             builder = builder
                 .certificate_store(CertificateStore::None)

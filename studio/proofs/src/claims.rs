@@ -89,9 +89,9 @@ pub const UNKNOWN_ROLES_MAY_NOTHING: Claim = Claim {
 
 /// Everything that is not called a view is a change.
 pub const FREELANCERS_CHANGE_NOTHING: Claim = Claim {
-    name: "a freelancer changes nothing but where they are signed in",
+    name: "a freelancer changes nothing but how they themselves get in and are told",
     implications: |policies, request| {
-        let is_change = is_member(request) && !is_view(request) && !is_own_session(request);
+        let is_change = is_member(request) && !is_view(request) && !is_own_affair(request);
         never_if(is_change, policies.with_role("freelancer")?)
     },
 };
@@ -142,7 +142,10 @@ pub const SERVICES_KEEP_TO_THEIR_NAME: Claim = Claim {
             "delivery.view" | "delivery.attempt" | "delivery.settle" | "webhook.sign" => {
                 r#"principal.name == "delivery""#
             }
-            "member.view" | "member.view_contact" => r#"principal.name == "people""#,
+            // Whoever is invited is told so, and a member of what concerns them.
+            "member.view" | "member.view_contact" => {
+                r#"["people", "delivery"].contains(principal.name)"#
+            }
             _ => "false",
         };
         only_if(!is_member(request), policies.set().clone(), name)
@@ -191,9 +194,11 @@ pub fn is_view(request: &RequestEnv) -> bool {
     verb == "view" || verb.starts_with("view_")
 }
 
-/// Whether it concerns sessions of the pages: the database lets everybody reach the own only.
-pub fn is_own_session(request: &RequestEnv) -> bool {
-    action(request).starts_with("session.")
+/// Whether it concerns what everybody has for themselves, sessions of the pages, feeds, streams and the
+/// choice of mails: the database lets everybody reach the own only.
+pub fn is_own_affair(request: &RequestEnv) -> bool {
+    let nouns = ["session.", "feed.", "event.", "mail."];
+    nouns.iter().any(|noun| action(request).starts_with(noun))
 }
 
 /// Whether it is for owners alone: who is in the studio and as what, and what holds there.

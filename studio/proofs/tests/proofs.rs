@@ -6,7 +6,7 @@ use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, time::Insta
 use cedar_policy::{Authorizer, Decision, Entities, PolicySet, Request, RequestEnv};
 use studio_proofs::{
     Claim, Policies, Prover,
-    claims::{self, action, is_member, is_own_session, is_the_owners, is_view},
+    claims::{self, action, is_member, is_own_affair, is_the_owners, is_view},
 };
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn who_should_be_allowed_something_is() {
                     "manager" => !is_the_owners(&request),
                     "freelancer" => {
                         let sees_own = is_view(&request) && can_be_own(&policies, &request);
-                        is_own_session(&request) || sees_own && !is_the_owners(&request)
+                        is_own_affair(&request) || sees_own && !is_the_owners(&request)
                     }
                     _ => false,
                 };

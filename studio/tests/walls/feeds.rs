@@ -459,6 +459,7 @@ async fn an_address_is_stored_hashed_and_opens_nothing_but_reading() {
             "SELECT tenancy.open_feed(gen_random_uuid(), sha256('x'), NULL, 20)",
             false,
         ),
+        ("SELECT 1 WHERE NOT tenancy.choose_mails(false)", false),
         (
             "SELECT tenancy.open_page_session(gen_random_uuid(), sha256('x'), '', 60, 60)",
             false,
