@@ -8,6 +8,7 @@
 //! cargo x accept   writes every derived file
 //! cargo x new      a new resource, whole
 //! cargo x long     what takes minutes to hours
+//! cargo x bench    what is measured, at sizes that tests do not make
 //! ```
 //!
 //! A verb ends with 0 when all is well, 1 when it found something, 2 when it could not begin.
@@ -18,6 +19,7 @@ use clap::{Parser, Subcommand};
 
 mod accept;
 mod asvs;
+mod bench;
 mod check;
 mod client;
 mod demo;
@@ -56,6 +58,8 @@ enum Verb {
     New(new::Arguments),
     /// Runs the tests that take minutes to hours
     Long(long::Arguments),
+    /// Measures the server beside a million bookings
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         Verb::Accept => accept::run(&shop),
         Verb::New(arguments) => new::run(&shop, &arguments),
         Verb::Long(arguments) => long::run(&shop, &arguments),
+        Verb::Bench(arguments) => bench::run(&shop, &arguments),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
