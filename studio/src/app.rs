@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use crate::{
     config::{Config, Provider},
     people::People,
-    resources,
+    resources::{self, events::Streams},
     webhooks::Receiver,
 };
 
@@ -63,6 +63,10 @@ pub struct Desk {
     pub people: People,
     /// Connections outward.
     pub outbound: Outbound,
+    /// The streams that are open.
+    pub streams: Streams,
+    /// The origin under which people know the product.
+    pub origin: Arc<str>,
     /// What checkpoints are signed with, for its public halves.
     pub checkpoint_keys: Arc<dyn Fn() -> KeyRing + Send + Sync>,
 }
@@ -169,6 +173,8 @@ impl App {
             random: random.clone(),
             people,
             outbound: config.outbound()?,
+            streams: Streams::default(),
+            origin: config.http.public_origin.as_str().into(),
             checkpoint_keys,
         };
         Ok(Self {

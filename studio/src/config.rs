@@ -58,6 +58,9 @@ pub struct Config {
     /// Checkpoints of the ledger.
     #[serde(default)]
     pub ledger: Ledger,
+    /// Attacks on a copy.
+    #[serde(default)]
+    pub pentest: Pentest,
 }
 
 /// `[http]`
@@ -269,6 +272,15 @@ impl Default for Ledger {
             seal_lag_ms: 200,
         }
     }
+}
+
+/// `[pentest]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pentest {
+    /// The folder of the reports of `cargo x pentest`, a file a day: `2026-11-27.md`. `studio doctor`
+    /// warns when the last is old.
+    pub reports: Option<PathBuf>,
 }
 
 fn studio() -> String {

@@ -9,6 +9,7 @@
 //! cargo x new      a new resource, whole
 //! cargo x long     what takes minutes to hours
 //! cargo x bench    what is measured, at sizes that tests do not make
+//! cargo x pentest  outside attackers, and a dated report
 //! ```
 //!
 //! A verb ends with 0 when all is well, 1 when it found something, 2 when it could not begin.
@@ -27,6 +28,8 @@ mod evidence;
 mod licences;
 mod long;
 mod new;
+mod pentest;
+mod python;
 mod register;
 mod setup;
 mod shop;
@@ -60,6 +63,8 @@ enum Verb {
     Long(long::Arguments),
     /// Measures the server beside a million bookings
     Bench(bench::Arguments),
+    /// Lets outside attackers at a demonstration, and writes a dated report
+    Pentest(pentest::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +78,7 @@ fn main() -> ExitCode {
         Verb::New(arguments) => new::run(&shop, &arguments),
         Verb::Long(arguments) => long::run(&shop, &arguments),
         Verb::Bench(arguments) => bench::run(&shop, &arguments),
+        Verb::Pentest(arguments) => pentest::run(&shop, &arguments),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -255,6 +255,22 @@ const CHECKS: &[Check] = &[
                     = '(tenant_id = ( SELECT tenancy.tenant_id() AS tenant_id))'))",
     },
     Check {
+        name: "ledger-capture",
+        severity: Severity::Refuses,
+        fix: "SELECT tenancy.protect(…), or ENABLE ALWAYS TRIGGER ledger_capture: what changes a row stands in the ledger",
+        sql: "SELECT '`' || c.oid::regclass || '` may be changed by the app role without a trace in the ledger'
+              FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+              WHERE c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY ($1)) AND c.relkind IN ('r', 'p')
+                AND has_any_column_privilege(c.oid, 'INSERT, UPDATE')
+                -- Row by row, after INSERT, UPDATE and DELETE, whatever session_replication_role says.
+                AND NOT EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
+                  WHERE t.tgrelid = c.oid AND t.tgname = 'ledger_capture' AND t.tgenabled = 'A' AND t.tgtype = 29
+                    AND n.nspname = 'ledger' AND p.proname = 'capture'
+                    -- What the gate does, the gate notes.
+                    AND (t.tgqual IS NULL OR pg_get_triggerdef(t.oid) LIKE '% WHEN ((CURRENT_USER <> '
+                      || quote_literal(regexp_replace(session_user, '_app$', '_gate')) || '::name)) EXECUTE %'))",
+    },
+    Check {
         name: "no-tenant",
         severity: Severity::Refuses,
         fix: "REVOKE it: a table without a tenant_id is not for the app role",

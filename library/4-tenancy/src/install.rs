@@ -53,6 +53,14 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "tenancy/0008_jobs",
         sql: include_str!("../sql/0008_jobs.sql"),
     },
+    Migration {
+        name: "tenancy/0009_feeds",
+        sql: include_str!("../sql/0009_feeds.sql"),
+    },
+    Migration {
+        name: "tenancy/0010_standing",
+        sql: include_str!("../sql/0010_standing.sql"),
+    },
 ];
 
 const ROLES: &str = include_str!("../sql/roles.sql");

@@ -41,6 +41,7 @@ mod context;
 mod desk;
 mod doctor;
 mod fault;
+mod feed;
 mod gate;
 mod install;
 mod jobs;
@@ -65,6 +66,7 @@ pub use choices::{Admission, Choices};
 pub use desk::{Account, BoxFuture, Desk, Journal, Line, Receipt};
 pub use doctor::{Expectation, Finding, Severity, examine};
 pub use fault::Constraint;
+pub use feed::Feed;
 pub use gate::GateCall;
 pub use install::{
     InstallFault, Installation, KeyTable, MIGRATIONS, Migration, Passwords, WALLED_SCHEMAS,

@@ -27,18 +27,19 @@ use watertight_tenancy::{GateCall, Row, Tenancy};
 use watertight_terms::{Clock, Fault, KeyRing, TenantId};
 
 use crate::{
+    lag::Lag,
     note,
     outside::Outside,
     tree::{CHAIN_BEGIN, Edge, Hash, chain_hash},
 };
 
 const GATHER: GateCall = GateCall::new(
-    "SELECT tenant, size, edge, chain, entries, hashes FROM ledger.gather($1)",
+    "SELECT tenant, size, edge, chain, entries, hashes, lag_ms FROM ledger.gather($1)",
     "l1",
 );
 const SEAL: GateCall = GateCall::new("SELECT ledger.seal($1, $2)", "l2");
 const HEADS: GateCall = GateCall::new(
-    "SELECT tenant, size, edge, note FROM ledger.heads_known($1)",
+    "SELECT tenant, size, edge, note, removed FROM ledger.heads_known($1)",
     "l3",
 );
 const HASHES: GateCall = GateCall::new("SELECT ledger.hashes($1) AS hashes", "l4");
@@ -51,11 +52,12 @@ const HASHES_AT_ONCE: u64 = 10_000;
 /// Makes the checkpoints.
 #[derive(Clone)]
 pub struct Checkpointer {
-    tenancy: Tenancy,
-    keys: Arc<dyn Fn() -> KeyRing + Send + Sync>,
-    outside: Option<Outside>,
+    pub(crate) tenancy: Tenancy,
+    pub(crate) keys: Arc<dyn Fn() -> KeyRing + Send + Sync>,
+    pub(crate) outside: Option<Outside>,
     clock: Clock,
     known: Arc<Mutex<Known>>,
+    lag: Lag,
 }
 
 /// What this process knows of the logs.
@@ -75,12 +77,21 @@ pub struct Round {
     /// Logs that another process took further than is known here: they are looked at before the
     /// next turn.
     pub behind: Vec<TenantId>,
+    /// The longest that one of them had waited for it, in milliseconds.
+    pub lag_ms: u64,
 }
 
 /// How far a log has come, as the database says.
-struct Head {
-    tenant: TenantId,
-    edge: Edge,
+pub(crate) struct Head {
+    pub(crate) tenant: TenantId,
+    pub(crate) edge: Edge,
+}
+
+/// How far one has come who follows a log by its hashes.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) edge: Edge,
+    pub(crate) chain: Hash,
 }
 
 /// What is to be kept of a log that grew.
@@ -124,7 +135,13 @@ impl Checkpointer {
             outside: folder.map(Outside::new),
             clock,
             known: Arc::default(),
+            lag: Lag::default(),
         }
+    }
+
+    /// How long entries wait, as this process measures it: for metrics.
+    pub fn lag(&self) -> &Lag {
+        &self.lag
     }
 
     /// Makes checkpoints for as long as the process lives, `pause` after each turn that found
@@ -140,10 +157,25 @@ impl Checkpointer {
                 Ok(round) => round.numbered > 0 || !round.behind.is_empty(),
                 Err(_) => false,
             };
+            self.measure(round.as_ref().ok());
             self.told("making checkpoints", round);
             if !again {
                 tokio::time::sleep(pause).await;
             }
+        }
+    }
+
+    /// Measures the lag, and tells of one that is too long: what is not under a checkpoint could be
+    /// removed unseen.
+    fn measure(&self, round: Option<&Round>) {
+        let now = self.clock.now();
+        let is_told = match round {
+            Some(round) => self.lag.measured(now, Duration::from_millis(round.lag_ms)),
+            None => self.lag.stalled(now),
+        };
+        if is_told {
+            let lag_ms = u64::try_from(self.lag.at(now).as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(target: "alert", kind = "checkpoint-lag", lag_ms, "entries wait too long for their checkpoint");
         }
     }
 
@@ -199,6 +231,8 @@ impl Checkpointer {
         let mut grown = Vec::new();
         for row in rows {
             let head = head(&row)?;
+            let lag_ms = row.field::<i64>("lag_ms")?.unsigned_abs();
+            round.lag_ms = round.lag_ms.max(lag_ms);
             if self.known().broken.contains(&head.tenant) {
                 continue;
             }
@@ -263,10 +297,8 @@ impl Checkpointer {
     /// Follows a log from what is known of it to where the database says that it is, by the hashes of
     /// its leaves. Says whether it goes on from the newest checkpoint outside; one that does not is
     /// signed no more.
-    async fn follow(&self, tenant: TenantId) -> Result<bool, Fault> {
-        let heads = self.tenancy.ask_gate(HEADS, &[]).await?;
-        let heads = heads.iter().map(head).collect::<Result<Vec<_>, _>>()?;
-        let Some(head) = heads.into_iter().find(|head| head.tenant == tenant) else {
+    pub(crate) async fn follow(&self, tenant: TenantId) -> Result<bool, Fault> {
+        let Some((head, first)) = self.known_head(tenant).await? else {
             return Ok(self.breaks(tenant, "the database has no log any more"));
         };
         let said = match &self.outside {
@@ -276,35 +308,89 @@ impl Checkpointer {
         if said.is_some_and(|(size, _)| size > head.edge.size()) {
             return Ok(self.breaks(tenant, "the log is shorter than its checkpoint outside"));
         }
-        let mut edge = self.known().edges.get(&tenant).cloned().unwrap_or_default();
-        while edge.size() < head.edge.size() {
-            let many = (head.edge.size() - edge.size()).min(HASHES_AT_ONCE);
-            let fields = [
-                tenant.to_string(),
-                edge.size().to_string(),
-                many.to_string(),
-            ];
-            let fields = fields.each_ref().map(String::as_str);
-            let rows = self.tenancy.ask_gate(HASHES, &fields).await?;
-            let row = rows.first().ok_or_else(|| Fault::bug("no hashes"))?;
-            let leaves = hashes(&row.field::<Vec<u8>>("hashes")?)?;
-            if leaves.is_empty() {
-                return Ok(self.breaks(tenant, "leaves of the log are missing"));
-            }
-            for leaf in leaves {
-                edge.push(leaf);
-                if said.is_some_and(|(size, root)| size == edge.size() && root != edge.root()) {
-                    return Ok(
-                        self.breaks(tenant, "the log is another than its checkpoint outside")
-                    );
-                }
-            }
+        let mut place = match self.known().edges.get(&tenant).cloned() {
+            // Nobody asks for its chain here.
+            Some(edge) => Place { edge, ..first },
+            None => first,
+        };
+        if let Some(why) = self
+            .walk(tenant, &mut place, head.edge.size(), said)
+            .await?
+        {
+            return Ok(self.breaks(tenant, why));
         }
+        let edge = place.edge;
         if edge != head.edge {
             return Ok(self.breaks(tenant, "the log's leaves are not those of its edge"));
         }
         self.known().edges.insert(tenant, edge);
         Ok(true)
+    }
+
+    /// How far a log has come, and where its first entry is that was not removed.
+    pub(crate) async fn known_head(
+        &self,
+        tenant: TenantId,
+    ) -> Result<Option<(Head, Place)>, Fault> {
+        for row in self.tenancy.ask_gate(HEADS, &[]).await? {
+            let head = head(&row)?;
+            if head.tenant == tenant {
+                let first = self.first(tenant, row.field("removed")?)?;
+                return Ok(Some((head, first)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where a log begins: after what was removed. Outside counts more than what the database says.
+    fn first(&self, tenant: TenantId, stub: Option<String>) -> Result<Place, Fault> {
+        let outside = match &self.outside {
+            Some(outside) => outside.removed(tenant).map_err(unwritable)?,
+            None => None,
+        };
+        let Some(stub) = outside.or(stub) else {
+            let edge = Edge::default();
+            return Ok(Place {
+                edge,
+                chain: CHAIN_BEGIN,
+            });
+        };
+        let (edge, chain) = note::read_stub(&stub, tenant)
+            .ok_or_else(|| Fault::bug("the stub of removed entries is malformed"))?;
+        Ok(Place { edge, chain })
+    }
+
+    /// Follows a log by its hashes until it has that many. Says what is wrong with it; `said` is what a
+    /// checkpoint says of it.
+    pub(crate) async fn walk(
+        &self,
+        tenant: TenantId,
+        place: &mut Place,
+        until: u64,
+        said: Option<(u64, Hash)>,
+    ) -> Result<Option<&'static str>, Fault> {
+        while place.edge.size() < until {
+            let from = place.edge.size();
+            let many = (until - from).min(HASHES_AT_ONCE);
+            let fields = [tenant.to_string(), from.to_string(), many.to_string()];
+            let fields = fields.each_ref().map(String::as_str);
+            let rows = self.tenancy.ask_gate(HASHES, &fields).await?;
+            let row = rows.first().ok_or_else(|| Fault::bug("no hashes"))?;
+            let leaves = hashes(&row.field::<Vec<u8>>("hashes")?)?;
+            if leaves.is_empty() {
+                return Ok(Some("leaves of the log are missing"));
+            }
+            for leaf in leaves {
+                place.chain = chain_hash(&place.chain, &leaf);
+                place.edge.push(leaf);
+                let is_other =
+                    |(size, root)| size == place.edge.size() && root != place.edge.root();
+                if said.is_some_and(is_other) {
+                    return Ok(Some("the log is another than its checkpoint outside"));
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn breaks(&self, tenant: TenantId, why: &str) -> bool {
@@ -351,11 +437,11 @@ fn hashes(bytes: &[u8]) -> Result<Vec<Hash>, Fault> {
     bytes.chunks(CHAIN_BEGIN.len()).map(hash).collect()
 }
 
-fn unwritable(error: std::io::Error) -> Fault {
+pub(crate) fn unwritable(error: std::io::Error) -> Fault {
     Fault::unavailable("checkpoints cannot be written right now", 1)
         .log(format!("[ledger] checkpoint_dir: {error}"))
 }
 
-fn unwritten(error: serde_json::Error) -> Fault {
+pub(crate) fn unwritten(error: serde_json::Error) -> Fault {
     Fault::bug(format!("writing checkpoints: {error}"))
 }

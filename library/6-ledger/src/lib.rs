@@ -19,8 +19,10 @@
 //! else with this room.
 
 mod checkpointer;
+mod lag;
 mod note;
 mod outside;
+mod retention;
 mod tree;
 mod writer;
 
@@ -31,8 +33,9 @@ use watertight_tenancy::{Account, BoxFuture, Desk, Journal, KeyTable, Line, Migr
 use watertight_terms::{Entry, Fault, KeyRing, hmac_sha256};
 
 pub use checkpointer::{Checkpointer, Round};
-pub use note::{ORIGIN, origin, sign, verifier_keys};
-pub use outside::notes;
+pub use lag::Lag;
+pub use note::{ORIGIN, origin, sign, sign_stub, verifier_keys};
+pub use outside::{notes, removed};
 pub use tree::{Edge, Hash, TileRoot, chain_hash, leaf_hash};
 use writer::Writer;
 
@@ -49,6 +52,22 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "ledger/0003_log",
         sql: include_str!("../sql/0003_log.sql"),
+    },
+    Migration {
+        name: "ledger/0004_bounds",
+        sql: include_str!("../sql/0004_bounds.sql"),
+    },
+    Migration {
+        name: "ledger/0005_operators",
+        sql: include_str!("../sql/0005_operators.sql"),
+    },
+    Migration {
+        name: "ledger/0006_lag",
+        sql: include_str!("../sql/0006_lag.sql"),
+    },
+    Migration {
+        name: "ledger/0007_retention",
+        sql: include_str!("../sql/0007_retention.sql"),
     },
 ];
 

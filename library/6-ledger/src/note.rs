@@ -14,9 +14,10 @@ use aws_lc_rs::{
     signature::{Ed25519KeyPair, KeyPair},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use jiff::civil::Date;
 use watertight_terms::{Fault, Key, KeyRing, TenantId};
 
-use crate::tree::Hash;
+use crate::tree::{Edge, Hash};
 
 /// The name of every log begins so; its studio's id follows.
 pub const ORIGIN: &str = "studio.watertight/ledger/";
@@ -34,16 +35,50 @@ pub fn origin(tenant: TenantId) -> String {
 /// # Errors
 /// When the ring has no current key.
 pub fn sign(ring: &KeyRing, tenant: TenantId, size: u64, root: &Hash) -> Result<String, Fault> {
+    sign_text(ring, tenant, size, root, "")
+}
+
+/// A checkpoint with further lines under its root.
+fn sign_text(
+    ring: &KeyRing,
+    tenant: TenantId,
+    size: u64,
+    root: &Hash,
+    further: &str,
+) -> Result<String, Fault> {
     let (_, key) = ring
         .current()
         .ok_or_else(|| Fault::bug("the key ring `checkpoint` has no current key"))?;
     let pair = pair(key)?;
     let name = origin(tenant);
-    let text = format!("{name}\n{size}\n{}\n", BASE64_STANDARD.encode(root));
+    let text = format!(
+        "{name}\n{size}\n{}\n{further}",
+        BASE64_STANDARD.encode(root)
+    );
     let id = key_id(&name, pair.public_key().as_ref());
     let signature = pair.sign(text.as_bytes());
     let signature = BASE64_STANDARD.encode([&id, signature.as_ref()].concat());
     Ok(format!("{text}\n— {name} {signature}\n"))
+}
+
+/// What stands for the entries of a log that retention removes: those before `edge`, whose chain ended
+/// with `chain`, all older than the day `before`.
+///
+/// # Errors
+/// When the ring has no current key.
+pub fn sign_stub(
+    ring: &KeyRing,
+    tenant: TenantId,
+    edge: &Edge,
+    chain: &Hash,
+    before: Date,
+) -> Result<String, Fault> {
+    let (chain, peaks) = (
+        BASE64_STANDARD.encode(chain),
+        BASE64_STANDARD.encode(edge.to_bytes()),
+    );
+    let further = format!("removed {before} {chain}\nedge {peaks}\n");
+    sign_text(ring, tenant, edge.size(), &edge.root(), &further)
 }
 
 /// The public half of every key of the ring, as signed-note names them: for the studio's owner, who
@@ -87,4 +122,15 @@ pub(crate) fn read(note: &str, tenant: TenantId) -> Option<(u64, Hash)> {
     let size = lines.next()?.parse().ok()?;
     let root = BASE64_STANDARD.decode(lines.next()?).ok()?;
     Some((size, root.try_into().ok()?))
+}
+
+/// Edge and chain of a stub. Its signature is not looked at, as with [`read`].
+pub(crate) fn read_stub(note: &str, tenant: TenantId) -> Option<(Edge, Hash)> {
+    let (size, root) = read(note, tenant)?;
+    let mut lines = note.lines().skip(3);
+    let (_, chain) = lines.next()?.strip_prefix("removed ")?.split_once(' ')?;
+    let peaks = BASE64_STANDARD.decode(lines.next()?.strip_prefix("edge ")?);
+    let edge = Edge::read(size, &peaks.ok()?)?;
+    let chain = BASE64_STANDARD.decode(chain).ok()?.try_into().ok()?;
+    (edge.root() == root).then_some((edge, chain))
 }

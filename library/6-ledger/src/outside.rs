@@ -1,7 +1,8 @@
 //! Checkpoints outside the database: a folder a studio, in it a file a day.
 //!
 //! Whoever can rewrite the whole database cannot rewrite these. A file is replaced only by a
-//! checkpoint of a log that was found to go on from it; the last of each day stays.
+//! checkpoint of a log that was found to go on from it; the last of each day stays. Where retention has
+//! removed entries, `removed` has what stands for them.
 
 use std::{
     fs::{self, File},
@@ -13,6 +14,9 @@ use jiff::civil::Date;
 use watertight_terms::TenantId;
 
 use crate::{note, tree::Hash};
+
+/// The file of what stands for removed entries.
+const REMOVED: &str = "removed";
 
 /// The folder of checkpoints.
 #[derive(Debug, Clone)]
@@ -36,12 +40,26 @@ impl Outside {
         note::read(&text, tenant).map(Some).ok_or_else(broken)
     }
 
+    /// What stands for removed entries.
+    pub(crate) fn removed(&self, tenant: TenantId) -> io::Result<Option<String>> {
+        Ok(removed(&self.of(tenant))?.map(|(_, note)| note))
+    }
+
     /// Writes the checkpoint of a day, durably and at once.
     pub(crate) fn write(&self, tenant: TenantId, day: Date, note: &str) -> io::Result<()> {
+        self.write_named(tenant, &day.to_string(), note)
+    }
+
+    /// Writes what stands for removed entries, in the same way.
+    pub(crate) fn write_removed(&self, tenant: TenantId, note: &str) -> io::Result<()> {
+        self.write_named(tenant, REMOVED, note)
+    }
+
+    fn write_named(&self, tenant: TenantId, name: &str, note: &str) -> io::Result<()> {
         let folder = self.of(tenant);
         fs::create_dir_all(&folder)?;
-        let path = folder.join(day.to_string());
-        let temporary = folder.join(format!(".{day}.new"));
+        let path = folder.join(name);
+        let temporary = folder.join(format!(".{name}.new"));
         let mut file = File::create(&temporary)?;
         file.write_all(note.as_bytes())?;
         file.sync_all()?;
@@ -72,4 +90,17 @@ pub fn notes(folder: &Path) -> io::Result<Vec<(PathBuf, String)>> {
     paths.sort();
     let read = |path: PathBuf| fs::read_to_string(&path).map(|text| (path, text));
     paths.into_iter().map(read).collect()
+}
+
+/// What stands for removed entries in a studio's folder: its file and text.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn removed(folder: &Path) -> io::Result<Option<(PathBuf, String)>> {
+    let path = folder.join(REMOVED);
+    match fs::read_to_string(&path) {
+        Ok(note) => Ok(Some((path, note))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }

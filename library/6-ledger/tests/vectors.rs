@@ -7,7 +7,7 @@
 )]
 
 use serde_json::{Value, json};
-use watertight_ledger::{Edge, chain_hash, leaf_hash, origin, sign, verifier_keys};
+use watertight_ledger::{Edge, chain_hash, leaf_hash, origin, sign, sign_stub, verifier_keys};
 use watertight_terms::{Key, KeyRing, TenantId};
 
 const PATH: &str = concat!(
@@ -65,6 +65,7 @@ fn vectors() -> Value {
         "origin": origin(tenant),
         "keys": verifier_keys(&ring, tenant).unwrap(),
         "sizes": sizes,
+        "removed": removed(&ring, tenant),
         "not_believed": [
             { "why": "signed by a stranger's key", "note": stranger },
             { "why": "of another studio's log", "note": of_another },
@@ -73,6 +74,34 @@ fn vectors() -> Value {
             { "why": "no signature", "note": note.split("\n\n").next().unwrap().to_owned() + "\n\n" },
             { "why": "no empty line", "note": note.replacen("\n\n", "\n", 1) },
             { "why": "nothing", "note": "" },
+        ],
+    })
+}
+
+/// A log whose first 768 entries were removed: what is left of it, and what was signed.
+fn removed(ring: &KeyRing, tenant: TenantId) -> Value {
+    let like = format!(r##"{{"changes":[],"entry":{{"id":"#","tenant":"{tenant}"}},"mac":null}}"##);
+    let hash = |n: u32| leaf_hash(like.replace('#', &n.to_string()).as_bytes());
+    let (mut edge, mut chain) = (Edge::default(), [0; 32]);
+    for leaf in (0..768).map(hash) {
+        chain = chain_hash(&chain, &leaf);
+        edge.push(leaf);
+    }
+    let day = "2026-11-27".parse().unwrap();
+    let stub = sign_stub(ring, tenant, &edge, &chain, day).unwrap();
+    let checkpoint = sign(ring, tenant, edge.size(), &edge.root()).unwrap();
+    for leaf in (768..770).map(hash) {
+        edge.push(leaf);
+    }
+    json!({
+        "about": "entry n is `like` with n in decimal for `#`; entries 0 to 767 are gone",
+        "like": like,
+        "stub": stub,
+        "size": 770,
+        "note": sign(ring, tenant, edge.size(), &edge.root()).unwrap(),
+        "not_believed": [
+            { "why": "a checkpoint is no stub", "note": checkpoint },
+            { "why": "another chain under the same signature", "note": stub.replacen("removed 2026-11-27 ", "removed 2026-11-27 A", 1) },
         ],
     })
 }

@@ -170,10 +170,19 @@ impl<'a> Description<'a> {
         self.answers.insert(status, json!({ "description": about }));
     }
 
-    /// Answers a text of that media type.
-    pub fn answers_text(&mut self, media: &str) {
+    /// Answers bytes.
+    pub fn answers_octets(&mut self) {
         let answer = json!({
             "description": "what was asked for",
+            "content": { "application/octet-stream": { "schema": { "type": "string", "format": "binary" } } },
+        });
+        self.answers.insert(200, answer);
+    }
+
+    /// Answers a text of that type.
+    pub fn answers_lines(&mut self, media: &str, about: &str) {
+        let answer = json!({
+            "description": about,
             "content": { media: { "schema": { "type": "string" } } },
         });
         self.answers.insert(200, answer);

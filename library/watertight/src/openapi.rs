@@ -41,7 +41,9 @@ pub fn document(routes: &Routes, about: &About) -> Value {
     let mut paths = Map::new();
     let mut tags = BTreeSet::new();
     for route in programs(routes) {
-        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        let path = paths
+            .entry(template(route.path))
+            .or_insert_with(|| json!({}));
         tags.insert(tag(route));
         path[route.method.as_str().to_lowercase()] = operation(route, &mut schemas);
     }
@@ -76,6 +78,12 @@ fn programs(routes: &Routes) -> impl Iterator<Item = &Declared> {
     let declared = routes.declared().iter();
     let is_page = |path: &str| path.starts_with("/ui") || path.starts_with("/problems/");
     declared.filter(move |route| route.way == Way::Api && !is_page(route.path))
+}
+
+/// A path as the document writes it: it has no word for a parameter that takes the rest of the path, so
+/// that clients escape its slashes, and the router takes either.
+fn template(path: &str) -> String {
+    path.replace("{*", "{")
 }
 
 fn tag(route: &Declared) -> &'static str {
@@ -133,7 +141,7 @@ fn operation(route: &Declared, schemas: &mut Schemas) -> Value {
 
 /// The method and the path's words: unique, since no route is declared twice.
 fn operation_id(route: &Declared) -> String {
-    let words = route.path.split(['/', '{', '}']);
+    let words = route.path.split(['/', '{', '*', '}']);
     let words = words.filter(|word| !word.is_empty() && *word != "v1");
     let method = route.method.as_str().to_lowercase();
     std::iter::once(method.as_str())

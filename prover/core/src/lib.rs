@@ -20,10 +20,14 @@
 //! It is made from `docs/formats/ledger.md` and its vectors, and imports nothing of the writer: what
 //! both had wrong in the same way, nobody would find.
 
+mod hashes;
 mod log;
 mod note;
+mod tiles;
 mod tree;
 
-pub use log::{Finding, Listed, Summary, Verifier};
-pub use note::{Checkpoint, NoteFault, VerifierKey};
+pub use hashes::Hashes;
+pub use log::{Finding, Listed, Summary, Verifier, Whose, whose};
+pub use note::{Checkpoint, NoteFault, Stub, VerifierKey};
+pub use tiles::{TILE, entries, hashes_of, tile_path};
 pub use tree::{Hash, Tree, chain_hash, leaf_hash, node_hash};

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::{
-    note::Checkpoint,
+    note::{Checkpoint, Stub},
     tree::{Hash, Tree, chain_hash, leaf_hash},
 };
 
@@ -68,6 +68,14 @@ pub enum Finding {
         /// Whose it is.
         studio: String,
     },
+    /// An entry stands in the log that was never in it.
+    #[error("entry {seq} ({id}) was added: it was never in this log")]
+    Added {
+        /// Its number.
+        seq: u64,
+        /// Its id.
+        id: String,
+    },
     /// All fits together, and is not what was signed.
     #[error(
         "the log was rewritten: entries {from} to {until} are not those of which {checkpoint} was signed"
@@ -82,11 +90,52 @@ pub enum Finding {
     },
 }
 
+impl Finding {
+    /// Its name in `docs/formats/ledger.md`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Changed { .. } => "changed",
+            Self::Missing { .. } => "missing",
+            Self::Reordered { .. } => "reordered",
+            Self::CutTail { .. } => "cut tail",
+            Self::Foreign { .. } => "foreign",
+            Self::Added { .. } => "added",
+            Self::Rewritten { .. } => "rewritten",
+        }
+    }
+
+    /// The first entry that is in doubt.
+    pub fn seq(&self) -> u64 {
+        match self {
+            Self::Changed { seq, .. }
+            | Self::Missing { seq }
+            | Self::Reordered { seq, .. }
+            | Self::Foreign { seq, .. }
+            | Self::Added { seq, .. } => *seq,
+            Self::CutTail { have, .. } => *have,
+            Self::Rewritten { from, .. } => *from,
+        }
+    }
+
+    /// That entry's id, where it says one.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Self::Changed { id, .. }
+            | Self::Reordered { id, .. }
+            | Self::Foreign { id, .. }
+            | Self::Added { id, .. } => Some(id),
+            Self::Missing { .. } | Self::CutTail { .. } | Self::Rewritten { .. } => None,
+        }
+    }
+}
+
 /// What was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// So many entries.
+    /// So many entries, those that retention has removed among them.
     pub entries: u64,
+    /// So many of them were removed: their stub vouches for what was there.
+    pub removed: u64,
     /// So many of them are covered by a checkpoint; the rest only fit together.
     pub covered: u64,
     /// So many checkpoints were met.
@@ -101,6 +150,7 @@ pub struct Verifier {
     checkpoints: Vec<Checkpoint>,
     tree: Tree,
     chain: Hash,
+    removed: u64,
     covered: u64,
     met: usize,
 }
@@ -114,9 +164,25 @@ impl Verifier {
             checkpoints,
             tree: Tree::default(),
             chain: [0; 32],
+            removed: 0,
             covered: 0,
             met: 0,
         }
+    }
+
+    /// The same verifier of a log whose first entries were removed. Checkpoints from before are not
+    /// compared any more: what they covered is gone.
+    pub fn after(mut self, stub: Stub) -> Self {
+        let removed = stub.checkpoint.size;
+        self.checkpoints.retain(|said| said.size >= removed);
+        self.checkpoints.push(stub.checkpoint);
+        (self.tree, self.chain, self.removed) = (stub.tree, stub.chain, removed);
+        self
+    }
+
+    /// The number that the next entry has.
+    pub fn next(&self) -> u64 {
+        self.tree.size()
     }
 
     /// The next entry.
@@ -131,8 +197,8 @@ impl Verifier {
         };
         let hash = leaf_hash(leaf.as_bytes());
         match whose(leaf) {
-            Some(whose) if whose.tenant != self.studio => {
-                let studio = whose.tenant;
+            Some(whose) if whose.studio != self.studio => {
+                let studio = whose.studio;
                 return Err(Finding::Foreign { seq, id, studio });
             }
             Some(whose) if whose.id != id => return Err(Finding::Reordered { seq, id }),
@@ -159,6 +225,8 @@ impl Verifier {
     }
 
     fn chained(&mut self, listed: &Listed<'_>, hash: Hash) -> Result<(), Finding> {
+        // What is said of the removed entries, before what goes on from them.
+        self.meet()?;
         self.chain = chain_hash(&self.chain, &hash);
         if listed.chain.is_some_and(|listed| listed != self.chain) {
             return Err(Finding::Reordered {
@@ -195,9 +263,8 @@ impl Verifier {
     /// # Errors
     /// When a checkpoint says that there were.
     pub fn end(mut self) -> Result<Summary, Finding> {
-        if self.tree.size() == 0 {
-            self.meet()?;
-        }
+        // Of a log without any entry that is still there, too.
+        self.meet()?;
         match self.checkpoints.into_iter().next() {
             Some(said) => Err(Finding::CutTail {
                 have: self.tree.size(),
@@ -206,6 +273,7 @@ impl Verifier {
             }),
             None => Ok(Summary {
                 entries: self.tree.size(),
+                removed: self.removed,
                 covered: self.covered,
                 checkpoints: self.met,
             }),
@@ -218,14 +286,18 @@ struct Leaf {
     entry: Whose,
 }
 
-#[derive(Deserialize)]
-struct Whose {
-    tenant: String,
-    id: String,
+/// Of which studio and request a leaf is.
+#[derive(Debug, Deserialize)]
+pub struct Whose {
+    /// The studio's id.
+    #[serde(rename = "tenant")]
+    pub studio: String,
+    /// The entry's id.
+    pub id: String,
 }
 
-/// Of which studio and request a leaf is.
-fn whose(leaf: &str) -> Option<Whose> {
+/// Of which studio and request a leaf is; none when it is no leaf at all.
+pub fn whose(leaf: &str) -> Option<Whose> {
     let leaf: Leaf = serde_json::from_str(leaf).ok()?;
     Some(leaf.entry)
 }

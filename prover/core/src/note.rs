@@ -6,7 +6,10 @@ use aws_lc_rs::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use crate::tree::Hash;
+use crate::{
+    tiles::TILE,
+    tree::{Hash, Tree},
+};
 
 /// The kind of signature that is read here: Ed25519.
 const KIND: u8 = 1;
@@ -32,6 +35,19 @@ pub struct Checkpoint {
     pub root: Hash,
 }
 
+/// What stands for the entries that retention has removed, once a key of the log was found to have
+/// signed it: a checkpoint of so many leaves that says that they are gone.
+#[derive(Debug, Clone)]
+pub struct Stub {
+    /// Where it came from, how many leaves are gone, and the root over them.
+    pub checkpoint: Checkpoint,
+    /// Entries before this day are gone, as `2025-11-27`.
+    pub before: String,
+    /// What goes on from here.
+    pub(crate) tree: Tree,
+    pub(crate) chain: Hash,
+}
+
 /// Why a note or a key is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoteFault {
@@ -41,6 +57,9 @@ pub enum NoteFault {
     /// It is no note, or what it holds is no checkpoint.
     #[error("it is no checkpoint")]
     Malformed,
+    /// It is no stub of removed entries.
+    #[error("it is no stub of removed entries")]
+    Stub,
     /// It is about another log.
     #[error("it is a checkpoint of another log")]
     Origin,
@@ -50,6 +69,11 @@ pub enum NoteFault {
 }
 
 impl VerifierKey {
+    /// The name of the log whose key it is.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Reads a key and checks that its id is its own.
     ///
     /// # Errors
@@ -113,6 +137,42 @@ impl Checkpoint {
             source: source.to_owned(),
             size,
             root,
+        })
+    }
+}
+
+impl Stub {
+    /// Reads a note about removed entries of the log `origin`, as [`Checkpoint::open`] reads one.
+    ///
+    /// # Errors
+    /// When it is not one, or nobody who was asked for has signed it.
+    pub fn open(
+        note: &str,
+        origin: &str,
+        keys: &[VerifierKey],
+        source: &str,
+    ) -> Result<Self, NoteFault> {
+        let checkpoint = Checkpoint::open(note, origin, keys, source)?;
+        Self::read(note, checkpoint).ok_or(NoteFault::Stub)
+    }
+
+    /// The two lines after the root: `removed <day> <chain>` and `edge <peaks>`.
+    fn read(note: &str, checkpoint: Checkpoint) -> Option<Self> {
+        let mut lines = note.lines().skip(3);
+        let (before, chain) = lines.next()?.strip_prefix("removed ")?.split_once(' ')?;
+        let edge = BASE64_STANDARD.decode(lines.next()?.strip_prefix("edge ")?);
+        let peaks = edge
+            .ok()?
+            .chunks(32)
+            .map(Hash::try_from)
+            .collect::<Result<Vec<_>, _>>();
+        let tree = Tree::of_edge(checkpoint.size, &peaks.ok()?)?;
+        let is_whole = checkpoint.size > 0 && checkpoint.size.is_multiple_of(TILE);
+        (is_whole && tree.root() == checkpoint.root).then_some(Self {
+            before: before.to_owned(),
+            tree,
+            chain: BASE64_STANDARD.decode(chain).ok()?.try_into().ok()?,
+            checkpoint,
         })
     }
 }

@@ -38,6 +38,17 @@ pub struct Tree {
 }
 
 impl Tree {
+    /// The tree of that many leaves by the roots of its whole subtrees, largest first. None when they
+    /// are not as many as such a tree has.
+    pub fn of_edge(size: u64, peaks: &[Hash]) -> Option<Self> {
+        let heights = (0..u64::BITS)
+            .rev()
+            .filter(|height| size >> height & 1 == 1);
+        let subtrees: Vec<_> = heights.zip(peaks.iter().copied()).collect();
+        let are_all = peaks.len() == size.count_ones() as usize;
+        are_all.then_some(Self { size, subtrees })
+    }
+
     /// How many leaves.
     pub fn size(&self) -> u64 {
         self.size

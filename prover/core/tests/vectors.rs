@@ -8,7 +8,7 @@
 
 use serde_json::Value;
 use watertight_prover_core::{
-    Checkpoint, Finding, Hash, Listed, NoteFault, Tree, Verifier, VerifierKey, chain_hash,
+    Checkpoint, Finding, Hash, Listed, NoteFault, Stub, Tree, Verifier, VerifierKey, chain_hash,
     leaf_hash,
 };
 
@@ -234,6 +234,42 @@ fn each_kind_of_tampering_is_named() {
         matches!(no_json, Err(Finding::Changed { seq: 6, .. })),
         "{no_json:?}"
     );
+}
+
+#[test]
+fn what_was_removed_has_a_stub_from_which_the_rest_goes_on() {
+    let vectors = vectors();
+    let (removed, keys) = (&vectors["removed"], keys(&vectors));
+    let open = |note| Stub::open(note, text(&vectors, "origin"), &keys, "the stub");
+    let said = self::open(&vectors, text(removed, "note")).unwrap();
+    let verified = |from: u64, until: u64| {
+        let verifier = Verifier::new(text(&vectors, "studio"), vec![said.clone()]);
+        let mut verifier = verifier.after(open(text(removed, "stub")).unwrap());
+        for n in from..until {
+            let id = n.to_string();
+            let leaf = text(removed, "like").replace('#', &id);
+            let seq = verifier.next();
+            let listed = Listed {
+                seq,
+                id: &id,
+                leaf: Some(&leaf),
+                hash: None,
+                chain: None,
+            };
+            verifier.entry(&listed)?;
+        }
+        verifier.end()
+    };
+    let summary = verified(768, 770).unwrap();
+    assert_eq!((summary.removed, summary.covered), (768, 770));
+    assert!(matches!(verified(768, 769), Err(Finding::CutTail { .. })));
+    assert!(matches!(
+        verified(767, 769),
+        Err(Finding::Rewritten { from: 768, .. })
+    ));
+    for case in removed["not_believed"].as_array().unwrap() {
+        assert!(open(text(case, "note")).is_err(), "{}", case["why"]);
+    }
 }
 
 #[test]

@@ -7,8 +7,10 @@ use std::{
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use uuid::Uuid;
-use watertight_ledger::{notes, origin, verifier_keys};
-use watertight_prover_core::{Checkpoint, Finding, Hash, Listed, Summary, Verifier, VerifierKey};
+use watertight_ledger::{notes, origin, removed, verifier_keys};
+use watertight_prover_core::{
+    Checkpoint, Finding, Hash, Listed, Stub, Summary, Verifier, VerifierKey,
+};
 use watertight_tenancy::{Call, Operator, Row};
 use watertight_terms::{Fault, KeyFile, TenantId};
 
@@ -43,6 +45,7 @@ const CHECKPOINTS: Call = Call::new(
     "SELECT 'the checkpoint of ' || day || ' in the database' AS source, note
      FROM ledger.checkpoints WHERE tenant_id = $1",
 );
+const STUB: Call = Call::new("SELECT note FROM ledger.removals WHERE tenant_id = $1");
 const PAGE: Call = Call::new(
     "SELECT l.seq, l.entry_id, l.hash, l.chain, e.leaf FROM ledger.leaves l LEFT JOIN ledger.entries e USING (tenant_id, entry_id)
      WHERE l.tenant_id = $1 AND l.seq >= $2 ORDER BY l.seq LIMIT 1000",
@@ -171,7 +174,17 @@ impl Verification {
             checkpoints.push(said);
         }
         let mut verifier = Verifier::new(&studio.to_string(), checkpoints);
-        let mut next = 0_i64;
+        if let Some((source, note)) = self.stub(studio).await? {
+            match Stub::open(&note, &origin(studio), &self.keys(studio)?, &source) {
+                Ok(stub) => verifier = verifier.after(stub),
+                Err(fault) => {
+                    return Ok(Verdict::Found(format!(
+                        "{source} is not to be believed: {fault}"
+                    )));
+                }
+            }
+        }
+        let mut next = i64::try_from(verifier.next()).unwrap_or(i64::MAX);
         loop {
             let rows = self.database.rows(PAGE, &[&studio.0, &next]).await;
             let rows = rows.map_err(spoken)?;
@@ -225,6 +238,21 @@ impl Verification {
         Ok(found.iter().map(open).collect())
     }
 
+    /// What stands for removed entries, outside if it is there, else in the database.
+    async fn stub(&self, studio: TenantId) -> Result<Option<(String, String)>, String> {
+        if let Some(folder) = &self.folder {
+            let outside = removed(&folder.join(studio.to_string()));
+            let outside = outside.map_err(|error| format!("[ledger] checkpoint_dir: {error}"))?;
+            if let Some((path, note)) = outside {
+                return Ok(Some((format!("`{}`", path.display()), note)));
+            }
+        }
+        let rows = self.database.rows(STUB, &[&studio.0]).await;
+        let note = rows.map_err(spoken)?.first().map(|row| row.field("note"));
+        let note = note.transpose().map_err(spoken)?;
+        Ok(note.map(|note| ("the stub in the database".to_owned(), note)))
+    }
+
     fn keys(&self, studio: TenantId) -> Result<Vec<VerifierKey>, String> {
         let keys = verifier_keys(&self.ring, studio).map_err(spoken)?;
         let parse = |key: &String| VerifierKey::parse(key).map_err(|fault| fault.to_string());
@@ -267,8 +295,8 @@ fn read(path: &Path) -> Result<String, Failure> {
 fn line(studio: TenantId, verdict: &Verdict) -> String {
     match verdict {
         Verdict::Sound(summary) => format!(
-            "studio {studio}: sound, {} entries, {} of them covered by {} checkpoints",
-            summary.entries, summary.covered, summary.checkpoints
+            "studio {studio}: sound, {} entries, {} of them covered by {} checkpoints, {} removed",
+            summary.entries, summary.covered, summary.checkpoints, summary.removed
         ),
         Verdict::Found(what) => format!("studio {studio}: {what}"),
     }
@@ -278,7 +306,7 @@ fn value(studio: TenantId, verdict: &Verdict) -> Value {
     match verdict {
         Verdict::Sound(summary) => json!({
             "studio": studio, "verdict": "sound", "entries": summary.entries,
-            "covered": summary.covered, "checkpoints": summary.checkpoints,
+            "covered": summary.covered, "checkpoints": summary.checkpoints, "removed": summary.removed,
         }),
         Verdict::Found(what) => json!({ "studio": studio, "verdict": "found", "what": what }),
     }

@@ -28,7 +28,11 @@ const LAST: Call =
 /// Ranges without an entry, up to `$1`, and when the access before each was.
 const MISSING: Call = Call::new(
     "WITH entered AS (
-       SELECT DISTINCT ON (t) t, e.at FROM ledger.entries e, unnest(e.tickets) t WHERE t <= $1 ORDER BY t
+       SELECT DISTINCT ON (t) t, at FROM (
+         SELECT t, e.at FROM ledger.entries e, unnest(e.tickets) t
+         -- Of entries that retention has removed.
+         UNION ALL SELECT t, NULL FROM ledger.removals r, unnest(r.tickets) drawn, generate_series(lower(drawn), upper(drawn) - 1) t
+       ) drawn WHERE t <= $1 ORDER BY t, at
      ), marks AS (
        SELECT t, at FROM entered
        UNION ALL SELECT DISTINCT t >> 40 << 40, NULL::timestamptz FROM entered

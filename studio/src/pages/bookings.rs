@@ -13,7 +13,7 @@ use watertight_identity::page::PageSecret;
 use watertight_tenancy::TenantTx;
 use watertight_terms::Fault;
 
-use super::frame::{frame, token_field, when, zone};
+use super::frame::{Visitor, frame, token_field, when, zone};
 use crate::{
     app::Desk,
     resources::{
@@ -46,6 +46,7 @@ async fn list(
     asked: Query<Asked>,
 ) -> Result<Answer<Html>, Fault> {
     let zone = zone(&tx)?;
+    let visitor = Visitor::of(&mut tx, secret);
     let title = format!("Bookings of {}", tx.studio().0);
     let may_create = tx.grant_new::<Create, Booking>().is_ok();
     let artists = artists::choices(&mut tx).await?;
@@ -58,9 +59,9 @@ async fn list(
                 button { "Search" }
             }
             (table(list, &artists, &projects, &zone))
-            @if may_create { (form(&secret, &artists, &projects, &zone)) }
+            @if may_create { (form(&visitor.secret, &artists, &projects, &zone)) }
         };
-        frame(&title, Some(&secret), &body).into_string()
+        frame(&title, Some(&visitor), &body).into_string()
     })
 }
 
@@ -137,11 +138,12 @@ fn form(secret: &PageSecret, artists: &[Choice], projects: &[Choice], zone: &Tim
 }
 
 async fn show(
-    tx: TenantTx,
+    mut tx: TenantTx,
     PageCaller(secret): PageCaller,
     id: Path<Uuid>,
 ) -> Result<Answer<Html>, Fault> {
     let zone = zone(&tx)?;
+    let visitor = Visitor::of(&mut tx, secret);
     bookings::show(tx, id).await?.page(|booking| {
         let body = html! {
             dl {
@@ -152,7 +154,7 @@ async fn show(
             p { a href="/ui/bookings" { "Back to the bookings" } }
         };
         let title = [text(booking, "reference"), text(booking, "title")].join(" ");
-        frame(title.trim(), Some(&secret), &body).into_string()
+        frame(title.trim(), Some(&visitor), &body).into_string()
     })
 }
 

@@ -13,8 +13,28 @@ use watertight_identity::page::PageSecret;
 use watertight_tenancy::TenantTx;
 use watertight_terms::{Fault, Kind};
 
+use crate::resources::audit::{Audit, actions::View};
+
+/// Somebody who is signed in: their session, and what they are shown the way to.
+#[derive(Debug)]
+pub(super) struct Visitor {
+    pub(super) secret: PageSecret,
+    sees_ledger: bool,
+}
+
+impl Visitor {
+    /// Whoever the transaction is of.
+    pub(super) fn of(tx: &mut TenantTx, secret: PageSecret) -> Self {
+        let sees_ledger = tx.grant_new::<View, Audit>().is_ok();
+        Self {
+            secret,
+            sees_ledger,
+        }
+    }
+}
+
 /// A page with its head and, for somebody who is signed in, the way round.
-pub(super) fn frame(title: &str, secret: Option<&PageSecret>, body: &Markup) -> Markup {
+pub(super) fn frame(title: &str, visitor: Option<&Visitor>, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -28,12 +48,13 @@ pub(super) fn frame(title: &str, secret: Option<&PageSecret>, body: &Markup) -> 
             body {
                 header {
                     strong { "Production Tool" }
-                    @if let Some(secret) = secret {
+                    @if let Some(visitor) = visitor {
                         nav {
                             a href="/ui/bookings" { "Bookings" }
+                            @if visitor.sees_ledger { a href="/ui/audit" { "Ledger" } }
                             a href="/ui/sessions" { "Sessions" }
                             form method="post" action="/ui/logout" {
-                                (token_field(secret))
+                                (token_field(&visitor.secret))
                                 button { "Sign out" }
                             }
                         }

@@ -5,14 +5,16 @@
 //! GET  /ui/bookings        the list, with a form
 //! GET  /ui/bookings/{id}   one of them
 //! POST /ui/bookings/new    the form
+//! GET  /ui/audit           the ledger, for owners, with a verifier that runs in their browser
 //! GET  /ui/sessions        the own sessions, each with a button that ends it
 //! GET  /problems/{type}    what a problem means, for whoever follows its `type`
 //! ```
 //!
 //! A page is drawn from the answer that the API gives the same caller, and from nothing else: what
 //! somebody may not see there is not here either. Everything is escaped by the template's macro
-//! while compiling; there is no script but the sign-in's, from our own origin.
+//! while compiling; there is no script but the sign-in's and the ledger's, from our own origin.
 
+mod audit;
 mod bookings;
 mod frame;
 mod problems;
@@ -43,6 +45,14 @@ pub fn routes(routes: Routes, provider: Provider, random: Random) -> Routes {
             file(include_bytes!("sign-in.js"), "text/javascript"),
         )
         .route(
+            "/ui/audit.js",
+            file(include_bytes!("audit.js"), "text/javascript"),
+        )
+        .route(
+            "/ui/ledger.js",
+            file(include_bytes!("ledger.js"), "text/javascript"),
+        )
+        .route(
             "/ui/icon.svg",
             file(include_bytes!("icon.svg"), "image/svg+xml"),
         )
@@ -50,7 +60,7 @@ pub fn routes(routes: Routes, provider: Provider, random: Random) -> Routes {
             "/ui/style.css",
             file(include_bytes!("style.css"), "text/css"),
         );
-    problems::routes(sessions::routes(bookings::routes(routes)))
+    problems::routes(sessions::routes(audit::routes(bookings::routes(routes))))
 }
 
 /// A file that everybody may have.

@@ -9,20 +9,21 @@ use watertight_identity::page::PageSecret;
 use watertight_tenancy::TenantTx;
 use watertight_terms::Fault;
 
-use super::frame::{frame, token_field, when, zone};
+use super::frame::{Visitor, frame, token_field, when, zone};
 use crate::resources::sessions::{Session, actions::View, listed};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes.route("/ui/sessions", get(show).page().needs::<View, Session>())
 }
 
-async fn show(tx: TenantTx, PageCaller(secret): PageCaller) -> Result<Answer<Html>, Fault> {
+async fn show(mut tx: TenantTx, PageCaller(secret): PageCaller) -> Result<Answer<Html>, Fault> {
     let zone = zone(&tx)?;
-    listed(tx, Some(&secret)).await?.page(|sessions| {
+    let visitor = Visitor::of(&mut tx, secret);
+    listed(tx, Some(&visitor.secret)).await?.page(|sessions| {
         frame(
             "Your sessions",
-            Some(&secret),
-            &table(sessions, &secret, &zone),
+            Some(&visitor),
+            &table(sessions, &visitor.secret, &zone),
         )
         .into_string()
     })

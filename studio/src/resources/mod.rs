@@ -21,6 +21,8 @@ pub(crate) use actions;
 pub mod artists;
 pub mod audit;
 pub mod bookings;
+pub mod events;
+pub mod feeds;
 pub mod holidays;
 pub mod members;
 pub mod money;

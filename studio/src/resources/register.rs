@@ -7,6 +7,8 @@ pub(super) const REGISTER: &[(&str, Registered)] = &[
     ("artists", super::artists::RESOURCE),
     ("audit", super::audit::RESOURCE),
     ("bookings", super::bookings::RESOURCE),
+    ("events", super::events::RESOURCE),
+    ("feeds", super::feeds::RESOURCE),
     ("holidays", super::holidays::RESOURCE),
     ("members", super::members::RESOURCE),
     ("phases", super::phases::RESOURCE),

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use watertight_prover_core::{Checkpoint, Finding, Listed, Verifier, VerifierKey};
+use watertight_prover_core::{
+    Checkpoint, Finding, Hashes, Listed, Tree, Verifier, VerifierKey, entries, hashes_of, tile_path,
+};
 
 use crate::world::World;
 
@@ -82,6 +84,9 @@ async fn an_owner_reads_the_own_ledger_and_nobody_else_any() {
             "/v1/audit",
             "/v1/audit/export",
             "/v1/audit/checkpoints",
+            "/v1/audit/checkpoint",
+            "/v1/audit/tile/0/000.p/1",
+            "/v1/audit/tile/entries/000.p/1",
             "/v1/audit/verify",
         ] {
             let refused = world.send("GET", path, &world.token(0, part), None).await;
@@ -271,6 +276,95 @@ async fn an_owner_verifies_the_ledger_without_us() {
         verify(&cut.join("\n")),
         Err(Finding::CutTail { have: 3, .. })
     ));
+}
+
+/// Whole tiles, those that are not, and roots of tiles: all of what was signed, and no more.
+#[tokio::test]
+async fn an_owner_takes_the_log_along_as_tiles() {
+    let world = worked().await;
+    let (admin, tenant) = (world.as_admin().await, world.studios[0].tenant);
+    let more =
+        "SELECT ledger.note($1, 'a.b', 'a', ARRAY[gen_random_uuid()]) FROM generate_series(1, 520)";
+    admin.run(more, &[&tenant]).await.unwrap();
+    settle(&world).await;
+    let given = read(&world, 0, "/v1/audit/checkpoints").await;
+    let key = VerifierKey::parse(given["keys"][0].as_str().unwrap()).unwrap();
+    let note = text(&world, 0, "/v1/audit/checkpoint").await;
+    assert_eq!(given["items"][0]["note"], note);
+    let said = Checkpoint::open(&note, key.name(), std::slice::from_ref(&key), "it").unwrap();
+    let (mut tree, mut leaves, mut hashes) = (Tree::default(), Vec::new(), Vec::new());
+    for n in 0..said.size.div_ceil(256) {
+        let width = (said.size - 256 * n < 256).then_some(said.size - 256 * n);
+        let tile = octets(&world, 0, &tile_path("0", n, width)).await;
+        hashes.extend(hashes_of(&tile).unwrap());
+        let bundle = octets(&world, 0, &tile_path("entries", n, width)).await;
+        leaves.extend(entries(&bundle).unwrap().into_iter().map(str::to_owned));
+    }
+    hashes.iter().for_each(|hash| tree.push(*hash));
+    assert_eq!((tree.size(), tree.root()), (said.size, said.root));
+    let hashes = Hashes::new(&tenant.to_string(), 0, hashes);
+    for (seq, leaf) in (0..).zip(&leaves) {
+        assert_eq!(hashes.entry(seq, Some(leaf), None), Ok(()));
+    }
+    let roots = hashes_of(&octets(&world, 0, "tile/1/000.p/2").await).unwrap();
+    let mut by_roots = Tree::default();
+    roots.iter().for_each(|root| by_roots.push_whole(8, *root));
+    let mut by_leaves = Tree::default();
+    let whole = leaves.iter().take(512);
+    whole.for_each(|leaf| by_leaves.push(watertight_prover_core::leaf_hash(leaf.as_bytes())));
+    assert_eq!(by_roots.root(), by_leaves.root());
+    // A slash may come escaped; what is not there is not.
+    octets(&world, 0, "tile/0%2F000").await;
+    for absent in [
+        "tile/0/002",
+        "tile/0/009",
+        "tile/1/000",
+        "tile/2/000.p/1",
+        "tile/0/x000/000",
+        "tile/9/000",
+        "tile/x",
+    ] {
+        let path = format!("/v1/audit/{absent}");
+        let refused = world
+            .send("GET", &path, &world.token(0, "owner"), None)
+            .await;
+        assert_eq!(refused.0, 404, "{absent}");
+    }
+    assert_eq!(octets(&world, 1, "tile/0/000.p/1").await.len(), 32);
+    let other = octets(&world, 1, "tile/entries/000.p/1").await;
+    let other = String::from_utf8_lossy(&other);
+    assert!(!other.contains(&tenant.to_string()) && other.contains("\"tenant\""));
+}
+
+async fn octets(world: &World, studio: usize, path: &str) -> Vec<u8> {
+    let request = world.http.get(format!("{}/v1/audit/{path}", world.base));
+    let response = request.bearer_auth(world.token(studio, "owner")).send();
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), 200, "{path}");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/octet-stream"
+    );
+    response.bytes().await.unwrap().to_vec()
+}
+
+/// However much a request changes, its leaf fits into a bundle.
+#[tokio::test]
+async fn no_leaf_is_longer_than_a_bundle_takes() {
+    let world = World::new().await;
+    let admin = world.as_admin().await;
+    let studio = world.studios[0].tenant;
+    admin
+        .script(&format!(
+            "INSERT INTO ledger.changes (tenant_id, xact, changed, id, columns)
+               SELECT '{studio}', pg_current_xact_id(), 'studio.artists', gen_random_uuid(), array_fill(repeat('c', 40), ARRAY[20])
+               FROM generate_series(1, 300)"
+        ))
+        .await
+        .unwrap();
+    let longest = "SELECT max(octet_length(leaf)) FROM ledger.entries WHERE tenant_id = $1";
+    let longest: i32 = admin.value(longest, &[&studio]).await.unwrap();
+    assert!((40_000..65_536).contains(&longest), "{longest}");
 }
 
 #[tokio::test]

@@ -46,6 +46,22 @@ async fn a_sound_database_is_accepted_and_each_missing_wall_is_named() {
             "wall",
         ),
         (
+            "ALTER TABLE studio.artists ENABLE TRIGGER ledger_capture",
+            "ALTER TABLE studio.artists ENABLE ALWAYS TRIGGER ledger_capture",
+            "ledger-capture",
+        ),
+        (
+            "ALTER TABLE studio.projects DISABLE TRIGGER ledger_capture",
+            "ALTER TABLE studio.projects ENABLE ALWAYS TRIGGER ledger_capture",
+            "ledger-capture",
+        ),
+        (
+            "DROP TRIGGER ledger_capture ON studio.bookings",
+            "CREATE TRIGGER ledger_capture AFTER INSERT OR UPDATE OR DELETE ON studio.bookings FOR EACH ROW EXECUTE FUNCTION ledger.capture('id');
+             ALTER TABLE studio.bookings ENABLE ALWAYS TRIGGER ledger_capture",
+            "ledger-capture",
+        ),
+        (
             "GRANT DELETE ON studio.bookings TO studio_app",
             "REVOKE DELETE ON studio.bookings FROM studio_app",
             "table-rights",

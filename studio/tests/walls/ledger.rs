@@ -17,7 +17,7 @@ use watertight_terms::{Clock, Random, TenantId};
 use crate::world::{World, verifier};
 
 /// A world in which both studios have a log.
-async fn logged() -> World {
+pub(crate) async fn logged() -> World {
     let world = World::new().await;
     traffic(&world).await;
     settle(&world.app).await;
@@ -41,7 +41,7 @@ async fn traffic(world: &World) {
 }
 
 /// Checkpoints until nothing waits.
-async fn settle(app: &App) {
+pub(crate) async fn settle(app: &App) {
     for _ in 0..100 {
         let round = app.checkpointer.round().await.unwrap();
         if round.numbered == 0 && round.behind.is_empty() {
@@ -52,7 +52,7 @@ async fn settle(app: &App) {
 }
 
 /// Another process's app over the same database and folder.
-fn another(world: &World) -> App {
+pub(crate) fn another(world: &World) -> App {
     App::new(
         world.config.clone(),
         verifier(&world.double),
@@ -62,11 +62,11 @@ fn another(world: &World) -> App {
     .unwrap()
 }
 
-fn tenant(world: &World, studio: usize) -> TenantId {
+pub(crate) fn tenant(world: &World, studio: usize) -> TenantId {
     TenantId(world.studios[studio].tenant)
 }
 
-async fn verdict(world: &World, studio: usize) -> Verdict {
+pub(crate) async fn verdict(world: &World, studio: usize) -> Verdict {
     let verification = Verification::new(&world.config).await.unwrap();
     let verdict = verification
         .verify(tenant(world, studio), None, |_| {})
@@ -362,6 +362,20 @@ async fn a_foreign_entry_is_named() {
         format!("entry 1 ({foreign}) is foreign: it is of studio `{b}`")
     );
     sound(&world, 1).await;
+}
+
+/// How long entries waited is measured, for an alert and for metrics.
+#[tokio::test]
+async fn a_checkpoint_that_is_late_is_measured() {
+    let world = logged().await;
+    assert!(world.app.checkpointer.round().await.unwrap().lag_ms == 0);
+    traffic(&world).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    let round = world.app.checkpointer.round().await.unwrap();
+    assert!(
+        round.numbered > 0 && (1_100..60_000).contains(&round.lag_ms),
+        "{round:?}"
+    );
 }
 
 #[tokio::test]

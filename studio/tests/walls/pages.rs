@@ -6,21 +6,22 @@ use studio::demo::{ORIGIN, seed::marker};
 use crate::world::World;
 
 /// What a request of a page says of itself, and how it ended.
-struct Page<'w> {
+pub(crate) struct Page<'w> {
     world: &'w World,
     cookie: String,
 }
 
-struct Shown {
-    status: u16,
+pub(crate) struct Shown {
+    pub(crate) status: u16,
     location: Option<String>,
-    text: String,
+    pub(crate) policy: Option<String>,
+    pub(crate) text: String,
 }
 
 const OURS: &[(&str, &str)] = &[("origin", ORIGIN), ("sec-fetch-site", "same-origin")];
 
 impl<'w> Page<'w> {
-    async fn of(world: &'w World, studio: usize, part: &str) -> Self {
+    pub(crate) async fn of(world: &'w World, studio: usize, part: &str) -> Self {
         let (status, cookie) = sign_in(world, &world.token(studio, part), OURS).await;
         assert_eq!(status, 204);
         Self {
@@ -29,7 +30,7 @@ impl<'w> Page<'w> {
         }
     }
 
-    async fn get(&self, path: &str) -> Shown {
+    pub(crate) async fn get(&self, path: &str) -> Shown {
         self.send("GET", path, &[], None).await
     }
 
@@ -72,10 +73,13 @@ impl<'w> Page<'w> {
         let response = request.send().await.unwrap();
         let location = response.headers().get("location");
         let location = location.map(|value| value.to_str().unwrap().to_owned());
+        let policy = response.headers().get("content-security-policy");
+        let policy = policy.map(|value| value.to_str().unwrap().to_owned());
         Shown {
             status: response.status().as_u16(),
             location,
-            text: response.text().await.unwrap(),
+            policy,
+            text: String::from_utf8_lossy(&response.bytes().await.unwrap()).into_owned(),
         }
     }
 

@@ -209,6 +209,11 @@ impl World {
         self.signed_context(&format!("s|{tenant}|{name}||service"), 0)
     }
 
+    /// The same for a feed, by what is stored of its address.
+    pub(crate) fn feed_context(&self, digest: &[u8]) -> String {
+        self.signed_context(&format!("f|{}|||", hex::encode(digest)), 0)
+    }
+
     fn signed_context(&self, claims: &str, issued_s: i64) -> String {
         let keys = KeyFile::read(&self.config.keys.location).unwrap();
         let (id, key) = keys.ring("context").unwrap().current().unwrap();
@@ -286,9 +291,16 @@ impl World {
         if let Some(body) = body {
             request = request.header("content-type", media).body(body);
         }
-        let response = request.send().await.unwrap();
+        let mut response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await.unwrap();
+        let text = match headers.get("content-type") {
+            // It would go on for minutes.
+            Some(media) if media == "text/event-stream" => {
+                let first = response.chunk().await.unwrap().unwrap_or_default();
+                String::from_utf8(first.to_vec()).unwrap()
+            }
+            _ => response.text().await.unwrap(),
+        };
         let answered = Answered {
             status,
             headers,

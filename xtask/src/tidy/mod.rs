@@ -34,9 +34,10 @@ impl fmt::Display for Finding {
 
 type Rule = fn(&Tree) -> Vec<Finding>;
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     rooms::import_downwards,
     rooms::know_no_web,
+    rooms::prove_alone,
     rooms::keep_their_capability,
     members::share_the_lints,
     members::inherit_their_dependencies,

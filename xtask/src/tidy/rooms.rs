@@ -105,6 +105,36 @@ pub(super) fn import_downwards(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// The prover shares nothing with what it proves: what both had wrong in the same way, nobody would
+/// find.
+pub(super) fn prove_alone(tree: &Tree) -> Vec<Finding> {
+    let is_prover = |file: &File| file.folder().starts_with("prover/");
+    let name = |manifest: &toml::Table| {
+        let package = manifest.get("package")?;
+        Some(package.get("name")?.as_str()?.to_owned())
+    };
+    let others: Vec<String> = tree
+        .members()
+        .filter(|(file, _)| !is_prover(file))
+        .filter_map(|(_, manifest)| name(&manifest))
+        .collect();
+    let mut findings = Vec::new();
+    for (file, manifest) in tree.members().filter(|(file, _)| is_prover(file)) {
+        for Dependency { name, .. } in dependencies(&manifest) {
+            if others.contains(&name) {
+                findings.push(finding(
+                    file,
+                    format!(
+                        "imports `{name}`: writer and verifier share `docs/formats/` and its \
+                         vectors, nothing else; make a twin and list it there"
+                    ),
+                ));
+            }
+        }
+    }
+    findings
+}
+
 /// Rooms 3 to 8 do not know that there is a web.
 pub(super) fn know_no_web(tree: &Tree) -> Vec<Finding> {
     let inner = tree
@@ -269,6 +299,31 @@ mod tests {
             &[studio, (path, &flaw)],
             "nothing outside it",
             &[studio, (path, &fix)],
+        );
+    }
+
+    #[test]
+    fn a_prover_that_imports_what_it_proves_is_found() {
+        let ledger = package("watertight-ledger", "");
+        let core = package("watertight-prover-core", "");
+        let flaw = package(
+            "watertight-prover",
+            "[dev-dependencies]\nwatertight-ledger.workspace = true\n",
+        );
+        let fix = package(
+            "watertight-prover",
+            "[dependencies]\nwatertight-prover-core.workspace = true\n",
+        );
+        let path = "prover/cli/Cargo.toml";
+        let others = [
+            ("library/6-ledger/Cargo.toml", &*ledger),
+            ("prover/core/Cargo.toml", &*core),
+        ];
+        flaw_and_fix(
+            prove_alone,
+            &[others[0], others[1], (path, &flaw)],
+            "nothing else",
+            &[others[0], others[1], (path, &fix)],
         );
     }
 

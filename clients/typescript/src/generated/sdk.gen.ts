@@ -2,9 +2,9 @@
 
 import * as z from 'zod';
 
-import type { Client, ClientMeta, Options as Options2, RequestResult, TDataShape } from './client/index.ts';
-import type { DeleteArtistsIdData, DeleteArtistsIdErrors, DeleteArtistsIdResponses, DeleteBookingsIdData, DeleteBookingsIdErrors, DeleteBookingsIdResponses, DeleteHolidaysIdData, DeleteHolidaysIdErrors, DeleteHolidaysIdResponses, DeleteMembersIdData, DeleteMembersIdErrors, DeleteMembersIdResponses, DeleteMeSessionsIdData, DeleteMeSessionsIdErrors, DeleteMeSessionsIdResponses, DeletePhasesIdData, DeletePhasesIdErrors, DeletePhasesIdResponses, DeleteProjectsIdData, DeleteProjectsIdErrors, DeleteProjectsIdResponses, DeleteTimeOffIdData, DeleteTimeOffIdErrors, DeleteTimeOffIdResponses, DeleteWebhooksIdData, DeleteWebhooksIdErrors, DeleteWebhooksIdResponses, GetArtistsData, GetArtistsErrors, GetArtistsExportData, GetArtistsExportErrors, GetArtistsExportResponses, GetArtistsIdData, GetArtistsIdErrors, GetArtistsIdResponses, GetArtistsResponses, GetAuditCheckpointsData, GetAuditCheckpointsErrors, GetAuditCheckpointsResponses, GetAuditData, GetAuditErrors, GetAuditExportData, GetAuditExportErrors, GetAuditExportResponses, GetAuditResponses, GetAuditVerifyData, GetAuditVerifyErrors, GetAuditVerifyResponses, GetBookingsData, GetBookingsErrors, GetBookingsExportData, GetBookingsExportErrors, GetBookingsExportResponses, GetBookingsIdData, GetBookingsIdErrors, GetBookingsIdHistoryData, GetBookingsIdHistoryErrors, GetBookingsIdHistoryResponses, GetBookingsIdResponses, GetBookingsResponses, GetDeliveriesData, GetDeliveriesErrors, GetDeliveriesIdData, GetDeliveriesIdErrors, GetDeliveriesIdResponses, GetDeliveriesResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetHolidaysData, GetHolidaysErrors, GetHolidaysIdData, GetHolidaysIdErrors, GetHolidaysIdResponses, GetHolidaysResponses, GetMeData, GetMeErrors, GetMembersData, GetMembersErrors, GetMembersIdData, GetMembersIdErrors, GetMembersIdResponses, GetMembersResponses, GetMeResponses, GetMeSessionsData, GetMeSessionsErrors, GetMeSessionsResponses, GetPhasesData, GetPhasesErrors, GetPhasesIdData, GetPhasesIdErrors, GetPhasesIdResponses, GetPhasesResponses, GetProjectsData, GetProjectsErrors, GetProjectsExportData, GetProjectsExportErrors, GetProjectsExportResponses, GetProjectsIdCostsData, GetProjectsIdCostsErrors, GetProjectsIdCostsResponses, GetProjectsIdData, GetProjectsIdErrors, GetProjectsIdResponses, GetProjectsResponses, GetStudioData, GetStudioErrors, GetStudioResponses, GetTimeOffData, GetTimeOffErrors, GetTimeOffIdData, GetTimeOffIdErrors, GetTimeOffIdResponses, GetTimeOffResponses, GetWebhooksData, GetWebhooksErrors, GetWebhooksIdData, GetWebhooksIdErrors, GetWebhooksIdResponses, GetWebhooksResponses, PatchArtistsIdData, PatchArtistsIdErrors, PatchArtistsIdResponses, PatchBookingsIdData, PatchBookingsIdErrors, PatchBookingsIdResponses, PatchHolidaysIdData, PatchHolidaysIdErrors, PatchHolidaysIdResponses, PatchMembersIdData, PatchMembersIdErrors, PatchMembersIdResponses, PatchPhasesIdData, PatchPhasesIdErrors, PatchPhasesIdResponses, PatchProjectsIdData, PatchProjectsIdErrors, PatchProjectsIdResponses, PatchStudioData, PatchStudioErrors, PatchStudioResponses, PatchTimeOffIdData, PatchTimeOffIdErrors, PatchTimeOffIdResponses, PatchWebhooksIdData, PatchWebhooksIdErrors, PatchWebhooksIdResponses, PostArtistsData, PostArtistsErrors, PostArtistsImportData, PostArtistsImportErrors, PostArtistsImportResponses, PostArtistsResponses, PostBookingsCheckAvailabilityData, PostBookingsCheckAvailabilityErrors, PostBookingsCheckAvailabilityResponses, PostBookingsData, PostBookingsErrors, PostBookingsIdCancelData, PostBookingsIdCancelErrors, PostBookingsIdCancelResponses, PostBookingsIdChallengeData, PostBookingsIdChallengeErrors, PostBookingsIdChallengeResponses, PostBookingsIdCompleteData, PostBookingsIdCompleteErrors, PostBookingsIdCompleteResponses, PostBookingsIdConfirmData, PostBookingsIdConfirmErrors, PostBookingsIdConfirmResponses, PostBookingsIdExtendData, PostBookingsIdExtendErrors, PostBookingsIdExtendResponses, PostBookingsIdMoveData, PostBookingsIdMoveErrors, PostBookingsIdMoveResponses, PostBookingsIdPencilData, PostBookingsIdPencilErrors, PostBookingsIdPencilResponses, PostBookingsIdReleaseData, PostBookingsIdReleaseErrors, PostBookingsIdReleaseResponses, PostBookingsIdSplitData, PostBookingsIdSplitErrors, PostBookingsIdSplitResponses, PostBookingsIdStartData, PostBookingsIdStartErrors, PostBookingsIdStartResponses, PostBookingsIdUndoData, PostBookingsIdUndoErrors, PostBookingsIdUndoResponses, PostBookingsImportData, PostBookingsImportErrors, PostBookingsImportResponses, PostBookingsResponses, PostBookingsSeriesData, PostBookingsSeriesErrors, PostBookingsSeriesResponses, PostDeliveriesIdReplayData, PostDeliveriesIdReplayErrors, PostDeliveriesIdReplayResponses, PostHolidaysData, PostHolidaysErrors, PostHolidaysResponses, PostMembersData, PostMembersErrors, PostMembersIdAdmitData, PostMembersIdAdmitErrors, PostMembersIdAdmitResponses, PostMembersResponses, PostPhasesData, PostPhasesErrors, PostPhasesResponses, PostProjectsData, PostProjectsErrors, PostProjectsImportData, PostProjectsImportErrors, PostProjectsImportResponses, PostProjectsResponses, PostTimeOffData, PostTimeOffErrors, PostTimeOffResponses, PostWebhooksData, PostWebhooksErrors, PostWebhooksResponses } from './types.gen.ts';
-import { zDeleteArtistsIdHeaders, zDeleteArtistsIdPath, zDeleteArtistsIdResponse, zDeleteBookingsIdHeaders, zDeleteBookingsIdPath, zDeleteBookingsIdResponse, zDeleteHolidaysIdHeaders, zDeleteHolidaysIdPath, zDeleteHolidaysIdResponse, zDeleteMembersIdHeaders, zDeleteMembersIdPath, zDeleteMembersIdResponse, zDeleteMeSessionsIdPath, zDeleteMeSessionsIdResponse, zDeletePhasesIdHeaders, zDeletePhasesIdPath, zDeletePhasesIdResponse, zDeleteProjectsIdHeaders, zDeleteProjectsIdPath, zDeleteProjectsIdResponse, zDeleteTimeOffIdHeaders, zDeleteTimeOffIdPath, zDeleteTimeOffIdResponse, zDeleteWebhooksIdHeaders, zDeleteWebhooksIdPath, zDeleteWebhooksIdResponse, zGetArtistsExportQuery, zGetArtistsExportResponse, zGetArtistsIdPath, zGetArtistsIdResponse, zGetArtistsQuery, zGetArtistsResponse, zGetAuditCheckpointsResponse, zGetAuditExportQuery, zGetAuditExportResponse, zGetAuditQuery, zGetAuditResponse, zGetAuditVerifyResponse, zGetBookingsExportQuery, zGetBookingsExportResponse, zGetBookingsIdHistoryPath, zGetBookingsIdHistoryQuery, zGetBookingsIdHistoryResponse, zGetBookingsIdPath, zGetBookingsIdResponse, zGetBookingsQuery, zGetBookingsResponse, zGetDeliveriesIdPath, zGetDeliveriesIdResponse, zGetDeliveriesQuery, zGetDeliveriesResponse, zGetHealthResponse, zGetHolidaysIdPath, zGetHolidaysIdResponse, zGetHolidaysQuery, zGetHolidaysResponse, zGetMembersIdPath, zGetMembersIdResponse, zGetMembersQuery, zGetMembersResponse, zGetMeResponse, zGetMeSessionsResponse, zGetPhasesIdPath, zGetPhasesIdResponse, zGetPhasesQuery, zGetPhasesResponse, zGetProjectsExportQuery, zGetProjectsExportResponse, zGetProjectsIdCostsPath, zGetProjectsIdCostsResponse, zGetProjectsIdPath, zGetProjectsIdResponse, zGetProjectsQuery, zGetProjectsResponse, zGetStudioResponse, zGetTimeOffIdPath, zGetTimeOffIdResponse, zGetTimeOffQuery, zGetTimeOffResponse, zGetWebhooksIdPath, zGetWebhooksIdResponse, zGetWebhooksQuery, zGetWebhooksResponse, zPatchArtistsIdBody, zPatchArtistsIdHeaders, zPatchArtistsIdPath, zPatchArtistsIdResponse, zPatchBookingsIdBody, zPatchBookingsIdHeaders, zPatchBookingsIdPath, zPatchBookingsIdResponse, zPatchHolidaysIdBody, zPatchHolidaysIdHeaders, zPatchHolidaysIdPath, zPatchHolidaysIdResponse, zPatchMembersIdBody, zPatchMembersIdHeaders, zPatchMembersIdPath, zPatchMembersIdResponse, zPatchPhasesIdBody, zPatchPhasesIdHeaders, zPatchPhasesIdPath, zPatchPhasesIdResponse, zPatchProjectsIdBody, zPatchProjectsIdHeaders, zPatchProjectsIdPath, zPatchProjectsIdResponse, zPatchStudioBody, zPatchStudioHeaders, zPatchStudioResponse, zPatchTimeOffIdBody, zPatchTimeOffIdHeaders, zPatchTimeOffIdPath, zPatchTimeOffIdResponse, zPatchWebhooksIdBody, zPatchWebhooksIdHeaders, zPatchWebhooksIdPath, zPatchWebhooksIdResponse, zPostArtistsBody, zPostArtistsHeaders, zPostArtistsImportBody, zPostArtistsImportHeaders, zPostArtistsImportQuery, zPostArtistsImportResponse, zPostArtistsResponse, zPostBookingsBody, zPostBookingsCheckAvailabilityBody, zPostBookingsCheckAvailabilityHeaders, zPostBookingsCheckAvailabilityResponse, zPostBookingsHeaders, zPostBookingsIdCancelBody, zPostBookingsIdCancelHeaders, zPostBookingsIdCancelPath, zPostBookingsIdCancelResponse, zPostBookingsIdChallengeBody, zPostBookingsIdChallengeHeaders, zPostBookingsIdChallengePath, zPostBookingsIdChallengeResponse, zPostBookingsIdCompleteBody, zPostBookingsIdCompleteHeaders, zPostBookingsIdCompletePath, zPostBookingsIdCompleteResponse, zPostBookingsIdConfirmBody, zPostBookingsIdConfirmHeaders, zPostBookingsIdConfirmPath, zPostBookingsIdConfirmResponse, zPostBookingsIdExtendBody, zPostBookingsIdExtendHeaders, zPostBookingsIdExtendPath, zPostBookingsIdExtendResponse, zPostBookingsIdMoveBody, zPostBookingsIdMoveHeaders, zPostBookingsIdMovePath, zPostBookingsIdMoveResponse, zPostBookingsIdPencilBody, zPostBookingsIdPencilHeaders, zPostBookingsIdPencilPath, zPostBookingsIdPencilResponse, zPostBookingsIdReleaseBody, zPostBookingsIdReleaseHeaders, zPostBookingsIdReleasePath, zPostBookingsIdReleaseResponse, zPostBookingsIdSplitBody, zPostBookingsIdSplitHeaders, zPostBookingsIdSplitPath, zPostBookingsIdSplitResponse, zPostBookingsIdStartBody, zPostBookingsIdStartHeaders, zPostBookingsIdStartPath, zPostBookingsIdStartResponse, zPostBookingsIdUndoBody, zPostBookingsIdUndoHeaders, zPostBookingsIdUndoPath, zPostBookingsIdUndoResponse, zPostBookingsImportBody, zPostBookingsImportHeaders, zPostBookingsImportQuery, zPostBookingsImportResponse, zPostBookingsResponse, zPostBookingsSeriesBody, zPostBookingsSeriesHeaders, zPostBookingsSeriesResponse, zPostDeliveriesIdReplayHeaders, zPostDeliveriesIdReplayPath, zPostDeliveriesIdReplayResponse, zPostHolidaysBody, zPostHolidaysHeaders, zPostHolidaysResponse, zPostMembersBody, zPostMembersHeaders, zPostMembersIdAdmitBody, zPostMembersIdAdmitHeaders, zPostMembersIdAdmitPath, zPostMembersIdAdmitResponse, zPostMembersResponse, zPostPhasesBody, zPostPhasesHeaders, zPostPhasesResponse, zPostProjectsBody, zPostProjectsHeaders, zPostProjectsImportBody, zPostProjectsImportHeaders, zPostProjectsImportQuery, zPostProjectsImportResponse, zPostProjectsResponse, zPostTimeOffBody, zPostTimeOffHeaders, zPostTimeOffResponse, zPostWebhooksBody, zPostWebhooksHeaders, zPostWebhooksResponse } from './zod.gen.ts';
+import type { Client, ClientMeta, Options as Options2, RequestResult, ServerSentEventsResult, TDataShape } from './client/index.ts';
+import type { DeleteArtistsIdData, DeleteArtistsIdErrors, DeleteArtistsIdResponses, DeleteBookingsIdData, DeleteBookingsIdErrors, DeleteBookingsIdResponses, DeleteFeedsIdData, DeleteFeedsIdErrors, DeleteFeedsIdResponses, DeleteHolidaysIdData, DeleteHolidaysIdErrors, DeleteHolidaysIdResponses, DeleteMembersIdData, DeleteMembersIdErrors, DeleteMembersIdResponses, DeleteMeSessionsIdData, DeleteMeSessionsIdErrors, DeleteMeSessionsIdResponses, DeletePhasesIdData, DeletePhasesIdErrors, DeletePhasesIdResponses, DeleteProjectsIdData, DeleteProjectsIdErrors, DeleteProjectsIdResponses, DeleteTimeOffIdData, DeleteTimeOffIdErrors, DeleteTimeOffIdResponses, DeleteWebhooksIdData, DeleteWebhooksIdErrors, DeleteWebhooksIdResponses, GetArtistsData, GetArtistsErrors, GetArtistsExportData, GetArtistsExportErrors, GetArtistsExportResponses, GetArtistsIdData, GetArtistsIdErrors, GetArtistsIdResponses, GetArtistsResponses, GetAuditCheckpointData, GetAuditCheckpointErrors, GetAuditCheckpointResponses, GetAuditCheckpointsData, GetAuditCheckpointsErrors, GetAuditCheckpointsResponses, GetAuditData, GetAuditErrors, GetAuditExportData, GetAuditExportErrors, GetAuditExportResponses, GetAuditResponses, GetAuditTileTileData, GetAuditTileTileErrors, GetAuditTileTileResponses, GetAuditVerifyData, GetAuditVerifyErrors, GetAuditVerifyResponses, GetBookingsData, GetBookingsErrors, GetBookingsExportData, GetBookingsExportErrors, GetBookingsExportResponses, GetBookingsIdData, GetBookingsIdErrors, GetBookingsIdHistoryData, GetBookingsIdHistoryErrors, GetBookingsIdHistoryResponses, GetBookingsIdResponses, GetBookingsResponses, GetDeliveriesData, GetDeliveriesErrors, GetDeliveriesIdData, GetDeliveriesIdErrors, GetDeliveriesIdResponses, GetDeliveriesResponses, GetEventsData, GetEventsErrors, GetEventsResponse, GetEventsResponses, GetFeedsData, GetFeedsErrors, GetFeedsResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetHolidaysData, GetHolidaysErrors, GetHolidaysIdData, GetHolidaysIdErrors, GetHolidaysIdResponses, GetHolidaysResponses, GetMeData, GetMeErrors, GetMembersData, GetMembersErrors, GetMembersIdData, GetMembersIdErrors, GetMembersIdResponses, GetMembersResponses, GetMeResponses, GetMeSessionsData, GetMeSessionsErrors, GetMeSessionsResponses, GetPhasesData, GetPhasesErrors, GetPhasesIdData, GetPhasesIdErrors, GetPhasesIdResponses, GetPhasesResponses, GetProjectsData, GetProjectsErrors, GetProjectsExportData, GetProjectsExportErrors, GetProjectsExportResponses, GetProjectsIdCostsData, GetProjectsIdCostsErrors, GetProjectsIdCostsResponses, GetProjectsIdData, GetProjectsIdErrors, GetProjectsIdResponses, GetProjectsResponses, GetStudioData, GetStudioErrors, GetStudioResponses, GetTimeOffData, GetTimeOffErrors, GetTimeOffIdData, GetTimeOffIdErrors, GetTimeOffIdResponses, GetTimeOffResponses, GetWebhooksData, GetWebhooksErrors, GetWebhooksIdData, GetWebhooksIdErrors, GetWebhooksIdResponses, GetWebhooksResponses, PatchArtistsIdData, PatchArtistsIdErrors, PatchArtistsIdResponses, PatchBookingsIdData, PatchBookingsIdErrors, PatchBookingsIdResponses, PatchHolidaysIdData, PatchHolidaysIdErrors, PatchHolidaysIdResponses, PatchMembersIdData, PatchMembersIdErrors, PatchMembersIdResponses, PatchPhasesIdData, PatchPhasesIdErrors, PatchPhasesIdResponses, PatchProjectsIdData, PatchProjectsIdErrors, PatchProjectsIdResponses, PatchStudioData, PatchStudioErrors, PatchStudioResponses, PatchTimeOffIdData, PatchTimeOffIdErrors, PatchTimeOffIdResponses, PatchWebhooksIdData, PatchWebhooksIdErrors, PatchWebhooksIdResponses, PostArtistsData, PostArtistsErrors, PostArtistsImportData, PostArtistsImportErrors, PostArtistsImportResponses, PostArtistsResponses, PostBookingsCheckAvailabilityData, PostBookingsCheckAvailabilityErrors, PostBookingsCheckAvailabilityResponses, PostBookingsData, PostBookingsErrors, PostBookingsIdCancelData, PostBookingsIdCancelErrors, PostBookingsIdCancelResponses, PostBookingsIdChallengeData, PostBookingsIdChallengeErrors, PostBookingsIdChallengeResponses, PostBookingsIdCompleteData, PostBookingsIdCompleteErrors, PostBookingsIdCompleteResponses, PostBookingsIdConfirmData, PostBookingsIdConfirmErrors, PostBookingsIdConfirmResponses, PostBookingsIdExtendData, PostBookingsIdExtendErrors, PostBookingsIdExtendResponses, PostBookingsIdMoveData, PostBookingsIdMoveErrors, PostBookingsIdMoveResponses, PostBookingsIdPencilData, PostBookingsIdPencilErrors, PostBookingsIdPencilResponses, PostBookingsIdReleaseData, PostBookingsIdReleaseErrors, PostBookingsIdReleaseResponses, PostBookingsIdSplitData, PostBookingsIdSplitErrors, PostBookingsIdSplitResponses, PostBookingsIdStartData, PostBookingsIdStartErrors, PostBookingsIdStartResponses, PostBookingsIdUndoData, PostBookingsIdUndoErrors, PostBookingsIdUndoResponses, PostBookingsImportData, PostBookingsImportErrors, PostBookingsImportResponses, PostBookingsResponses, PostBookingsSeriesData, PostBookingsSeriesErrors, PostBookingsSeriesResponses, PostDeliveriesIdReplayData, PostDeliveriesIdReplayErrors, PostDeliveriesIdReplayResponses, PostFeedsData, PostFeedsErrors, PostFeedsResponses, PostHolidaysData, PostHolidaysErrors, PostHolidaysResponses, PostMembersData, PostMembersErrors, PostMembersIdAdmitData, PostMembersIdAdmitErrors, PostMembersIdAdmitResponses, PostMembersResponses, PostPhasesData, PostPhasesErrors, PostPhasesResponses, PostProjectsData, PostProjectsErrors, PostProjectsImportData, PostProjectsImportErrors, PostProjectsImportResponses, PostProjectsResponses, PostTimeOffData, PostTimeOffErrors, PostTimeOffResponses, PostWebhooksData, PostWebhooksErrors, PostWebhooksResponses } from './types.gen.ts';
+import { zDeleteArtistsIdHeaders, zDeleteArtistsIdPath, zDeleteArtistsIdResponse, zDeleteBookingsIdHeaders, zDeleteBookingsIdPath, zDeleteBookingsIdResponse, zDeleteFeedsIdPath, zDeleteFeedsIdResponse, zDeleteHolidaysIdHeaders, zDeleteHolidaysIdPath, zDeleteHolidaysIdResponse, zDeleteMembersIdHeaders, zDeleteMembersIdPath, zDeleteMembersIdResponse, zDeleteMeSessionsIdPath, zDeleteMeSessionsIdResponse, zDeletePhasesIdHeaders, zDeletePhasesIdPath, zDeletePhasesIdResponse, zDeleteProjectsIdHeaders, zDeleteProjectsIdPath, zDeleteProjectsIdResponse, zDeleteTimeOffIdHeaders, zDeleteTimeOffIdPath, zDeleteTimeOffIdResponse, zDeleteWebhooksIdHeaders, zDeleteWebhooksIdPath, zDeleteWebhooksIdResponse, zGetArtistsExportQuery, zGetArtistsExportResponse, zGetArtistsIdPath, zGetArtistsIdResponse, zGetArtistsQuery, zGetArtistsResponse, zGetAuditCheckpointResponse, zGetAuditCheckpointsResponse, zGetAuditExportQuery, zGetAuditExportResponse, zGetAuditQuery, zGetAuditResponse, zGetAuditTileTilePath, zGetAuditTileTileResponse, zGetAuditVerifyResponse, zGetBookingsExportQuery, zGetBookingsExportResponse, zGetBookingsIdHistoryPath, zGetBookingsIdHistoryQuery, zGetBookingsIdHistoryResponse, zGetBookingsIdPath, zGetBookingsIdResponse, zGetBookingsQuery, zGetBookingsResponse, zGetDeliveriesIdPath, zGetDeliveriesIdResponse, zGetDeliveriesQuery, zGetDeliveriesResponse, zGetEventsHeaders, zGetEventsResponse, zGetFeedsResponse, zGetHealthResponse, zGetHolidaysIdPath, zGetHolidaysIdResponse, zGetHolidaysQuery, zGetHolidaysResponse, zGetMembersIdPath, zGetMembersIdResponse, zGetMembersQuery, zGetMembersResponse, zGetMeResponse, zGetMeSessionsResponse, zGetPhasesIdPath, zGetPhasesIdResponse, zGetPhasesQuery, zGetPhasesResponse, zGetProjectsExportQuery, zGetProjectsExportResponse, zGetProjectsIdCostsPath, zGetProjectsIdCostsResponse, zGetProjectsIdPath, zGetProjectsIdResponse, zGetProjectsQuery, zGetProjectsResponse, zGetStudioResponse, zGetTimeOffIdPath, zGetTimeOffIdResponse, zGetTimeOffQuery, zGetTimeOffResponse, zGetWebhooksIdPath, zGetWebhooksIdResponse, zGetWebhooksQuery, zGetWebhooksResponse, zPatchArtistsIdBody, zPatchArtistsIdHeaders, zPatchArtistsIdPath, zPatchArtistsIdResponse, zPatchBookingsIdBody, zPatchBookingsIdHeaders, zPatchBookingsIdPath, zPatchBookingsIdResponse, zPatchHolidaysIdBody, zPatchHolidaysIdHeaders, zPatchHolidaysIdPath, zPatchHolidaysIdResponse, zPatchMembersIdBody, zPatchMembersIdHeaders, zPatchMembersIdPath, zPatchMembersIdResponse, zPatchPhasesIdBody, zPatchPhasesIdHeaders, zPatchPhasesIdPath, zPatchPhasesIdResponse, zPatchProjectsIdBody, zPatchProjectsIdHeaders, zPatchProjectsIdPath, zPatchProjectsIdResponse, zPatchStudioBody, zPatchStudioHeaders, zPatchStudioResponse, zPatchTimeOffIdBody, zPatchTimeOffIdHeaders, zPatchTimeOffIdPath, zPatchTimeOffIdResponse, zPatchWebhooksIdBody, zPatchWebhooksIdHeaders, zPatchWebhooksIdPath, zPatchWebhooksIdResponse, zPostArtistsBody, zPostArtistsHeaders, zPostArtistsImportBody, zPostArtistsImportHeaders, zPostArtistsImportQuery, zPostArtistsImportResponse, zPostArtistsResponse, zPostBookingsBody, zPostBookingsCheckAvailabilityBody, zPostBookingsCheckAvailabilityHeaders, zPostBookingsCheckAvailabilityResponse, zPostBookingsHeaders, zPostBookingsIdCancelBody, zPostBookingsIdCancelHeaders, zPostBookingsIdCancelPath, zPostBookingsIdCancelResponse, zPostBookingsIdChallengeBody, zPostBookingsIdChallengeHeaders, zPostBookingsIdChallengePath, zPostBookingsIdChallengeResponse, zPostBookingsIdCompleteBody, zPostBookingsIdCompleteHeaders, zPostBookingsIdCompletePath, zPostBookingsIdCompleteResponse, zPostBookingsIdConfirmBody, zPostBookingsIdConfirmHeaders, zPostBookingsIdConfirmPath, zPostBookingsIdConfirmResponse, zPostBookingsIdExtendBody, zPostBookingsIdExtendHeaders, zPostBookingsIdExtendPath, zPostBookingsIdExtendResponse, zPostBookingsIdMoveBody, zPostBookingsIdMoveHeaders, zPostBookingsIdMovePath, zPostBookingsIdMoveResponse, zPostBookingsIdPencilBody, zPostBookingsIdPencilHeaders, zPostBookingsIdPencilPath, zPostBookingsIdPencilResponse, zPostBookingsIdReleaseBody, zPostBookingsIdReleaseHeaders, zPostBookingsIdReleasePath, zPostBookingsIdReleaseResponse, zPostBookingsIdSplitBody, zPostBookingsIdSplitHeaders, zPostBookingsIdSplitPath, zPostBookingsIdSplitResponse, zPostBookingsIdStartBody, zPostBookingsIdStartHeaders, zPostBookingsIdStartPath, zPostBookingsIdStartResponse, zPostBookingsIdUndoBody, zPostBookingsIdUndoHeaders, zPostBookingsIdUndoPath, zPostBookingsIdUndoResponse, zPostBookingsImportBody, zPostBookingsImportHeaders, zPostBookingsImportQuery, zPostBookingsImportResponse, zPostBookingsResponse, zPostBookingsSeriesBody, zPostBookingsSeriesHeaders, zPostBookingsSeriesResponse, zPostDeliveriesIdReplayHeaders, zPostDeliveriesIdReplayPath, zPostDeliveriesIdReplayResponse, zPostFeedsBody, zPostFeedsHeaders, zPostFeedsResponse, zPostHolidaysBody, zPostHolidaysHeaders, zPostHolidaysResponse, zPostMembersBody, zPostMembersHeaders, zPostMembersIdAdmitBody, zPostMembersIdAdmitHeaders, zPostMembersIdAdmitPath, zPostMembersIdAdmitResponse, zPostMembersResponse, zPostPhasesBody, zPostPhasesHeaders, zPostPhasesResponse, zPostProjectsBody, zPostProjectsHeaders, zPostProjectsImportBody, zPostProjectsImportHeaders, zPostProjectsImportQuery, zPostProjectsImportResponse, zPostProjectsResponse, zPostTimeOffBody, zPostTimeOffHeaders, zPostTimeOffResponse, zPostWebhooksBody, zPostWebhooksHeaders, zPostWebhooksResponse } from './zod.gen.ts';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -214,6 +214,42 @@ export const getAuditCheckpoints = <ThrowOnError extends boolean = true>(options
     responseStyle: 'data',
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/v1/audit/checkpoints',
+    ...options
+});
+
+/**
+ * the newest signed checkpoint, as C2SP tlog-tiles names it
+ *
+ * needs `audit.view`
+ */
+export const getAuditCheckpoint = <ThrowOnError extends boolean = true>(options: Options<GetAuditCheckpointData, ThrowOnError>): RequestResult<GetAuditCheckpointResponses, GetAuditCheckpointErrors, ThrowOnError, 'data'> => options.client.get<GetAuditCheckpointResponses, GetAuditCheckpointErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: z.never().optional(),
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetAuditCheckpointResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/audit/checkpoint',
+    ...options
+});
+
+/**
+ * hashes, or leaves each after its length, as C2SP tlog-tiles lays them
+ *
+ * needs `audit.view`
+ */
+export const getAuditTileTile = <ThrowOnError extends boolean = true>(options: Options<GetAuditTileTileData, ThrowOnError>): RequestResult<GetAuditTileTileResponses, GetAuditTileTileErrors, ThrowOnError, 'data'> => options.client.get<GetAuditTileTileResponses, GetAuditTileTileErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: zGetAuditTileTilePath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetAuditTileTileResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/audit/tile/{tile}',
     ...options
 });
 
@@ -693,6 +729,84 @@ export const postBookingsIdExtend = <ThrowOnError extends boolean = true>(option
         'Content-Type': 'application/json',
         ...options.headers
     }
+});
+
+/**
+ * what happens to the bookings that you may view, as it happens: server-sent events
+ *
+ * needs `event.open`
+ */
+export const getEvents = <ThrowOnError extends boolean = true>(options: Options<GetEventsData, ThrowOnError, GetEventsResponse>): Promise<ServerSentEventsResult<GetEventsResponses>> => options.client.sse.get<GetEventsResponses, GetEventsErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        headers: zGetEventsHeaders.optional(),
+        path: z.never().optional(),
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetEventsResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/events',
+    ...options
+});
+
+/**
+ * your own calendar feeds
+ *
+ * needs `feed.view`
+ */
+export const getFeeds = <ThrowOnError extends boolean = true>(options: Options<GetFeedsData, ThrowOnError>): RequestResult<GetFeedsResponses, GetFeedsErrors, ThrowOnError, 'data'> => options.client.get<GetFeedsResponses, GetFeedsErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: z.never().optional(),
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetFeedsResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/feeds',
+    ...options
+});
+
+/**
+ * a calendar feed of your own bookings, or of a project; the answer alone shows its address
+ *
+ * needs `feed.create`
+ */
+export const postFeeds = <ThrowOnError extends boolean = true>(options: Options<PostFeedsData, ThrowOnError>): RequestResult<PostFeedsResponses, PostFeedsErrors, ThrowOnError, 'data'> => options.client.post<PostFeedsResponses, PostFeedsErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPostFeedsBody,
+        headers: zPostFeedsHeaders.optional(),
+        path: z.never().optional(),
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostFeedsResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/feeds',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * ends one of your calendar feeds; its address leads nowhere any more
+ *
+ * needs `feed.end`
+ */
+export const deleteFeedsId = <ThrowOnError extends boolean = true>(options: Options<DeleteFeedsIdData, ThrowOnError>): RequestResult<DeleteFeedsIdResponses, DeleteFeedsIdErrors, ThrowOnError, 'data'> => options.client.delete<DeleteFeedsIdResponses, DeleteFeedsIdErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: zDeleteFeedsIdPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zDeleteFeedsIdResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/feeds/{id}',
+    ...options
 });
 
 /**

@@ -137,6 +137,10 @@ export type Checkpoints = {
      * Public keys, as C2SP signed-note writes them.
      */
     keys: Array<string>;
+    /**
+     * What stands for entries that retention has removed: a C2SP signed note.
+     */
+    removed: string | null;
 };
 
 /**
@@ -325,6 +329,28 @@ export type BookingVersion = {
     action: string;
     reason: string | null;
     booking: Booking;
+};
+
+/**
+ * A feed as answered.
+ */
+export type Feed = {
+    id: string;
+    created_at: string;
+    /**
+     * The project that it shows; none: the own bookings.
+     */
+    project_id: string | null;
+};
+
+/**
+ * A new feed as answered, with its address: this once.
+ */
+export type NewFeed = {
+    id: string;
+    created_at: string;
+    project_id: string | null;
+    url: string;
 };
 
 /**
@@ -1550,6 +1576,142 @@ export type GetAuditCheckpointsResponses = {
 };
 
 export type GetAuditCheckpointsResponse = GetAuditCheckpointsResponses[keyof GetAuditCheckpointsResponses];
+
+export type GetAuditCheckpointData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/audit/checkpoint';
+};
+
+export type GetAuditCheckpointErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetAuditCheckpointError = GetAuditCheckpointErrors[keyof GetAuditCheckpointErrors];
+
+export type GetAuditCheckpointResponses = {
+    /**
+     * what was asked for
+     */
+    200: string;
+};
+
+export type GetAuditCheckpointResponse = GetAuditCheckpointResponses[keyof GetAuditCheckpointResponses];
+
+export type GetAuditTileTileData = {
+    body?: never;
+    path: {
+        tile: string;
+    };
+    query?: never;
+    url: '/v1/audit/tile/{tile}';
+};
+
+export type GetAuditTileTileErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetAuditTileTileError = GetAuditTileTileErrors[keyof GetAuditTileTileErrors];
+
+export type GetAuditTileTileResponses = {
+    /**
+     * what was asked for
+     */
+    200: Blob | File;
+};
+
+export type GetAuditTileTileResponse = GetAuditTileTileResponses[keyof GetAuditTileTileResponses];
 
 export type GetAuditVerifyData = {
     body?: never;
@@ -3732,6 +3894,311 @@ export type PostBookingsIdExtendResponses = {
 };
 
 export type PostBookingsIdExtendResponse = PostBookingsIdExtendResponses[keyof PostBookingsIdExtendResponses];
+
+export type GetEventsData = {
+    body?: never;
+    headers?: {
+        /**
+         * the id of the last event that you know; you are told what came after it
+         */
+        'Last-Event-ID'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/events';
+};
+
+export type GetEventsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetEventsError = GetEventsErrors[keyof GetEventsErrors];
+
+export type GetEventsResponses = {
+    /**
+     * what happens, as it happens
+     */
+    200: string;
+};
+
+export type GetEventsResponse = GetEventsResponses[keyof GetEventsResponses];
+
+export type GetFeedsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/feeds';
+};
+
+export type GetFeedsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetFeedsError = GetFeedsErrors[keyof GetFeedsErrors];
+
+export type GetFeedsResponses = {
+    /**
+     * A page as answered.
+     */
+    200: {
+        items: Array<Feed>;
+        next_cursor: string | null;
+    };
+};
+
+export type GetFeedsResponse = GetFeedsResponses[keyof GetFeedsResponses];
+
+export type PostFeedsData = {
+    /**
+     * A new feed.
+     */
+    body: {
+        /**
+         * The project that it shows; absent: the own bookings.
+         */
+        project_id?: string | null;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/feeds';
+};
+
+export type PostFeedsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostFeedsError = PostFeedsErrors[keyof PostFeedsErrors];
+
+export type PostFeedsResponses = {
+    /**
+     * what was made; `Location` says where it is
+     */
+    201: NewFeed;
+};
+
+export type PostFeedsResponse = PostFeedsResponses[keyof PostFeedsResponses];
+
+export type DeleteFeedsIdData = {
+    body?: never;
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/feeds/{id}';
+};
+
+export type DeleteFeedsIdErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type DeleteFeedsIdError = DeleteFeedsIdErrors[keyof DeleteFeedsIdErrors];
+
+export type DeleteFeedsIdResponses = {
+    /**
+     * it is done
+     */
+    204: void;
+};
+
+export type DeleteFeedsIdResponse = DeleteFeedsIdResponses[keyof DeleteFeedsIdResponses];
 
 export type GetHolidaysData = {
     body?: never;

@@ -123,7 +123,8 @@ export const zCheckpoints = z.object({
     items: z.array(zCheckpoint),
     next_cursor: z.string().nullable(),
     origin: z.string(),
-    keys: z.array(z.string())
+    keys: z.array(z.string()),
+    removed: z.string().nullable()
 });
 
 /**
@@ -296,6 +297,25 @@ export const zBookingVersion = z.object({
     action: z.string(),
     reason: z.string().nullable(),
     booking: zBooking
+});
+
+/**
+ * A feed as answered.
+ */
+export const zFeed = z.object({
+    id: z.guid(),
+    created_at: z.iso.datetime({ offset: true }),
+    project_id: z.guid().nullable()
+});
+
+/**
+ * A new feed as answered, with its address: this once.
+ */
+export const zNewFeed = z.object({
+    id: z.guid(),
+    created_at: z.iso.datetime({ offset: true }),
+    project_id: z.guid().nullable(),
+    url: z.string()
 });
 
 /**
@@ -821,6 +841,20 @@ export const zGetAuditExportResponse = z.string();
  * what was asked for
  */
 export const zGetAuditCheckpointsResponse = zCheckpoints;
+
+/**
+ * what was asked for
+ */
+export const zGetAuditCheckpointResponse = z.string();
+
+export const zGetAuditTileTilePath = z.object({
+    tile: z.string().refine(hasLength(0, 32)).regex(/^([0-7]|entries)\/(x[0-9]{3}\/){0,3}[0-9]{3}(\.p\/[0-9]{1,3})?$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zGetAuditTileTileResponse = z.string();
 
 /**
  * what was asked for
@@ -1359,6 +1393,48 @@ export const zPostBookingsIdExtendPath = z.object({
  * what was asked for
  */
 export const zPostBookingsIdExtendResponse = zBooking;
+
+export const zGetEventsHeaders = z.object({
+    'Last-Event-ID': z.string().regex(/^.*$/u).optional()
+});
+
+/**
+ * what happens, as it happens
+ */
+export const zGetEventsResponse = z.string();
+
+/**
+ * A page as answered.
+ */
+export const zGetFeedsResponse = z.object({
+    items: z.array(zFeed),
+    next_cursor: z.string().nullable()
+});
+
+/**
+ * A new feed.
+ */
+export const zPostFeedsBody = z.strictObject({
+    project_id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u).nullish()
+});
+
+export const zPostFeedsHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+/**
+ * what was made; `Location` says where it is
+ */
+export const zPostFeedsResponse = zNewFeed;
+
+export const zDeleteFeedsIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * it is done
+ */
+export const zDeleteFeedsIdResponse = z.void();
 
 export const zGetHolidaysQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),

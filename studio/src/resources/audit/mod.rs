@@ -4,6 +4,8 @@
 //! GET /v1/audit               newest first; by actor, action, resource, outcome, row, request and time
 //! GET /v1/audit/export        from a number on, as JSON Lines, CSV, OCSF or the leaves to the letter
 //! GET /v1/audit/checkpoints   what was signed, and the public keys to check it with
+//! GET /v1/audit/checkpoint    the newest of it
+//! GET /v1/audit/tile/…        hashes and leaves, as C2SP tlog-tiles lays them
 //! GET /v1/audit/verify        the newest checkpoint against the tree, the newest entries against it
 //! ```
 //!
@@ -11,6 +13,7 @@
 
 mod export;
 mod proof;
+mod tiles;
 
 use garde::Validate;
 use jiff::Timestamp;
@@ -81,18 +84,32 @@ fn routes(routes: Routes) -> Routes {
             "/v1/audit",
             get(list)
                 .says("who did what in the studio, newest first")
+                .expensive()
                 .needs::<View, Audit>(),
         )
         .route(
             "/v1/audit/export",
             get(export::export)
                 .says("entries from a number on, a line each")
+                .expensive()
                 .needs::<View, Audit>(),
         )
         .route(
             "/v1/audit/checkpoints",
             get(proof::checkpoints)
                 .says("signed checkpoints of the ledger, and the keys to check them with")
+                .needs::<View, Audit>(),
+        )
+        .route(
+            "/v1/audit/checkpoint",
+            get(tiles::checkpoint)
+                .says("the newest signed checkpoint, as C2SP tlog-tiles names it")
+                .needs::<View, Audit>(),
+        )
+        .route(
+            "/v1/audit/tile/{*tile}",
+            get(tiles::tile)
+                .says("hashes, or leaves each after its length, as C2SP tlog-tiles lays them")
                 .needs::<View, Audit>(),
         )
         .route(
@@ -103,10 +120,30 @@ fn routes(routes: Routes) -> Routes {
         )
 }
 
+/// What the page of the ledger loads and lets save, with the cookie of its session.
+pub(crate) fn downloads(routes: Routes) -> Routes {
+    routes
+        .route(
+            "/ui/audit/export",
+            get(export::export)
+                .page()
+                .expensive()
+                .needs::<View, Audit>(),
+        )
+        .route(
+            "/ui/audit/checkpoints",
+            get(proof::checkpoints).page().needs::<View, Audit>(),
+        )
+        .route(
+            "/ui/audit/tile/{*tile}",
+            get(tiles::tile).page().needs::<View, Audit>(),
+        )
+}
+
 /// Which entries.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+pub(crate) struct Asked {
     #[garde(range(min = 1, max = Limits::PAGE_ROWS))]
     limit: Option<u32>,
     #[garde(dive)]
@@ -131,6 +168,20 @@ struct Asked {
     from: Option<Instant>,
     #[garde(skip)]
     to: Option<Instant>,
+}
+
+impl Asked {
+    /// What is looked for, as the page of the ledger asks for it.
+    pub(crate) fn filters(&self) -> [(&'static str, String); 4] {
+        let text = |line: &Option<Line<100>>| line.as_deref().unwrap_or_default().to_owned();
+        let outcome = self.outcome.map(Outcome::text).unwrap_or_default();
+        [
+            ("actor", text(&self.actor)),
+            ("action", text(&self.action)),
+            ("resource", text(&self.resource)),
+            ("outcome", outcome.to_owned()),
+        ]
+    }
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -184,7 +235,7 @@ const OLDEST: Read = list!(">", "ASC");
 /// An entry, as answered.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[schemars(rename = "AuditEntry")]
-struct EntryView {
+pub(crate) struct EntryView {
     seq: i64,
     id: Uuid,
     time: Timestamp,
@@ -251,7 +302,7 @@ impl Numbered {
     }
 }
 
-async fn list(
+pub(crate) async fn list(
     mut tx: TenantTx,
     desk: Desk,
     Query(asked): Query<Asked>,

@@ -12,9 +12,10 @@ use super::{Audit, actions::View};
 use crate::app::Desk;
 
 /// Checkpoints are listed for so many days.
-const CHECKPOINTS: Read = Read::new(
+pub(super) const CHECKPOINTS: Read = Read::new(
     "SELECT day::text AS day, size, note FROM ledger.checkpoints WHERE tenant_id = $1 ORDER BY size DESC LIMIT 1000",
 );
+const STUB: Read = Read::new("SELECT note FROM ledger.removals WHERE tenant_id = $1");
 const NODES: Read = Read::new(
     "SELECT hash FROM ledger.nodes WHERE tenant_id = $1 AND level = $2 AND position >= $3 AND position < $4 ORDER BY position",
 );
@@ -47,6 +48,8 @@ pub(super) struct CheckpointsView {
     origin: String,
     /// Public keys, as C2SP signed-note writes them.
     keys: Vec<String>,
+    /// What stands for entries that retention has removed: a C2SP signed note.
+    removed: Option<String>,
 }
 
 pub(super) async fn checkpoints(
@@ -62,11 +65,13 @@ pub(super) async fn checkpoints(
             note: row.field("note")?,
         })
     };
+    let stub = tx.read(STUB, &[]).await?;
     let view = CheckpointsView {
         items: rows.iter().map(view).collect::<Result<_, Fault>>()?,
         next_cursor: None,
         origin: origin(tx.tenant()),
         keys: verifier_keys(&(desk.checkpoint_keys)(), tx.tenant())?,
+        removed: stub.first().map(|row| row.field("note")).transpose()?,
     };
     Draft::ok(view)?
         .finish(tx, Entry::new("audit.view", "audit"))

@@ -165,6 +165,7 @@ const VERSION_COLUMNS: Columns = Columns {
     table: "studio.booking_versions",
     columns: with_booking_columns!(
         ("source_id", Internal),
+        ("xact", Internal),
         ("actor", Internal),
         ("actor_role", Internal)
     ),

@@ -57,6 +57,13 @@ pub struct Project {
     artist: Option<Uuid>,
 }
 
+impl Project {
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 impl Resource for Project {
     const NOUN: &'static str = "project";
     const ENTITY: &'static str = "Project";
