@@ -86,11 +86,6 @@ async fn run(arguments: Arguments) -> Result<(), Trouble> {
     )
     .await?;
     let server = Server::start(&world, &random).await?;
-    let build = if cfg!(debug_assertions) {
-        "an unoptimized build"
-    } else {
-        "a release build"
-    };
     let build = match cfg!(debug_assertions) {
         true => "an unoptimized build",
         false => "a release build",
