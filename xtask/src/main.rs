@@ -8,6 +8,7 @@
 //! cargo x accept   writes every derived file
 //! cargo x new      a new resource, whole
 //! cargo x long     what takes minutes to hours
+//! cargo x bench    what is measured, at sizes that tests do not make
 //! cargo x pentest  outside attackers, and a dated report
 //! ```
 //!
@@ -19,6 +20,7 @@ use clap::{Parser, Subcommand};
 
 mod accept;
 mod asvs;
+mod bench;
 mod check;
 mod client;
 mod demo;
@@ -59,6 +61,8 @@ enum Verb {
     New(new::Arguments),
     /// Runs the tests that take minutes to hours
     Long(long::Arguments),
+    /// Measures the server beside a million bookings
+    Bench(bench::Arguments),
     /// Lets outside attackers at a demonstration, and writes a dated report
     Pentest(pentest::Arguments),
 }
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
         Verb::Accept => accept::run(&shop),
         Verb::New(arguments) => new::run(&shop, &arguments),
         Verb::Long(arguments) => long::run(&shop, &arguments),
+        Verb::Bench(arguments) => bench::run(&shop, &arguments),
         Verb::Pentest(arguments) => pentest::run(&shop, &arguments),
     });
     match done {

@@ -57,7 +57,8 @@ impl Output {
 }
 
 /// A command that did not do what it was called for.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
 pub struct Failure {
     message: String,
     code: u8,

@@ -109,16 +109,24 @@ impl Demo {
 }
 
 /// What the demonstration consists of.
-struct World {
-    config: Config,
+#[derive(Debug)]
+pub struct World {
+    /// How its server is set up.
+    pub config: Config,
     port: u16,
-    admin: SecretString,
-    studios: Vec<SeededStudio>,
+    /// The superuser's URL of its database.
+    pub admin: SecretString,
+    /// Its studios.
+    pub studios: Vec<SeededStudio>,
     random: Random,
 }
 
 impl World {
-    async fn make(
+    /// Makes a database with two studios in a cluster, and the server's files in a folder.
+    ///
+    /// # Errors
+    /// When something cannot be set up.
+    pub async fn make(
         cluster: &Cluster,
         folder: &Path,
         port: u16,

@@ -314,7 +314,7 @@ async fn what_a_spreadsheet_would_run_is_guarded_on_the_way_out_and_as_it_was_on
     assert_eq!(list["items"][0]["name"], "=1+1");
 }
 
-/// `cargo x long --only tables` asks for 50,000.
+/// `cargo x bench` brings 50,000, and says how long that takes.
 #[tokio::test]
 async fn a_large_table_is_written_whole() {
     let lines: usize =

@@ -38,7 +38,8 @@ const CAPABILITIES: [Capability; 4] = [
     },
     Capability {
         crates: &["reqwest"],
-        holders: &["library/0-outbound"],
+        // What measures asks a server of its own, and is none.
+        holders: &["library/0-outbound", "bench"],
         // Tests are clients.
         set_apart: &["studio"],
         reason: "connections outward are opened by 0-outbound alone, which refuses private \

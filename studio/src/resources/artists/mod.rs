@@ -112,7 +112,6 @@ pub const RESOURCE: Registered = Registered {
         super::migration!("0001_artists_and_bookings"),
         super::migration!("0011_vault"),
         super::migration!("0016_tables"),
-        super::migration!("0017_holidays"),
     ],
     tables: &[COLUMNS],
     rows: &[Rows::of::<Artist>()],

@@ -1,0 +1,211 @@
+//! Measures the studio server at sizes that tests do not make: `cargo x bench`.
+//!
+//! ```text
+//! availability   200 artists, 90 days, beside a million bookings of two studios; its plan is a golden file
+//! confirmations  200 options on one artist, all confirmed at once: one wins, and within 5 s all are told
+//! import         a table of 50,000 bookings, planned, written, and brought once more
+//! ```
+//!
+//! It asks the server over HTTP, as its members do: what is measured is the role of the server, behind row security, with its
+//! own statements. Figures go to standard output, progress to standard error.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "members of JSON, by their names: what is missing reads as null"
+)]
+#![expect(clippy::print_stdout, reason = "figures are what it is for")]
+
+mod ask;
+mod load;
+mod plan;
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use serde_json::json;
+use studio::demo::World;
+use watertight_cluster::{Cluster, Options};
+use watertight_tenancy::support::RawConnection;
+use watertight_terms::Random;
+
+use ask::{Server, median};
+
+type Trouble = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Bookings of both studios together
+    #[arg(long, default_value_t = 1_000_000)]
+    bookings: i64,
+    /// Artists of each studio; a tenth of them is asked about, 200 at most
+    #[arg(long, default_value_t = 2_000)]
+    artists: i64,
+    /// Lines of the table that is imported
+    #[arg(long, default_value_t = 50_000)]
+    lines: usize,
+    /// How often each question is asked
+    #[arg(long, default_value_t = 15)]
+    runs: usize,
+    /// What confirming 200 options at once may take
+    #[arg(long, default_value_t = 5.0)]
+    confirmations_s: f64,
+    /// What importing the table may take
+    #[arg(long, default_value_t = 90.0)]
+    import_s: f64,
+    /// Writes the plan and the figures down
+    #[arg(long)]
+    accept: bool,
+    /// Where it keeps its database
+    #[arg(long, default_value = ".studio/bench")]
+    folder: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            eprintln!("error: {trouble}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Trouble> {
+    let cluster = Cluster::start_fresh(&Options::new(arguments.folder.join("pg")))?;
+    let folder = arguments.folder.join("server");
+    fs::create_dir_all(&folder)?;
+    let random = Random::system();
+    let world = World::make(&cluster, &folder, 0, &random).await?;
+    let admin = RawConnection::connect(&world.admin).await?;
+    load::fill(
+        &admin,
+        &world.studios,
+        arguments.artists,
+        arguments.bookings,
+    )
+    .await?;
+    let server = Server::start(&world, &random).await?;
+    let build = match cfg!(debug_assertions) {
+        true => "an unoptimized build",
+        false => "a release build",
+    };
+    let mut figures = vec![format!(
+        "{} bookings of two studios, {build}, PostgreSQL {}.{}",
+        arguments.bookings,
+        cluster.version().0,
+        cluster.version().1
+    )];
+    figures.push(availability(&server, &arguments).await?);
+    figures.push(confirmations(&server, &arguments).await?);
+    figures.push(import(&server, &arguments).await?);
+    for figure in &figures {
+        println!("{figure}");
+    }
+    let shape = shape(&server, &admin, &arguments).await?;
+    keep(&arguments, &shape, &figures)
+}
+
+async fn availability(server: &Server, arguments: &Arguments) -> Result<String, Trouble> {
+    let mut took = Vec::new();
+    for _ in 0..arguments.runs {
+        let (seconds, found) = server
+            .timed("/v1/bookings/check-availability", ask::window())
+            .await?;
+        let items = found["items"].as_array().map_or(0, Vec::len);
+        if items as i64 != (arguments.artists / 10).min(200) {
+            return Err(format!("{items} artists were answered").into());
+        }
+        took.push(seconds);
+    }
+    Ok(format!(
+        "availability of {} artists in 90 days: {}",
+        (arguments.artists / 10).min(200),
+        median(&took)
+    ))
+}
+
+async fn confirmations(server: &Server, arguments: &Arguments) -> Result<String, Trouble> {
+    let mut took = Vec::new();
+    for round in 0..3 {
+        let paths = server.options(200, round).await?;
+        let (elapsed, won) = server.at_once(&paths).await?;
+        if won != 1 {
+            return Err(format!("{won} of 200 confirmations won").into());
+        }
+        if elapsed > arguments.confirmations_s {
+            return Err(format!("200 confirmations took {elapsed:.1} s").into());
+        }
+        took.push(elapsed);
+    }
+    Ok(format!("200 options confirmed at once: {}", median(&took)))
+}
+
+async fn import(server: &Server, arguments: &Arguments) -> Result<String, Trouble> {
+    let lines = arguments.lines;
+    let project = "code,name\nBENCH,Measured\n";
+    server.timed("/v1/projects/import", json!(project)).await?;
+    let table = ask::table(lines, arguments.artists);
+    let (planned, _) = server
+        .timed("/v1/bookings/import?plan=true", json!(table))
+        .await?;
+    let (written, view) = server.timed("/v1/bookings/import", json!(table)).await?;
+    if view["created"] != json!(lines) {
+        return Err(format!("the import answered {view}").into());
+    }
+    if written > arguments.import_s {
+        return Err(format!("the import took {written:.1} s").into());
+    }
+    let (again, view) = server.timed("/v1/bookings/import", json!(table)).await?;
+    if view["unchanged"] != json!(lines) {
+        return Err(format!("the second import answered {view}").into());
+    }
+    Ok(format!(
+        "a table of {lines} bookings: planned in {planned:.1} s, written in {written:.1} s, brought again in {again:.1} s"
+    ))
+}
+
+/// The plan that availability had, by connections that were made since it is told.
+async fn shape(
+    server: &Server,
+    admin: &RawConnection,
+    arguments: &Arguments,
+) -> Result<String, Trouble> {
+    admin.script(plan::EXPLAIN).await?;
+    admin
+        .script(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'studio_app'",
+        )
+        .await?;
+    for _ in 0..8 {
+        // The first ones may meet the connections that were ended.
+        let _ = server
+            .timed("/v1/bookings/check-availability", ask::window())
+            .await;
+    }
+    admin.script(plan::QUIET).await?;
+    let log = fs::read_to_string(arguments.folder.join("pg/log"))?;
+    plan::last(&log, "WITH asked AS").ok_or_else(|| "the plan is not in the log".into())
+}
+
+/// Compares the plan with the golden one, or writes it down with the figures.
+fn keep(arguments: &Arguments, shape: &str, figures: &[String]) -> Result<(), Trouble> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let golden = root.join("golden/availability.txt");
+    if arguments.accept {
+        fs::write(&golden, shape)?;
+        let text = format!(
+            "# Measured\n\nWritten by `cargo x bench -- --accept`. Medians and worst, on the machine it ran on; what matters is that they do not grow.\n\n{}\n",
+            figures
+                .iter()
+                .map(|figure| format!("- {figure}\n"))
+                .collect::<String>()
+        );
+        fs::write(root.join("../docs/bench.md"), text)?;
+        return Ok(());
+    }
+    match fs::read_to_string(&golden)? == shape {
+        true => Ok(()),
+        false => Err(format!("the plan is not that of bench/golden/availability.txt; read it, then `cargo x bench -- --accept`:\n{shape}").into()),
+    }
+}
