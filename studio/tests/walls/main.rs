@@ -50,6 +50,7 @@ mod rotation;
 mod schema;
 mod settings;
 mod states;
+mod streaming;
 mod telling;
 mod time;
 mod vault;

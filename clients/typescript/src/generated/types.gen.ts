@@ -419,6 +419,10 @@ export type Webhook = {
     created_at: string;
     updated_at: string;
     url: string;
+    /**
+     * What is told there.
+     */
+    kind: 'bookings' | 'audit';
     is_paused: boolean;
     archived_at: string | null;
 };
@@ -432,6 +436,10 @@ export type NewWebhook = {
     created_at: string;
     updated_at: string;
     url: string;
+    /**
+     * What is told there.
+     */
+    kind: 'bookings' | 'audit';
     is_paused: boolean;
     archived_at: string | null;
     secret: string;
@@ -446,8 +454,16 @@ export type Delivery = {
     created_at: string;
     updated_at: string;
     webhook_id: string;
-    booking_id: string;
-    booking_version: number;
+    /**
+     * A booking's version was told: this one. None: entries of the ledger were.
+     */
+    booking_id: string | null;
+    booking_version: number | null;
+    /**
+     * Entries of the ledger were told: from this number to `last_seq`.
+     */
+    first_seq: number | null;
+    last_seq: number | null;
     /**
      * How far it is.
      */
@@ -4984,6 +5000,10 @@ export type PostWebhooksData = {
      */
     body: {
         url: string;
+        /**
+         * What is told there.
+         */
+        kind?: 'bookings' | 'audit';
     };
     headers?: {
         /**

@@ -27,11 +27,10 @@ pub struct Delivery {
     tenant: TenantId,
     id: Uuid,
     version: i32,
-    created_at: Timestamp,
+    pub(super) created_at: Timestamp,
     updated_at: Timestamp,
     pub(super) webhook: Uuid,
-    pub(super) booking: Uuid,
-    pub(super) booking_version: i32,
+    pub(super) of: Of,
     pub(super) state: State,
     pub(super) attempts: i32,
     pub(super) next_at: Timestamp,
@@ -56,6 +55,27 @@ impl Resource for Delivery {
 
     fn facts(&self) -> Vec<(&'static str, Fact)> {
         Vec::new()
+    }
+}
+
+/// What is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// A version of a booking.
+    Booking(Uuid, i32),
+    /// Entries of the ledger, from one number to another.
+    Entries(i64, i64),
+}
+
+impl Of {
+    fn from_row(row: &Row) -> Result<Self, Fault> {
+        let booking: (Option<Uuid>, Option<i32>) =
+            (row.field("booking_id")?, row.field("booking_version")?);
+        match (booking, row.field("first_seq")?, row.field("last_seq")?) {
+            ((Some(booking), Some(version)), None, None) => Ok(Self::Booking(booking, version)),
+            ((None, None), Some(first), Some(last)) => Ok(Self::Entries(first, last)),
+            _ => Err(Fault::bug("a delivery of nothing, or of two things")),
+        }
     }
 }
 
@@ -104,6 +124,8 @@ pub(super) const COLUMNS: Columns = Columns {
         ("webhook_id", Class::Internal),
         ("booking_id", Class::Internal),
         ("booking_version", Class::Internal),
+        ("first_seq", Class::Internal),
+        ("last_seq", Class::Internal),
         ("state", Class::Internal),
         ("attempts", Class::Internal),
         ("next_at", Class::Internal),
@@ -114,8 +136,8 @@ pub(super) const COLUMNS: Columns = Columns {
 
 macro_rules! columns {
     () => {
-        "tenant_id, id, version, created_at, updated_at, webhook_id, booking_id, booking_version, state, attempts,
-           next_at, status"
+        "tenant_id, id, version, created_at, updated_at, webhook_id, booking_id, booking_version, first_seq,
+           last_seq, state, attempts, next_at, status"
     };
 }
 
@@ -135,8 +157,7 @@ impl Stored for Delivery {
             created_at: row.field("created_at")?,
             updated_at: row.field("updated_at")?,
             webhook: row.field("webhook_id")?,
-            booking: row.field("booking_id")?,
-            booking_version: row.field("booking_version")?,
+            of: Of::from_row(row)?,
             state: State::parse(&state)?,
             attempts: row.field("attempts")?,
             next_at: row.field("next_at")?,
@@ -189,8 +210,12 @@ struct DeliveryView {
     created_at: Timestamp,
     updated_at: Timestamp,
     webhook_id: Uuid,
-    booking_id: Uuid,
-    booking_version: i32,
+    /// A booking's version was told: this one. None: entries of the ledger were.
+    booking_id: Option<Uuid>,
+    booking_version: Option<i32>,
+    /// Entries of the ledger were told: from this number to `last_seq`.
+    first_seq: Option<i64>,
+    last_seq: Option<i64>,
     state: State,
     attempts: i32,
     /// None: no attempt is to come.
@@ -202,14 +227,20 @@ struct DeliveryView {
 impl From<Delivery> for DeliveryView {
     fn from(delivery: Delivery) -> Self {
         let is_pending = delivery.state == State::Pending;
+        let (booking, entries) = match delivery.of {
+            Of::Booking(booking, version) => (Some((booking, version)), None),
+            Of::Entries(first, last) => (None, Some((first, last))),
+        };
         Self {
             id: delivery.id,
             version: delivery.version,
             created_at: delivery.created_at,
             updated_at: delivery.updated_at,
             webhook_id: delivery.webhook,
-            booking_id: delivery.booking,
-            booking_version: delivery.booking_version,
+            booking_id: booking.map(|(booking, _)| booking),
+            booking_version: booking.map(|(_, version)| version),
+            first_seq: entries.map(|(first, _)| first),
+            last_seq: entries.map(|(_, last)| last),
             state: delivery.state,
             attempts: delivery.attempts,
             next_at: is_pending.then_some(delivery.next_at),

@@ -13,10 +13,10 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 use watertight_outbound::{GetOptions, Outbound, SendRequest, Verb};
-use watertight_tenancy::{Read, Row, Stored, TenantTx, ToSql};
+use watertight_tenancy::{Read, Row, Stored, Tell, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Key, Random, hmac_sha256};
 use watertight_vault::{Holder, Sealed};
 
@@ -24,11 +24,11 @@ use super::{
     SECRET, TARGET, Webhook,
     actions::Sign,
     deliveries::{
-        Delivery, State, WRITE,
+        Delivery, Of, State, WRITE,
         actions::{Attempt, Settle},
     },
 };
-use crate::app::Desk;
+use crate::{app::Desk, resources::audit};
 
 /// At most so many are looked up at once.
 const BATCH: i64 = 20;
@@ -42,6 +42,10 @@ const DUE: Read = Read::new(
     "SELECT id FROM studio.deliveries WHERE tenant_id = $1 AND state = 'pending' AND next_at <= $2
      ORDER BY next_at, id LIMIT $3",
 );
+
+const TELL_ENTRIES: Tell = Tell::new("w1", "SELECT studio.tell_entries($1) AS made");
+/// So many deliveries it makes at most.
+const MADE_MOST: i32 = 50;
 
 /// A version of a booking: `$2` the booking, `$3` the version.
 const VERSION: Read = Read::new(
@@ -112,11 +116,13 @@ pub(crate) async fn take(mut tx: TenantTx, desk: &Desk, id: Uuid) -> Result<Opti
         tx.finish(entry).await.map(drop)?;
         return Ok(None);
     }
-    let (webhook, booking) = (delivery.webhook, delivery.booking);
-    let version = delivery.booking_version;
+    let (webhook, of, made_at) = (delivery.webhook, delivery.of, delivery.created_at);
     let attempts = delivery.attempts.saturating_add(1);
     let target = tx.read(TARGET, &[&webhook]).await?;
-    let told = tx.read(VERSION, &[&booking, &version]).await?;
+    let body = match of {
+        Of::Booking(booking, version) => version_told(&mut tx, booking, version).await?,
+        Of::Entries(first, last) => Some(entries_told(&mut tx, first, last, made_at).await?),
+    };
     let next_at = now
         .checked_add(pause(attempts))
         .map_err(|error| Fault::bug(format!("the next attempt: {error}")))?;
@@ -128,25 +134,10 @@ pub(crate) async fn take(mut tx: TenantTx, desk: &Desk, id: Uuid) -> Result<Opti
     let parameters: [&(dyn ToSql + Sync); 5] =
         [&now, &state.as_str(), &attempts, &next_at, &status];
     tx.change(granted, WRITE, &parameters).await?;
-    let letter = match (target.first(), told.first()) {
-        (Some(target), Some(told)) => {
+    let letter = match (target.first(), body) {
+        (Some(target), Some(body)) => {
             let webhook = Webhook::from_row(target)?;
             let secret = secret(&mut tx, desk, &webhook, target).await?;
-            let (deed, at): (String, Timestamp) = (told.field("deed")?, told.field("updated_at")?);
-            let (state, artist, project): (String, Uuid, Option<Uuid>) = (
-                told.field("state")?,
-                told.field("artist_id")?,
-                told.field("project_id")?,
-            );
-            let (starts_at, ends_at): (Timestamp, Timestamp) =
-                (told.field("starts_at")?, told.field("ends_at")?);
-            let body = json!({
-                "type": format!("booking.{deed}"), "timestamp": at,
-                "data": {
-                    "booking_id": booking, "version": version, "state": state, "artist_id": artist,
-                    "project_id": project, "starts_at": starts_at, "ends_at": ends_at,
-                },
-            });
             Some(Letter {
                 id,
                 attempts,
@@ -160,6 +151,63 @@ pub(crate) async fn take(mut tx: TenantTx, desk: &Desk, id: Uuid) -> Result<Opti
     };
     tx.commit(entry).await.map(drop)?;
     Ok(letter)
+}
+
+/// A version of a booking, as it is told.
+async fn version_told(
+    tx: &mut TenantTx,
+    booking: Uuid,
+    version: i32,
+) -> Result<Option<Value>, Fault> {
+    let told = tx.read(VERSION, &[&booking, &version]).await?;
+    let Some(told) = told.first() else {
+        return Ok(None);
+    };
+    let (deed, at): (String, Timestamp) = (told.field("deed")?, told.field("updated_at")?);
+    let (state, artist, project): (String, Uuid, Option<Uuid>) = (
+        told.field("state")?,
+        told.field("artist_id")?,
+        told.field("project_id")?,
+    );
+    let (starts_at, ends_at): (Timestamp, Timestamp) =
+        (told.field("starts_at")?, told.field("ends_at")?);
+    Ok(Some(json!({
+        "type": format!("booking.{deed}"), "timestamp": at,
+        "data": {
+            "booking_id": booking, "version": version, "state": state, "artist_id": artist,
+            "project_id": project, "starts_at": starts_at, "ends_at": ends_at,
+        },
+    })))
+}
+
+/// Entries of the ledger, as they are told: to the letter the same each time.
+async fn entries_told(
+    tx: &mut TenantTx,
+    first: i64,
+    last: i64,
+    made_at: Timestamp,
+) -> Result<Value, Fault> {
+    let events = audit::events(tx, first, last).await?;
+    Ok(json!({
+        "type": "audit.entries", "timestamp": made_at,
+        "data": { "first_seq": first, "last_seq": last, "events": events },
+    }))
+}
+
+/// Makes deliveries of what the ledger has and nobody was told. Says whether there may be more.
+///
+/// # Errors
+/// When the database refuses.
+pub(crate) async fn prepare(mut tx: TenantTx) -> Result<bool, Fault> {
+    let tenant = tx.tenant().to_string();
+    let rows = tx.tell(TELL_ENTRIES, &[&tenant]).await?;
+    let made: i32 = match rows.first() {
+        Some(row) => row.field("made")?,
+        None => 0,
+    };
+    let entry = Entry::new("delivery.prepare", "delivery");
+    tx.commit(entry).await.map(drop)?;
+    Ok(made >= MADE_MOST)
 }
 
 async fn secret(
