@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use studio::commands::{Verdict, gaps, last_ticket, reader};
-use watertight_terms::TenantId;
+use watertight_terms::{Clock, TenantId};
 
 use crate::{
     ledger::{another, logged, settle, tenant, verdict},
@@ -29,7 +29,7 @@ async fn aged() -> World {
 }
 
 fn a_year_ago() -> Timestamp {
-    Timestamp::now() - SignedDuration::from_hours(365 * 24)
+    Clock::system().now() - SignedDuration::from_hours(365 * 24)
 }
 
 async fn removed(world: &World, studio: TenantId) -> u64 {
