@@ -27,7 +27,7 @@ fn any(below: u64) -> u64 {
 }
 
 /// So many, or as the environment says.
-fn as_told(variable: &str, usual: usize) -> usize {
+pub(crate) fn as_told(variable: &str, usual: usize) -> usize {
     std::env::var(variable).map_or(usual, |text| text.parse().unwrap())
 }
 

@@ -42,6 +42,7 @@ mod projects;
 mod ranks;
 mod rates;
 mod rates_shared;
+mod reads;
 mod reconciling;
 mod refusals;
 mod requests;
