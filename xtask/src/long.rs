@@ -1,11 +1,11 @@
-use std::{collections::BTreeSet, fs, process::Command, time::Instant};
+use std::{collections::BTreeSet, fs, time::Instant};
 
 use crate::{
     client,
     evidence::{self, Evidence},
     setup::{Tool, provide},
     shop::{Shop, Trouble, read, run as run_command, say},
-    tests::{with_database, with_durable_database},
+    tests::with_database,
 };
 
 #[derive(clap::Args)]
@@ -31,26 +31,22 @@ enum Run {
     Accounts,
     /// A server under load, killed twenty times: nothing that it answered is missing in the ledger
     Kills,
-    /// Reads by 128 at once: faster with their entries together than with each in a commit of its own
-    Reads,
     /// Makes a new resource in a copy of the last commit, and everything is green with it
     NewResource,
 }
 
-const RUNS: [Run; 7] = [
+const RUNS: [Run; 6] = [
     Run::Stories,
     Run::Fuzz,
     Run::Clients,
     Run::Accounts,
     Run::Kills,
-    Run::Reads,
     Run::NewResource,
 ];
 const STORIES: &str = "10000";
 const BODIES: &str = "1000";
 const REQUESTS: &str = "50000";
 const KILLS: &str = "20";
-const READS: &str = "5000";
 
 /// What a run had: the seed that tells the same again, and how much of it there was.
 type Shown = (Option<String>, String);
@@ -67,7 +63,6 @@ pub(crate) fn run(shop: &Shop, arguments: &Arguments) -> Result<(), Trouble> {
             Run::Clients => ("clients", clients(shop)?),
             Run::Accounts => ("accounts", accounts(shop)?),
             Run::Kills => ("kills", kills(shop)?),
-            Run::Reads => ("reads", reads(shop)?),
             Run::NewResource => ("new-resource", new_resource(shop)?),
         };
         let evidence = Evidence {
@@ -115,26 +110,13 @@ fn kills(shop: &Shop) -> Result<Shown, Trouble> {
     Ok((None, format!("{KILLS} kills, nothing answered is missing")))
 }
 
-/// Commits must cost what they cost: a database of its own, whose every commit is on the disk.
-fn reads(shop: &Shop) -> Result<Shown, Trouble> {
-    provide(shop, &[Tool::PostgreSql])?;
-    let told = [("WATERTIGHT_READS", READS)];
-    let mut test = wall_test(shop, "an_audited_read_costs_less", &told);
-    with_durable_database(shop, &mut test)?;
-    Ok((None, format!("{READS} reads by 128 at once, at least 1.5x")))
-}
-
 /// One test of the product's walls, told how much of it there is to be.
 fn wall(shop: &Shop, name: &str, told: &[(&str, &str)]) -> Result<(), Trouble> {
-    with_database(shop, &mut wall_test(shop, name, told))
-}
-
-fn wall_test(shop: &Shop, name: &str, told: &[(&str, &str)]) -> Command {
     let mut test = shop.cargo("test");
     test.args(["-p", "studio", "--all-features", "--test", "walls", "--"])
         .args([name, "--nocapture"])
         .envs(told.iter().copied());
-    test
+    with_database(shop, &mut test)
 }
 
 /// 32 bytes of the system's randomness, in hexadecimal digits.

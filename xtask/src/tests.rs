@@ -66,15 +66,7 @@ pub(crate) fn with_database(shop: &Shop, command: &mut Command) -> Result<(), Tr
         ));
         return run_command(command);
     }
-    with_cluster(start(shop, "off")?, command)
-}
-
-/// The same with one whose commits are on the disk before they are answered, whatever else there is.
-pub(crate) fn with_durable_database(shop: &Shop, command: &mut Command) -> Result<(), Trouble> {
-    with_cluster(start(shop, "on")?, command)
-}
-
-fn with_cluster(cluster: Cluster, command: &mut Command) -> Result<(), Trouble> {
+    let cluster = start(shop)?;
     let (major, minor) = cluster.version();
     say(format_args!(
         "tests use a private PostgreSQL {major}.{minor}"
@@ -84,11 +76,11 @@ fn with_cluster(cluster: Cluster, command: &mut Command) -> Result<(), Trouble> 
     done.and(cleared.map_err(|error| Trouble::Setup(error.to_string())))
 }
 
-fn start(shop: &Shop, fsync: &str) -> Result<Cluster, Trouble> {
+fn start(shop: &Shop) -> Result<Cluster, Trouble> {
     let mut refused = String::new();
     for run in 1..=RUNS_MOST {
         let mut options = Options::new(shop.target.join(format!("test-cluster/{run}")));
-        options.settings = [("fsync", fsync), ("max_connections", "300")]
+        options.settings = [("fsync", "off"), ("max_connections", "300")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
         match Cluster::start_fresh(&options) {

@@ -27,7 +27,7 @@ fn any(below: u64) -> u64 {
 }
 
 /// So many, or as the environment says.
-pub(crate) fn as_told(variable: &str, usual: usize) -> usize {
+fn as_told(variable: &str, usual: usize) -> usize {
     std::env::var(variable).map_or(usual, |text| text.parse().unwrap())
 }
 

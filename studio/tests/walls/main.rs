@@ -42,7 +42,6 @@ mod projects;
 mod ranks;
 mod rates;
 mod rates_shared;
-mod reads;
 mod reconciling;
 mod refusals;
 mod requests;
