@@ -12,7 +12,7 @@ use watertight_authority::Authority;
 use watertight_edge::rate::Limiter;
 use watertight_identity::{Verifier, backend::Backend, webhook::Signer};
 use watertight_ledger::{Checkpointer, Ledger};
-use watertight_outbound::{Outbound, OutboundError};
+use watertight_outbound::{Outbound, OutboundError, mail::Relay};
 use watertight_tenancy::{Expectation, Finding, Settings, Severity, Tenancy, examine};
 use watertight_terms::{Clock, Fault, KeyFile, KeyRing, Random};
 use watertight_vault::{RemoteWrapping, Ring, RingWrapping, Vault, WrapFault, Wrapping};
@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use crate::{
     config::{Config, Provider},
     people::People,
-    resources,
+    resources::{self, events::Streams},
     webhooks::Receiver,
 };
 
@@ -63,6 +63,12 @@ pub struct Desk {
     pub people: People,
     /// Connections outward.
     pub outbound: Outbound,
+    /// Who takes mails, where there is one.
+    pub relay: Option<Relay>,
+    /// The streams that are open.
+    pub streams: Streams,
+    /// The origin under which people know the product.
+    pub origin: Arc<str>,
     /// What checkpoints are signed with, for its public halves.
     pub checkpoint_keys: Arc<dyn Fn() -> KeyRing + Send + Sync>,
 }
@@ -104,6 +110,9 @@ pub enum AppFault {
     /// The identity provider's settings cannot be used.
     #[error("[clerk] {0}")]
     Identity(String),
+    /// The relay of mails cannot be used.
+    #[error("[mail] {0}")]
+    Mail(String),
     /// A connection outward cannot be allowed as the configuration says.
     #[error("[outbound] {0}")]
     Outbound(#[from] OutboundError),
@@ -169,6 +178,9 @@ impl App {
             random: random.clone(),
             people,
             outbound: config.outbound()?,
+            relay: config.mail.relay().map_err(AppFault::Mail)?,
+            streams: Streams::default(),
+            origin: config.http.public_origin.as_str().into(),
             checkpoint_keys,
         };
         Ok(Self {

@@ -18,6 +18,7 @@
 //! ```
 
 mod limits;
+mod mail;
 
 use std::{
     collections::BTreeMap,
@@ -36,6 +37,7 @@ use watertight_outbound::{OutboundError, OutboundRules};
 use watertight_tenancy::Admission;
 
 pub use limits::{Limits, Override};
+pub use mail::{Mail, MailSecurity};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -58,6 +60,12 @@ pub struct Config {
     /// Checkpoints of the ledger.
     #[serde(default)]
     pub ledger: Ledger,
+    /// Attacks on a copy.
+    #[serde(default)]
+    pub pentest: Pentest,
+    /// How members are told.
+    #[serde(default)]
+    pub mail: Mail,
 }
 
 /// `[http]`
@@ -271,6 +279,15 @@ impl Default for Ledger {
     }
 }
 
+/// `[pentest]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pentest {
+    /// The folder of the reports of `cargo x pentest`, a file a day: `2026-11-27.md`. `studio doctor`
+    /// warns when the last is old.
+    pub reports: Option<PathBuf>,
+}
+
 fn studio() -> String {
     "studio".to_owned()
 }
@@ -451,6 +468,7 @@ impl Config {
             );
         }
         self.limits.check()?;
+        self.mail.check()?;
         if !(0..=60).contains(&self.clerk.clock_skew_s) {
             return fault("clerk", "clock_skew_s", "give 0 to 60 seconds");
         }
@@ -508,8 +526,8 @@ fn without_values(said: &str) -> String {
 /// `STUDIO_HTTP_LISTEN=…` becomes `[http] listen`. A value that reads as TOML counts as that, any
 /// other as text.
 fn lay_over(table: &mut toml::Table, name: &str, value: &str) {
-    const SECTIONS: [&str; 7] = [
-        "http", "database", "clerk", "keys", "limits", "outbound", "ledger",
+    const SECTIONS: [&str; 8] = [
+        "http", "database", "clerk", "keys", "limits", "outbound", "ledger", "mail",
     ];
     let Some(rest) = name.strip_prefix("STUDIO_") else {
         return;

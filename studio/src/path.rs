@@ -36,12 +36,15 @@ use crate::{app::App, config::Config, pages, resources, webhooks};
 /// Draft::ok(view).commit(tx, entry)  6-ledger  503   the only way to a 2xx
 /// ```
 pub fn router(app: &App) -> Router {
+    let routes = webhooks::routes(resources::routes(), app.receiver.clone());
+    let limits = &app.config.limits;
     let edge = Edge::new(
         app.clock.clone(),
         app.random.clone(),
         RequestLimits {
-            body_bytes: app.config.limits.body_bytes,
-            body_read_ms: app.config.limits.body_timeout_ms,
+            // The door knows which route takes so much.
+            body_bytes: limits.body_bytes.max(routes.body_bytes()),
+            body_read_ms: limits.body_timeout_ms,
             ..RequestLimits::default()
         },
         problem::refuse,
@@ -49,11 +52,10 @@ pub fn router(app: &App) -> Router {
     .behind(app.config.proxies().unwrap_or_default())
     .with_address_rate(AddressRate {
         limiter: app.limiter.clone(),
-        quota: app.config.limits.of_address(),
+        quota: limits.of_address(),
     });
     let mut state = http::Extensions::new();
     state.insert(app.desk.clone());
-    let limits = &app.config.limits;
     let bounds = Bounds {
         body_bytes: limits.body_bytes,
         body_timeout_ms: limits.body_timeout_ms,
@@ -75,7 +77,6 @@ pub fn router(app: &App) -> Router {
         refuse: pages::refuse,
     })
     .with_rates(limits.of_members(app.limiter.clone()));
-    let routes = webhooks::routes(resources::routes(), app.receiver.clone());
     let routes = routes
         .route("/openapi.json", document())
         .route("/healthz", health());

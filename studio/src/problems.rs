@@ -22,6 +22,8 @@ watertight_terms::problems! {
         "Too many invitations of the studio are open. Take some back first.";
     ALREADY_INVITED = "already-invited", Conflict, "already invited",
         "Somebody with this address is invited or in the studio already.";
+    LEGAL_HOLD = "legal-hold", Conflict, "under a legal hold",
+        "What it is about is under a legal hold: until that is released nobody changes, removes or erases it.";
     OWN_ROLE = "own-role", NotAllowed, "not the own role",
         "Nobody changes the own role. Ask another owner.";
 }

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    client, evidence, licences,
+    client, evidence, licences, python,
     setup::{Tool, provide},
     shop::{Shop, Trouble, read, run as run_command, say},
     tests, tidy,
@@ -15,7 +15,8 @@ const STEPS: [Step; 10] = [
     ("programs", |shop| {
         let tools = [Tool::PostgreSql, Tool::Cvc5, Tool::Redis, Tool::Npm];
         provide(shop, &tools)?;
-        client::provide(shop)
+        client::provide(shop)?;
+        python::provide(shop)
     }),
     ("format", |shop| {
         run_command(shop.cargo("fmt").args(["--all", "--check"]))

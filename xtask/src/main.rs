@@ -8,6 +8,7 @@
 //! cargo x accept   writes every derived file
 //! cargo x new      a new resource, whole
 //! cargo x long     what takes minutes to hours
+//! cargo x pentest  outside attackers, and a dated report
 //! ```
 //!
 //! A verb ends with 0 when all is well, 1 when it found something, 2 when it could not begin.
@@ -25,6 +26,8 @@ mod evidence;
 mod licences;
 mod long;
 mod new;
+mod pentest;
+mod python;
 mod register;
 mod setup;
 mod shop;
@@ -56,6 +59,8 @@ enum Verb {
     New(new::Arguments),
     /// Runs the tests that take minutes to hours
     Long(long::Arguments),
+    /// Lets outside attackers at a demonstration, and writes a dated report
+    Pentest(pentest::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +73,7 @@ fn main() -> ExitCode {
         Verb::Accept => accept::run(&shop),
         Verb::New(arguments) => new::run(&shop, &arguments),
         Verb::Long(arguments) => long::run(&shop, &arguments),
+        Verb::Pentest(arguments) => pentest::run(&shop, &arguments),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -21,6 +21,10 @@ pub(crate) enum Tool {
     Redis,
     /// Brings what the client for TypeScript is made with.
     Npm,
+    /// Reads in tests what we write for others.
+    Python,
+    /// Attacks for injected SQL.
+    Sqlmap,
 }
 
 impl Tool {
@@ -31,6 +35,8 @@ impl Tool {
             Self::Cvc5 => "cvc5",
             Self::Redis => "redis-server",
             Self::Npm => "npm",
+            Self::Python => "python3-venv",
+            Self::Sqlmap => "sqlmap",
         }
     }
 
@@ -41,7 +47,12 @@ impl Tool {
                 Err(ClusterError::Missing) => Ok(true),
                 Err(error) => Err(Trouble::Setup(error.to_string())),
             },
-            Self::Cvc5 | Self::Redis | Self::Npm => {
+            // Debian's Python comes without what makes environments.
+            Self::Python => {
+                let mut asked = Command::new("python3");
+                Ok(!shop.has(asked.args(["-m", "ensurepip"])))
+            }
+            Self::Cvc5 | Self::Redis | Self::Npm | Self::Sqlmap => {
                 Ok(!shop.has(&mut Command::new(self.package())))
             }
         }

@@ -3,7 +3,7 @@ use std::process::Command;
 use watertight_cluster::{Cluster, ClusterError, Options};
 
 use crate::{
-    client,
+    client, python,
     setup::{Tool, provide},
     shop::{Shop, Trouble, run as run_command, say},
 };
@@ -23,6 +23,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(shop: &Shop, arguments: &Arguments) -> Result<(), Trouble> {
     provide(shop, &[Tool::PostgreSql, Tool::Redis, Tool::Npm])?;
     client::provide(shop)?;
+    python::provide(shop)?;
     let mut command = command(shop);
     let narrowed = |word: &String| word.starts_with("-p") || word.starts_with("--package");
     if !arguments.filters.iter().any(narrowed) {

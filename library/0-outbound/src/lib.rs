@@ -26,6 +26,7 @@
 mod address;
 mod error;
 mod fetch;
+pub mod mail;
 mod rules;
 
 pub use bytes::Bytes;

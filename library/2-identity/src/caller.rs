@@ -2,12 +2,12 @@ use watertight_terms::{Role, Subject, TenantId};
 
 use crate::{Permissions, reverification::FactorAges};
 
-use crate::page::PageSecret;
+use crate::{feed::FeedSecret, page::PageSecret};
 
 /// Somebody who is calling, for certain.
 ///
 /// There is no way to make one but [`Verifier::verify`](crate::Verifier::verify),
-/// [`Caller::page`] and [`Caller::service`]; its fields are private.
+/// [`Caller::page`], [`Caller::feed`] and [`Caller::service`]; its fields are private.
 #[derive(Debug, Clone)]
 pub struct Caller(Kind);
 
@@ -16,6 +16,7 @@ enum Kind {
     Member(Member),
     Service { name: ServiceName, tenant: TenantId },
     Page { digest: [u8; 32] },
+    Feed { digest: [u8; 32] },
 }
 
 /// Who a caller is.
@@ -34,6 +35,12 @@ pub enum Who<'a> {
     /// looked up in the transaction that it asks for.
     Page {
         /// What is stored of the cookie.
+        digest: [u8; 32],
+    },
+    /// A program with the address of a feed: to read, for the member whose feed it is. Whose that is, and
+    /// whether it still counts, is looked up in the transaction that it asks for.
+    Feed {
+        /// What is stored of the address.
         digest: [u8; 32],
     },
 }
@@ -133,6 +140,13 @@ impl Caller {
         })
     }
 
+    /// A program with the address of a feed.
+    pub fn feed(secret: &FeedSecret) -> Self {
+        Self(Kind::Feed {
+            digest: secret.digest(),
+        })
+    }
+
     /// Who it is.
     pub fn who(&self) -> Who<'_> {
         match &self.0 {
@@ -142,6 +156,7 @@ impl Caller {
                 tenant: *tenant,
             },
             Kind::Page { digest } => Who::Page { digest: *digest },
+            Kind::Feed { digest } => Who::Feed { digest: *digest },
         }
     }
 }

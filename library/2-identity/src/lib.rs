@@ -42,6 +42,7 @@ mod cache;
 mod caller;
 #[cfg(feature = "double")]
 pub mod double;
+pub mod feed;
 mod json;
 mod keys;
 pub mod objects;

@@ -141,7 +141,9 @@ END $$;
 --            and `a` for `m` when somebody acts as that member
 --   service: v1|key|s|tenant|name||service|0|expires at|nonce|mac
 --   page:    v1|key|p|digest of the cookie||||0|expires at|nonce|mac
--- A page session stands for the member who opened it, as `open_page_session` noted. Tenant, member and artist come from rows, never from the token. A refusal of somebody whom the
+--   feed:    v1|key|f|digest of the address||||0|expires at|nonce|mac
+-- A page session stands for the member who opened it, as `open_page_session` noted, and a feed likewise: it has no
+-- session and only reads. Tenant, member and artist come from rows, never from the token. A refusal of somebody whom the
 -- studio knows carries in DETAIL who that is, so that the studio's ledger can say so.
 CREATE FUNCTION tenancy.enter(
   token text,
@@ -158,6 +160,7 @@ DECLARE
   refusal text;
   body text;
   acted boolean := p[3] = 'a';
+  fed boolean := p[3] = 'f';
 BEGIN
   IF p[1] IS DISTINCT FROM 'v1' OR cardinality(p) IS DISTINCT FROM 11 THEN
     RAISE EXCEPTION 'context malformed' USING ERRCODE = 'ZT001';
@@ -193,6 +196,15 @@ BEGIN
       UPDATE tenancy.page_sessions v SET seen_at = clock_timestamp() WHERE v.digest = decode(p[4], 'hex');
     END IF;
     p := ARRAY[p[1], p[2], 'm', page.organization, page.opened_by, page.session, page.claimed, page.issued_s::text];
+  END IF;
+  IF fed THEN
+    SELECT s.organization, m.subject AS opened_by INTO page FROM tenancy.feeds v
+      JOIN tenancy.studios s ON s.tenant_id = v.tenant_id
+      JOIN tenancy.members m ON m.tenant_id = v.tenant_id AND m.id = v.member_id
+      WHERE v.digest = decode(p[4], 'hex') AND v.ended_at IS NULL;
+    IF NOT FOUND THEN RAISE EXCEPTION 'no such feed' USING ERRCODE = 'ZT011'; END IF;
+    -- It claims nothing of its own: the role is what the membership has now.
+    p := ARRAY[p[1], p[2], 'm', page.organization, page.opened_by, '', 'owner', ceil(now_s)::bigint::text];
   END IF;
 
   -- Only what never changes is read before the locks: which studio, which member, which keys.
@@ -248,7 +260,7 @@ BEGIN
 
   -- A session that is new is noted by one of its requests at a time; the others do not wait for that
   -- one's transaction, as they would for an INSERT of the same row.
-  IF p[3] = 'm' AND NOT EXISTS (SELECT FROM tenancy.sessions v WHERE v.session = p[6])
+  IF p[3] = 'm' AND NOT fed AND NOT EXISTS (SELECT FROM tenancy.sessions v WHERE v.session = p[6])
      AND pg_try_advisory_xact_lock(hashtextextended(p[6], 0)) THEN
     INSERT INTO tenancy.sessions (session, subject) VALUES (p[6], p[5]) ON CONFLICT DO NOTHING;
   END IF;
@@ -275,7 +287,7 @@ BEGIN
   subject := CASE p[3] WHEN 'm' THEN p[5] ELSE 'service:' || p[5] END;
 
   body := concat_ws('|', tenant, coalesce(member::text, p[5]), member_role, coalesce(artist::text, ''), number,
-    p[6], p[7], p[8], CASE WHEN acted THEN 'acted' ELSE '' END);
+    p[6], p[7], p[8], CASE WHEN acted THEN 'acted' WHEN fed THEN 'fed' ELSE '' END);
   PERFORM set_config('tenancy.sealed', body || '|' || encode(tenancy.hmac('seal', 1::smallint,
     body || '|' || pg_backend_pid() || '|' || extract(epoch FROM transaction_timestamp())), 'hex'), true);
   -- For policies and tools of others. Ours never read it: docs/decisions/context.md shows why.
@@ -298,9 +310,9 @@ BEGIN
     ('role',      'text',    'c[3]'),
     ('artist_id', 'uuid',    'nullif(c[4], '''')::uuid'),
     ('sees_all',  'boolean', 'c[3] IN (''owner'', ''manager'', ''service'')'),
-    -- Whoever acts as a member only reads.
+    -- Whoever acts as a member only reads, and so does a feed.
     ('writes',    'boolean', 'c[3] IN (''owner'', ''manager'', ''service'') AND c[9] = '''''),
-    -- The session as the token had it: what a page session inherits. Acting as somebody opens none.
+    -- The session as the token had it: what a page session inherits. Acting as somebody opens none, nor does a feed.
     ('session',   'text',    'CASE WHEN c[9] = '''' THEN nullif(c[6], '''') END'),
     ('claimed',   'text',    'c[7]'),
     ('issued_s',  'bigint',  'c[8]::bigint')

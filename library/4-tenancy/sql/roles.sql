@@ -8,9 +8,9 @@ DECLARE
   suffix text;
 BEGIN
   -- NOLOGIN: owner owns every table; gate owns the functions that must look before a tenant is
-  -- known; ledger owns the ledger's functions and key; digest and backfill own nothing but their
-  -- policies; ops is the group of the operators.
-  FOREACH suffix IN ARRAY ARRAY['owner', 'gate', 'ledger', 'digest', 'backfill', 'ops'] LOOP
+  -- known; ledger owns the ledger's functions and key; custody owns those that remove; digest and
+  -- backfill own next to nothing but their policies; ops is the group of the operators.
+  FOREACH suffix IN ARRAY ARRAY['owner', 'gate', 'ledger', 'digest', 'backfill', 'custody', 'ops'] LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{app}_' || suffix) THEN
       EXECUTE format('CREATE ROLE %I NOLOGIN NOINHERIT NOCREATEDB NOCREATEROLE', '{app}_' || suffix);
     END IF;
@@ -25,7 +25,7 @@ BEGIN
 END $roles$;
 
 -- The migrating login inherits nothing: each step says whose it is with SET ROLE.
-GRANT {app}_owner, {app}_gate, {app}_ledger, {app}_digest, {app}_backfill TO {app}_migrate;
+GRANT {app}_owner, {app}_gate, {app}_ledger, {app}_digest, {app}_backfill, {app}_custody TO {app}_migrate;
 -- INHERIT first: since PostgreSQL 16 a grant remembers what the member was when it was made.
 ALTER ROLE {app}_operator INHERIT;
 REVOKE {app}_ops FROM {app}_operator;
@@ -77,7 +77,7 @@ BEGIN
   REVOKE SELECT ON pg_locks, pg_stat_activity, pg_largeobject_metadata, pg_cursors,
     pg_prepared_statements, pg_stat_ssl, pg_stat_gssapi FROM PUBLIC;
   GRANT EXECUTE ON FUNCTION pg_try_advisory_xact_lock_shared(bigint), pg_try_advisory_xact_lock(bigint),
-    pg_advisory_xact_lock(bigint),
+    pg_advisory_xact_lock(bigint), pg_advisory_xact_lock_shared(bigint),
     pg_lock_status(), pg_terminate_backend(int, bigint) TO {app}_gate;
   GRANT SELECT ON pg_locks TO {app}_gate;
 END $public$;

@@ -26,6 +26,7 @@ pub(crate) fn sign(
         ),
         Who::Service { name, tenant } => format!("s|{tenant}|{name}||service|0"),
         Who::Page { digest } => format!("p|{}||||0", hex::encode(digest)),
+        Who::Feed { digest } => format!("f|{}||||0", hex::encode(digest)),
     };
     signed("v1", &[&claims], ring, clock, random)
 }

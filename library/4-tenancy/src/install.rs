@@ -53,12 +53,24 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "tenancy/0008_jobs",
         sql: include_str!("../sql/0008_jobs.sql"),
     },
+    Migration {
+        name: "tenancy/0009_feeds",
+        sql: include_str!("../sql/0009_feeds.sql"),
+    },
+    Migration {
+        name: "tenancy/0010_standing",
+        sql: include_str!("../sql/0010_standing.sql"),
+    },
+    Migration {
+        name: "tenancy/0011_mails",
+        sql: include_str!("../sql/0011_mails.sql"),
+    },
 ];
 
 const ROLES: &str = include_str!("../sql/roles.sql");
 
 /// The schemas whose every table with a `tenant_id` stands behind the wall.
-pub const WALLED_SCHEMAS: &[&str] = &["tenancy", "vault", "ledger", "studio"];
+pub const WALLED_SCHEMAS: &[&str] = &["tenancy", "vault", "ledger", "custody", "studio"];
 
 /// The passwords of the login roles. Only their SCRAM verifiers are sent.
 #[derive(Debug, Clone)]

@@ -41,10 +41,13 @@ mod context;
 mod desk;
 mod doctor;
 mod fault;
+mod feed;
 mod gate;
 mod install;
 mod jobs;
 mod lease;
+mod mails;
+mod many;
 mod operator;
 mod page_session;
 mod people;
@@ -64,12 +67,14 @@ pub use choices::{Admission, Choices};
 pub use desk::{Account, BoxFuture, Desk, Journal, Line, Receipt};
 pub use doctor::{Expectation, Finding, Severity, examine};
 pub use fault::Constraint;
+pub use feed::Feed;
 pub use gate::GateCall;
 pub use install::{
     InstallFault, Installation, KeyTable, MIGRATIONS, Migration, Passwords, WALLED_SCHEMAS,
     login_url, password_of,
 };
 pub use jobs::Job;
+pub use many::Given;
 pub use operator::{Call, Operator};
 pub use page_session::{PageLife, PageSession};
 pub use people::{Effect, EffectKind, KnownMember, News, ProviderEvent};

@@ -146,7 +146,7 @@ impl Tenancy {
         let mut lease = self.source.lease().await?;
         let member = match caller.who() {
             Who::Member(member) => Some(member.clone()),
-            Who::Service { .. } | Who::Page { .. } => None,
+            Who::Service { .. } | Who::Page { .. } | Who::Feed { .. } => None,
         };
         // Signed only now: waiting for a connection must not use up the context's life.
         let token = context::sign(caller, &(self.keys)(), &self.clock, &self.random)?;

@@ -122,13 +122,21 @@ impl TenantTx {
         id: Uuid,
     ) -> Result<Granted<A, R>, Fault> {
         let row = self.load::<R>(id).await?;
-        let granted = self
-            .parts
-            .authority
-            .decide::<A, R>(&self.bound.standing, row, &self.parts.nonce)
-            .map_err(|refused| told(A::NAME, refused))?;
+        let granted = self.decided(row)?;
         self.note(A::NAME, || row_of::<R>(id));
         Ok(granted)
+    }
+
+    /// Asks whether the caller may do `A` with a row.
+    pub(crate) fn decided<A: Action<R>, R: Resource>(
+        &self,
+        row: R,
+    ) -> Result<Granted<A, R>, Fault> {
+        let row = self.own(row)?;
+        self.parts
+            .authority
+            .decide::<A, R>(&self.bound.standing, row, &self.parts.nonce)
+            .map_err(|refused| told(A::NAME, refused))
     }
 
     pub(crate) async fn load<R: Stored>(&mut self, id: Uuid) -> Result<R, Fault> {
@@ -157,10 +165,7 @@ impl TenantTx {
     /// # Errors
     /// When the grant is another transaction's: a defect of ours.
     pub fn seen<A: Action<R>, R: Resource>(&mut self, granted: Granted<A, R>) -> Result<R, Fault> {
-        match granted.spend(&self.parts.nonce) {
-            Ok(spent) => Ok(spent.into_row()),
-            Err(misspent) => Err(self.breaks(Fault::bug(misspent.to_string()))),
-        }
+        self.spend(granted).map(Spent::into_row)
     }
 
     /// Asks whether the caller may make an `R`.
@@ -312,9 +317,7 @@ impl TenantTx {
         parameters: Parameters<'_>,
     ) -> Result<(Spent<A, R>, Row), Fault> {
         self.may_write()?;
-        let spent = granted
-            .spend(&self.parts.nonce)
-            .map_err(|misspent| self.breaks(Fault::bug(misspent.to_string())))?;
+        let spent = self.spend(granted)?;
         let (tenant, id, version) = (self.tenant().0, spent.id(), spent.version());
         let all = after(&[&tenant, &id, &version], parameters);
         let row = self.exactly_one(change.0, &all).await?.ok_or_else(|| {
@@ -342,6 +345,15 @@ impl TenantTx {
         Ok(spent)
     }
 
+    pub(crate) fn spend<A: Action<R>, R: Resource>(
+        &mut self,
+        granted: Granted<A, R>,
+    ) -> Result<Spent<A, R>, Fault> {
+        granted
+            .spend(&self.parts.nonce)
+            .map_err(|misspent| self.breaks(Fault::bug(misspent.to_string())))
+    }
+
     pub(crate) fn spend_new<A: Action<R>, R: Resource>(
         &mut self,
         granted: GrantedNew<A, R>,
@@ -354,7 +366,7 @@ impl TenantTx {
 
     /// Refuses whoever only acts as a member, which is to read. The policies of the tables say the
     /// same, and hide from them what a statement would lock; this says it in words.
-    fn may_write(&self) -> Result<(), Fault> {
+    pub(crate) fn may_write(&self) -> Result<(), Fault> {
         match self.bound.account.acted_by() {
             None => Ok(()),
             Some(_) => Err(Fault::new(
@@ -457,7 +469,7 @@ impl TenantTx {
         }
     }
 
-    fn breaks(&mut self, fault: Fault) -> Fault {
+    pub(crate) fn breaks(&mut self, fault: Fault) -> Fault {
         self.broken = true;
         fault
     }

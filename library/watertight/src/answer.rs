@@ -19,10 +19,17 @@
 //! What is absent: an answer of an error. Those are faults, and `problem` turns them into
 //! answers.
 
-use std::marker::PhantomData;
+use std::{
+    marker::PhantomData,
+    sync::{Mutex, PoisonError},
+};
 
-use axum::response::{IntoResponse, Response};
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use http::{HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,7 +41,7 @@ use watertight_terms::{Entry, Fault, Outcome};
 use crate::{describe::Description, door::Guest};
 
 /// An answer to a request that was allowed, and whose entry is durable. `T` is what it says: a view,
-/// or one of [`Created`], [`Accepted`], [`Nothing`], [`Text`], [`Octets`], [`Html`].
+/// or one of [`Created`], [`Accepted`], [`Nothing`], [`Text`], [`Csv`], [`Calendar`], [`Octets`], [`Events`], [`Html`].
 #[must_use = "an answer that is not returned is not given"]
 pub struct Answer<T> {
     written: Written,
@@ -64,6 +71,15 @@ pub enum Html {}
 
 /// Lines of text, for programs that read neither JSON nor pages.
 pub enum Text {}
+
+/// Appointments, as calendar programs read them (RFC 5545).
+pub enum Calendar {}
+
+/// Server-sent events: an answer that goes on.
+pub enum Events {}
+
+/// Lines of text for spreadsheets, as RFC 4180 has them.
+pub enum Csv {}
 
 /// Bytes, for programs that know what they are.
 pub enum Octets {}
@@ -106,7 +122,26 @@ impl Answers for Html {
 
 impl Answers for Text {
     fn describe(description: &mut Description<'_>) {
-        description.answers_text();
+        description.answers_lines("text/plain", "what was asked for");
+    }
+}
+
+impl Answers for Calendar {
+    fn describe(description: &mut Description<'_>) {
+        description.answers_lines("text/calendar", "what was asked for");
+        description.answers_nothing(304, "you have it already");
+    }
+}
+
+impl Answers for Events {
+    fn describe(description: &mut Description<'_>) {
+        description.answers_lines("text/event-stream", "what happens, as it happens");
+    }
+}
+
+impl Answers for Csv {
+    fn describe(description: &mut Description<'_>) {
+        description.answers_lines("text/csv", "what was asked for");
     }
 }
 
@@ -160,6 +195,50 @@ impl Draft<Text> {
     pub fn text(text: String) -> Self {
         let mut written = Written::of(StatusCode::OK, text.into());
         written.media = TEXT;
+        Self::of(written)
+    }
+}
+
+impl Draft<Calendar> {
+    /// A calendar. `tag` is its entity tag, with its quotes.
+    ///
+    /// # Errors
+    /// When the tag cannot be written: a defect of ours.
+    pub fn calendar(text: String, tag: &str) -> Result<Self, Fault> {
+        let mut written = Written::of(StatusCode::OK, text.into());
+        written.media = CALENDAR;
+        written.etag = Some(header_value(tag)?);
+        Ok(Self::of(written))
+    }
+
+    /// The caller has it already, by its tag.
+    ///
+    /// # Errors
+    /// When the tag cannot be written: a defect of ours.
+    pub fn not_modified(tag: &str) -> Result<Self, Fault> {
+        let mut written = Written::of(StatusCode::NOT_MODIFIED, Bytes::new());
+        written.etag = Some(header_value(tag)?);
+        Ok(Self::of(written))
+    }
+}
+
+impl Draft<Events> {
+    /// Events, each as it comes, until there are no more. The request is over by then: its place among the
+    /// requests is given back, and its entry was written.
+    pub fn events(events: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+        let mut written = Written::of(StatusCode::OK, Bytes::new());
+        written.media = EVENTS;
+        let events = events.map(Ok::<_, std::convert::Infallible>);
+        written.going_on = Some(Mutex::new(Body::from_stream(events)));
+        Self::of(written)
+    }
+}
+
+impl Draft<Csv> {
+    /// Lines of text for spreadsheets.
+    pub fn csv(text: String) -> Self {
+        let mut written = Written::of(StatusCode::OK, text.into());
+        written.media = CSV;
         Self::of(written)
     }
 }
@@ -357,6 +436,9 @@ struct Written {
     media: HeaderValue,
     has_scripts: bool,
     body: Bytes,
+    /// What comes in the place of `body`, bit by bit. Behind a lock that nobody waits for: drafts are
+    /// shared between threads, and a body cannot be.
+    going_on: Option<Mutex<Body>>,
 }
 
 /// What a page may load, and where its forms may go: nothing but our own. Trusted Types, so that no
@@ -371,6 +453,9 @@ pub const SCRIPT_CSP: &str = "default-src 'none'; script-src 'self'; connect-src
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const CALENDAR: HeaderValue = HeaderValue::from_static("text/calendar; charset=utf-8");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+const CSV: HeaderValue = HeaderValue::from_static("text/csv; charset=utf-8");
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
@@ -389,6 +474,7 @@ impl Written {
             media: JSON,
             has_scripts: false,
             body,
+            going_on: None,
         }
     }
 
@@ -434,8 +520,12 @@ impl Written {
 
     fn into_response(self) -> Response {
         // No line at all is a text too.
-        let has_body = !self.body.is_empty() || self.media == TEXT;
-        let mut response = Response::new(self.body.into());
+        let has_body = !self.body.is_empty() || self.media == TEXT || self.going_on.is_some();
+        let body = match self.going_on {
+            Some(body) => body.into_inner().unwrap_or_else(PoisonError::into_inner),
+            None => self.body.into(),
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         if has_body {

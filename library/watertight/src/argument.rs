@@ -43,6 +43,7 @@
 mod field;
 mod form;
 mod json;
+mod lines;
 mod query;
 mod read;
 mod text;
@@ -63,7 +64,8 @@ use crate::describe::Description;
 
 pub use field::{Field, Firm};
 pub(crate) use form::csrf_token;
-pub use form::{CSRF_FIELD, Form, PageCaller};
+pub use form::{CSRF_FIELD, FeedCaller, Form, PageCaller};
+pub use lines::{Column, Line as TableLine, Lines, LinesFault};
 pub use read::spoken;
 pub use text::{CursorText, Email, Id, Line, Prose, RoleName, Slug};
 pub use time::{Day, Instant, TimeOfDay, Zone};
@@ -280,20 +282,25 @@ impl<T: DeserializeOwned + Validate<Context = ()> + JsonSchema> Argument for Opt
 }
 
 fn check_media(input: &Input) -> Result<(), Fault> {
-    let given = input.header(&header::CONTENT_TYPE).ok().flatten();
-    let mut parts = given.unwrap_or_default().split(';').map(str::trim);
-    let is_json = parts
-        .next()
-        .is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
-    let is_utf8 = |parameter: &str| {
-        parameter.eq_ignore_ascii_case("charset=utf-8")
-            || parameter.eq_ignore_ascii_case("charset=\"utf-8\"")
-    };
-    if is_json && parts.all(is_utf8) {
+    if is_media(input, "application/json") {
         return Ok(());
     }
     let spoken = "send the body as `Content-Type: application/json`";
     Err(Fault::new(problems::WRONG_MEDIA, spoken))
+}
+
+/// Whether the body is said to be of that media type, and in UTF-8 where it says so at all.
+fn is_media(input: &Input, wanted: &str) -> bool {
+    let given = input.header(&header::CONTENT_TYPE).ok().flatten();
+    let mut parts = given.unwrap_or_default().split(';').map(str::trim);
+    let is_wanted = parts
+        .next()
+        .is_some_and(|media| media.eq_ignore_ascii_case(wanted));
+    let is_utf8 = |parameter: &str| {
+        parameter.eq_ignore_ascii_case("charset=utf-8")
+            || parameter.eq_ignore_ascii_case("charset=\"utf-8\"")
+    };
+    is_wanted && parts.all(is_utf8)
 }
 
 fn unreadable(fault: read::ReadFault) -> Fault {
@@ -351,6 +358,67 @@ impl Argument for IfMatch {
         canonical
             .map(|version| Self(Some(version)))
             .ok_or_else(|| bad_header(&header::IF_MATCH))
+    }
+}
+
+/// `If-None-Match`, if the caller sent one: what it has already. What cannot be read matches nothing, as
+/// the header only spares an answer (RFC 9110, section 13.1.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IfNoneMatch(Option<String>);
+
+impl IfNoneMatch {
+    /// Whether the caller has it already. `tag` is an entity tag with its quotes; weak ones count.
+    pub fn has(&self, tag: &str) -> bool {
+        let mut tags = self.0.iter().flat_map(|text| text.split(','));
+        tags.any(|one| {
+            let one = one.trim();
+            one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag
+        })
+    }
+}
+
+impl Argument for IfNoneMatch {
+    fn describe(description: &mut Description<'_>) {
+        let about = "the entity tags of what you have; 304 when it is still so";
+        description.takes_header("If-None-Match", about, "^.*$");
+    }
+
+    fn take(input: &Input) -> Result<Self, Fault> {
+        Ok(Self(
+            input
+                .header(&header::IF_NONE_MATCH)
+                .ok()
+                .flatten()
+                .map(str::to_owned),
+        ))
+    }
+}
+
+/// `Last-Event-ID`: where the reader of an answer that goes on was, if it says so.
+#[derive(Debug, Clone, Copy)]
+pub enum LastEventId {
+    /// It begins.
+    None,
+    /// There.
+    Id(Uuid),
+    /// What cannot be one of ours.
+    Unreadable,
+}
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+impl Argument for LastEventId {
+    fn describe(description: &mut Description<'_>) {
+        let about = "the id of the last event that you know; you are told what came after it";
+        description.takes_header("Last-Event-ID", about, "^.*$");
+    }
+
+    fn take(input: &Input) -> Result<Self, Fault> {
+        Ok(match input.header(&LAST_EVENT_ID) {
+            Ok(None) => Self::None,
+            Ok(Some(text)) => text.parse().map_or(Self::Unreadable, Self::Id),
+            Err(_) => Self::Unreadable,
+        })
     }
 }
 

@@ -33,10 +33,20 @@ pub struct Description<'a> {
     schemas: &'a mut Schemas,
     /// Parameters, as OpenAPI writes them.
     pub parameters: Vec<Value>,
-    /// The body's schema, and whether it must be there.
-    pub body: Option<(Value, bool)>,
+    /// The body.
+    pub body: Option<Body>,
     /// Successes by their status.
     pub answers: BTreeMap<u16, Value>,
+}
+
+/// A body that is taken.
+pub struct Body {
+    /// Its media type.
+    pub media: &'static str,
+    /// Its schema.
+    pub schema: Value,
+    /// Whether it must be there.
+    pub required: bool,
 }
 
 impl Schemas {
@@ -83,7 +93,24 @@ impl<'a> Description<'a> {
 
     /// Takes a `T` as its body.
     pub fn takes_body<T: JsonSchema>(&mut self, required: bool) {
-        self.body = Some((self.taken::<T>(), required));
+        self.body = Some(Body {
+            media: "application/json",
+            schema: self.taken::<T>(),
+            required,
+        });
+    }
+
+    /// Takes lines of text as its body, of columns that are known by their names.
+    pub fn takes_lines(&mut self) {
+        let schema = json!({
+            "type": "string",
+            "description": "RFC 4180, UTF-8; the first line names the columns",
+        });
+        self.body = Some(Body {
+            media: "text/csv",
+            schema,
+            required: true,
+        });
     }
 
     /// Takes the fields of a `T` as parameters of its query.
@@ -152,11 +179,11 @@ impl<'a> Description<'a> {
         self.answers.insert(200, answer);
     }
 
-    /// Answers a plain text.
-    pub fn answers_text(&mut self) {
+    /// Answers a text of that type.
+    pub fn answers_lines(&mut self, media: &str, about: &str) {
         let answer = json!({
-            "description": "what was asked for",
-            "content": { "text/plain": { "schema": { "type": "string" } } },
+            "description": about,
+            "content": { media: { "schema": { "type": "string" } } },
         });
         self.answers.insert(200, answer);
     }

@@ -25,6 +25,7 @@
 
 mod declared;
 mod keyed;
+mod lasting;
 mod open;
 mod places;
 mod rates;
@@ -61,12 +62,13 @@ use crate::{
 use keyed::Asked;
 
 pub use declared::{Declared, Told, What};
+pub use lasting::Lasting;
 pub use open::{Open, open, receive};
 pub use places::AtOnce;
 use places::Taken;
 pub use rates::{Class, Own, Rates};
-pub(crate) use way::secret;
 pub use way::{Leads, Pages, Way};
+pub(crate) use way::{feed_secret, secret};
 
 /// What every route needs: who verifies callers, who begins transactions, and bounds of a body.
 #[derive(Clone)]
@@ -221,6 +223,7 @@ pub struct Verb<H, Arguments> {
     handler: H,
     guests: Option<GuestAnswer>,
     way: Way,
+    lasts: bool,
     told: Told,
     arguments: PhantomData<fn() -> Arguments>,
 }
@@ -229,7 +232,7 @@ macro_rules! verbs {
     ($($name:ident $method:ident),*) => {
         $(#[doc = concat!("A handler of `", stringify!($method), "`.")]
         pub fn $name<H: Handler<Arguments>, Arguments>(handler: H) -> Verb<H, Arguments> {
-            Verb { method: Method::$method, handler, guests: None, way: Way::Api, told: Told::default(), arguments: PhantomData }
+            Verb { method: Method::$method, handler, guests: None, way: Way::Api, lasts: false, told: Told::default(), arguments: PhantomData }
         })*
     };
 }
@@ -275,6 +278,18 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
         self
     }
 
+    /// Its answer goes on after the request: the handler takes a [`Lasting`].
+    pub fn lasting(mut self) -> Self {
+        self.lasts = true;
+        self
+    }
+
+    /// Its body may have so many bytes, where that is more than elsewhere.
+    pub fn body_bytes(mut self, most: usize) -> Self {
+        self.told.body_bytes = Some(most);
+        self
+    }
+
     /// The route is a page: its caller has a cookie, its answers are read by people, and a form
     /// that changes something must be one of the caller's own.
     pub fn page(mut self) -> Self {
@@ -285,6 +300,12 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
     /// The route hands out a cookie for a token, to a page of ours and nobody else's.
     pub fn sign_in(mut self) -> Self {
         self.way = Way::SignIn;
+        self
+    }
+
+    /// The route is a feed: its path is `…/{file}`, and that is the secret of whoever reads it.
+    pub fn feed(mut self) -> Self {
+        self.way = Way::Feed;
         self
     }
 
@@ -309,6 +330,8 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
             resource: R::NOUN,
             way: self.way,
             class: Class::of(&self.method, self.told.is_expensive),
+            lasts: self.lasts,
+            body_bytes: self.told.body_bytes.unwrap_or_default(),
         };
         let methods = on(
             filter(&self.method),
@@ -372,6 +395,15 @@ impl Routes {
         &self.declared
     }
 
+    /// The largest body that any route takes for itself, in bytes.
+    pub fn body_bytes(&self) -> usize {
+        let of_routes = self
+            .declared
+            .iter()
+            .filter_map(|route| route.told.body_bytes);
+        of_routes.max().unwrap_or_default()
+    }
+
     /// The router, with the answers to paths and methods that nothing is declared for.
     pub fn into_router(self, door: Door) -> Router {
         self.router
@@ -393,6 +425,9 @@ struct Needs {
     resource: &'static str,
     way: Way,
     class: Class,
+    lasts: bool,
+    /// So many bytes a body may have, if that is more than the door's bound.
+    body_bytes: usize,
 }
 
 /// The way of a request: caller, body, transaction, handler, entry, answer.
@@ -412,7 +447,9 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
     };
     let (parts, body) = request.into_parts();
     let refuse = door.refusals(needs.way, &parts.method);
-    let caller = match door.caller(needs.way, &parts).await {
+    let path = path.map_err(|_| Fault::unseen()).map(|path| named(&path));
+    let known = path.as_deref().unwrap_or_default();
+    let caller = match door.caller(needs.way, &parts, known).await {
         Ok(caller) => caller,
         Err(fault) => {
             note_stranger(&fault, &facts);
@@ -434,7 +471,12 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
     // In a task of its own: it goes on to its end, entry included, whoever still listens.
     let worked = match place {
         Ok(place) => {
-            let asked = door.asked(needs.way, parts, body, path).await;
+            let mut asked = door.asked(needs, parts, body, path).await;
+            if let Ok(asked) = &mut asked
+                && needs.lasts
+            {
+                asked.input.state.insert(Lasting::of(&visit));
+            }
             tokio::spawn(async move {
                 let worked = visit.work(&handler, asked).await;
                 drop(place);
@@ -457,15 +499,14 @@ impl Door {
     /// not hold a connection.
     async fn asked(
         &self,
-        way: Way,
+        needs: Needs,
         parts: Parts,
         body: axum::body::Body,
-        path: Result<RawPathParams, RawPathParamsRejection>,
+        path: Result<Vec<(String, String)>, Fault>,
     ) -> Result<Asked, Fault> {
-        let bounds = self.0.bounds;
-        let body =
-            watertight_edge::read_body(body, bounds.body_bytes, bounds.body_timeout_ms).await?;
-        let path = path.map_err(|_| Fault::unseen()).map(|path| named(&path));
+        let (way, bounds) = (needs.way, self.0.bounds);
+        let most = bounds.body_bytes.max(needs.body_bytes);
+        let body = watertight_edge::read_body(body, most, bounds.body_timeout_ms).await?;
         self.check_setting(way, &parts, &body)?;
         let repeat = self.repeat(way, &parts, &body)?;
         let input = Input {
@@ -579,7 +620,20 @@ impl Visit {
                     account: Some(account),
                 })
             }
-            (_, _, account) => Err(Ended { fault, account }),
+            (_, _, account) => Err(Ended {
+                fault: self.concealed(fault, account.is_some()),
+                account,
+            }),
+        }
+    }
+
+    /// What whoever was not let in is told. A feed's address that leads nowhere, no longer or not now is
+    /// one answer: whoever has it is nobody here.
+    fn concealed(&self, fault: Fault, is_known: bool) -> Fault {
+        let is_ours = matches!(fault.kind(), Kind::Bug | Kind::Unavailable);
+        match self.needs.way {
+            Way::Feed if is_known || !is_ours => Fault::unseen().log(fault.to_string()),
+            _ => fault,
         }
     }
 

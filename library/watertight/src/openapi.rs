@@ -121,13 +121,13 @@ fn operation(route: &Declared, schemas: &mut Schemas) -> Value {
         "parameters": description.parameters,
         "responses": answers,
     });
-    if let Some((schema, required)) = description.body {
-        let mut content = json!({ "schema": schema });
+    if let Some(body) = description.body {
+        let mut content = json!({ "schema": body.schema });
         if let Some(sample) = sample(route, |_| SAMPLE_ID.to_owned()) {
             content["example"] = sample;
         }
         operation["requestBody"] =
-            json!({ "required": required, "content": { "application/json": content } });
+            json!({ "required": body.required, "content": { body.media: content } });
     }
     match route.what {
         What::Needs { action, .. } => operation["description"] = json!(format!("needs `{action}`")),

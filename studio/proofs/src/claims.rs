@@ -200,7 +200,7 @@ pub fn is_own_session(request: &RequestEnv) -> bool {
 pub fn is_the_owners(request: &RequestEnv) -> bool {
     let name = action(request);
     let is_of_members = name.starts_with("member.") && !is_view(request);
-    let leaves = ["webhook.", "delivery.", "audit."]
+    let leaves = ["webhook.", "delivery.", "audit.", "legal_hold."]
         .iter()
         .any(|noun| name.starts_with(noun));
     is_of_members || leaves && is_member(request) || name == "studio.change"

@@ -1,3 +1,6 @@
+use std::{fs, path::Path};
+
+use jiff::{civil::Date, tz::TimeZone};
 use serde_json::json;
 use watertight_tenancy::{Finding, Severity};
 use watertight_terms::{Clock, Random};
@@ -8,14 +11,52 @@ use crate::{app, config::Config};
 /// Examines the database: 0 when nothing refuses, 1 when something does.
 pub(super) async fn run(config: &Config, output: &Output) -> Result<u8, Failure> {
     output.progress("examining roles, tables, policies, keys and the server's version");
-    let findings = app::findings(config, &Clock::system(), &Random::system())
+    let clock = Clock::system();
+    let mut findings = app::findings(config, &clock, &Random::system())
         .await
         .map_err(|error| Failure::setup(error.to_string()))?;
+    let today = clock.now().to_zoned(TimeZone::UTC).date();
+    findings.extend(unattacked(config.pentest.reports.as_deref(), today));
     let refuses = findings
         .iter()
         .any(|finding| finding.severity == Severity::Refuses);
     output.result(&text(&findings), &value(&findings, refuses));
     Ok(u8::from(refuses))
+}
+
+/// A report of an attack may be so old.
+const ATTACKED_WITHIN_DAYS: i32 = 30;
+
+/// That nobody has attacked a copy for long, by the dated reports of a folder.
+fn unattacked(reports: Option<&Path>, today: Date) -> Option<Finding> {
+    let what = match reports.map(last_report) {
+        None => "no folder of attack reports is named".to_owned(),
+        Some(Err(error)) => format!("the folder of attack reports cannot be read: {error}"),
+        Some(Ok(None)) => "no attack is reported".to_owned(),
+        Some(Ok(Some(last))) => {
+            let days = (today - last).get_days();
+            if days <= ATTACKED_WITHIN_DAYS {
+                return None;
+            }
+            format!("the last attack is reported of {last}, {days} days ago")
+        }
+    };
+    Some(Finding {
+        check: "pentest",
+        severity: Severity::Gap,
+        what,
+        fix: "run `cargo x pentest` against a copy, by a timer, and name its folder in `[pentest] reports`",
+    })
+}
+
+fn last_report(folder: &Path) -> std::io::Result<Option<Date>> {
+    let mut last = None;
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let day = name.to_str().and_then(|name| name.strip_suffix(".md"));
+        last = last.max(day.and_then(|day| day.parse().ok()));
+    }
+    Ok(last)
 }
 
 fn text(findings: &[Finding]) -> String {
@@ -48,4 +89,41 @@ fn value(findings: &[Finding], refuses: bool) -> serde_json::Value {
         "verdict": if refuses { "refuses" } else { "healthy" },
         "findings": listed.collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    fn what(reports: Option<&Path>, today: Date) -> Option<String> {
+        unattacked(reports, today).map(|finding| finding.what)
+    }
+
+    #[test]
+    fn an_attack_that_is_long_ago_is_warned_of() {
+        let name = format!("attacks-{}", Random::system().uuid().simple());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir(&folder).unwrap();
+        let today = date(2026, 11, 27);
+        assert!(what(None, today).unwrap().contains("no folder"));
+        assert!(
+            what(Some(&folder.join("absent")), today)
+                .unwrap()
+                .contains("cannot be read")
+        );
+        fs::write(folder.join("notes.md"), "").unwrap();
+        assert_eq!(what(Some(&folder), today).unwrap(), "no attack is reported");
+        for day in ["2026-10-27.md", "2026-09-01.md"] {
+            fs::write(folder.join(day), "").unwrap();
+        }
+        let old = what(Some(&folder), today).unwrap();
+        assert_eq!(
+            old,
+            "the last attack is reported of 2026-10-27, 31 days ago"
+        );
+        assert_eq!(what(Some(&folder), date(2026, 11, 26)), None);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -77,6 +77,7 @@ pub fn migrations() -> Vec<Migration> {
         watertight_tenancy::MIGRATIONS,
         watertight_vault::MIGRATIONS,
         watertight_ledger::MIGRATIONS,
+        watertight_custody::MIGRATIONS,
         &crate::resources::migrations(),
     ]
     .concat()

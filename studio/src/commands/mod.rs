@@ -1,14 +1,17 @@
 //! The operators' command line.
 
 mod audit;
+mod columns;
 mod complete;
 mod config_check;
 mod create;
 mod doctor;
 mod install;
 mod keys;
+mod legal_hold;
 mod output;
 mod reconcile;
+mod retain;
 mod serve;
 mod work;
 
@@ -22,7 +25,9 @@ pub use install::{first_keys, installation, migrations, write_private};
 pub use output::{Failure, Format, Output};
 pub use serve::{serve_until, verifier};
 
-use crate::config::Config;
+use watertight_terms::{Clock, Random};
+
+use crate::{app::App, config::Config};
 
 /// Production Tool 2.0: bookings of creative studios, many in one database, none able to see another.
 #[derive(Debug, Parser)]
@@ -78,6 +83,14 @@ enum Command {
     /// Rotate and retire keys
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Every column: what it holds, and how long its rows are kept
+    Columns,
+    /// Keep something as it is, in an incident
+    #[command(subcommand)]
+    LegalHold(legal_hold::LegalHold),
+    /// Let go of what was kept for long enough
+    #[command(subcommand)]
+    Retain(retain::Retain),
     /// Two studios to try things with
     #[cfg(feature = "demo")]
     Demo(crate::demo::Demo),
@@ -119,11 +132,26 @@ impl Cli {
             Command::Doctor => doctor::run(&global.read()?, output).await,
             Command::Config(ConfigCommand::Check) => config_check::run(&global.read()?, output),
             Command::Audit(audit) => audit.run(&global.read()?, output).await,
+            Command::Columns => Ok(columns::run(output)),
+            Command::Retain(retain) => retain.run(global.read()?, output).await,
+            Command::LegalHold(command) => command.run(&global.read()?, output).await,
             Command::Keys(keys) => keys.run(global.read()?, output).await,
             #[cfg(feature = "demo")]
             Command::Demo(demo) => demo.run(output).await,
         }
     }
+}
+
+/// The product without a listener, over a database that is as it must be.
+async fn app(config: Config) -> Result<App, Failure> {
+    let clock = Clock::system();
+    let verifier = serve::verifier(&config, clock.clone())?;
+    let app = App::new(config, verifier, clock, Random::system())
+        .map_err(|error| Failure::setup(error.to_string()))?;
+    app.examine()
+        .await
+        .map_err(|error| Failure::setup(error.to_string()))?;
+    Ok(app)
 }
 
 impl Global {

@@ -80,6 +80,12 @@ pub async fn serve_until(
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
     let limits = ServeLimits::default();
+    let streams = app.desk.streams.clone();
+    // Answers that go on would keep their connections until they are cut off.
+    let stop = async move {
+        stop.await;
+        streams.end();
+    };
     if let Err(error) = watertight_edge::serve(listening, path::router(app), limits, stop).await {
         tracing::error!(%error, "the listener ended");
     }

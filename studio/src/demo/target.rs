@@ -29,6 +29,13 @@ const DEFINER_FUNCTIONS: &[&str] = &[
     "open_page_session",
     "page_sessions_of_mine",
     "end_page_session",
+    "open_feed",
+    "feeds_of_mine",
+    "end_feed",
+    "versions_after",
+    "last_version",
+    "stream_stands",
+    "choose_mails",
     "note_session",
     "apply_event",
     "drain_member",
@@ -54,6 +61,11 @@ const DEFINER_FUNCTIONS: &[&str] = &[
     "hashes",
     "claim",
     "done",
+    "held",
+    "retain",
+    "plan",
+    "studios",
+    "again",
 ];
 
 pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(), Failure> {
@@ -259,7 +271,7 @@ fn database(world: &World) -> Result<Value, Failure> {
     Ok(json!({
         "url": world.config.database.url.expose_secret(),
         "admin_url": world.admin.expose_secret(),
-        "schemas": ["studio", "tenancy", "ledger", "jobs"],
+        "schemas": ["studio", "tenancy", "ledger", "custody", "jobs"],
         "tenant_columns": ["tenant_id"],
         "tenant_settings": ["app.current_tenant"],
         // The command runs in this file's folder.

@@ -12,15 +12,17 @@
 //! it once: the second finds another version, or another state.
 
 pub mod renewal;
+pub mod retention;
 
 use std::{future::Future, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use tokio::task::JoinSet;
 use uuid::Uuid;
+use watertight_custody::keeper;
 use watertight_identity::{Caller, ServiceName};
 use watertight_tenancy::{Job, Tenancy, TenantTx};
-use watertight_terms::{Entry, Fault, Kind, Outcome, Request};
+use watertight_terms::{Entry, Fault, Kind, Outcome, Request, TenantId};
 
 use crate::{
     app::{App, Desk},
@@ -113,12 +115,16 @@ impl Worker {
         for job in self.tenancy.claim(CLAIM_MOST, pace.lease_s).await? {
             match (job.kind.as_str(), Due::parse(&job.kind)) {
                 // Others' servers may be slow: nothing that is due here waits for them.
-                (DELIVERIES, _) if telling.len() >= TELLING_MOST => {}
+                (DELIVERIES | retention::KIND, _) if telling.len() >= TELLING_MOST => {}
                 (DELIVERIES, _) => {
                     let worker = self.clone();
                     telling.spawn(async move { worker.tell(&job).await });
                 }
                 (ENTRIES, _) => noted(&job, self.prepare(&job).await),
+                (retention::KIND, _) => {
+                    let worker = self.clone();
+                    telling.spawn(async move { noted(&job, worker.retain(&job).await) });
+                }
                 (_, Some(due)) => noted(&job, self.expire(&job, due).await),
                 (_, None) => noted(&job, Err(Fault::bug("work of an unknown kind"))),
             }
@@ -155,6 +161,14 @@ impl Worker {
         Ok(())
     }
 
+    /// Lets go of what was kept for long enough.
+    async fn retain(&self, job: &Job) -> Result<(), Fault> {
+        let now = self.desk.clock.now();
+        retention::run(&self.tenancy, &self.desk, job.tenant, |_| {}).await?;
+        keeper::again(&self.tenancy, job.tenant).await?;
+        self.tenancy.done(job, now).await
+    }
+
     /// Tells what is to be told, some of it at once.
     async fn tell(&self, job: &Job) {
         noted(job, self.deliver(job).await);
@@ -182,9 +196,8 @@ impl Worker {
         let Some(letter) = self.act(DELIVERY, job, Some(id), take).await? else {
             return Ok(());
         };
-        let now = self.desk.clock.now();
-        let status = tell::send(&self.desk.outbound, &letter, now).await?;
-        let settle = async |tx| tell::settle(tx, &self.desk, &letter, status).await;
+        let outcome = tell::send(&self.desk, &letter).await?;
+        let settle = async |tx| tell::settle(tx, &self.desk, &letter, outcome).await;
         self.act(DELIVERY, job, Some(id), settle).await
     }
 
@@ -196,7 +209,14 @@ impl Worker {
         row: Option<Uuid>,
         work: impl AsyncFnOnce(TenantTx) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let tx = self.begin(service.name, job).await?;
+        let tx = begin(
+            &self.tenancy,
+            &self.desk,
+            service.name,
+            job.tenant,
+            "worker",
+        )
+        .await?;
         let account = tx.account().clone();
         let worked = work(tx).await;
         if let Err(fault) = &worked
@@ -210,19 +230,26 @@ impl Worker {
         }
         worked
     }
+}
 
-    async fn begin(&self, service: ServiceName, job: &Job) -> Result<TenantTx, Fault> {
-        let request = Request {
-            id: self.desk.random.uuid(),
-            client_id: None,
-            address: "worker".to_owned(),
-            client: None,
-            at: self.desk.clock.now(),
-        };
-        let caller = Caller::service(service, job.tenant);
-        let begun = self.tenancy.begin(&caller, request).await;
-        begun.map_err(|refused| refused.fault)
-    }
+/// A transaction of a service of that studio. `from` is what the ledger calls where it asks from.
+async fn begin(
+    tenancy: &Tenancy,
+    desk: &Desk,
+    service: ServiceName,
+    studio: TenantId,
+    from: &str,
+) -> Result<TenantTx, Fault> {
+    let request = Request {
+        id: desk.random.uuid(),
+        client_id: None,
+        address: from.to_owned(),
+        client: None,
+        at: desk.clock.now(),
+    };
+    let caller = Caller::service(service, studio);
+    let begun = tenancy.begin(&caller, request).await;
+    begun.map_err(|refused| refused.fault)
 }
 
 /// Somebody changed it at the same moment: the next look says whether it is due.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use watertight_identity::{Caller, ServiceName};
-use watertight_terms::{Entry, Fault, Kind, Request, TenantId};
+use watertight_identity::ServiceName;
+use watertight_terms::{Entry, Fault, Kind, TenantId};
 
+use super::begin;
 use crate::app::App;
 
 /// The service as which it acts.
@@ -84,16 +85,7 @@ async fn renew_studio(app: &App, studio: TenantId, mut tell: impl FnMut(i64)) ->
 
 /// One transaction. Gives how many people are left, nothing when it is done.
 async fn step(app: &App, studio: TenantId) -> Result<Option<i64>, Fault> {
-    let request = Request {
-        id: app.random.uuid(),
-        client_id: None,
-        address: "vault".to_owned(),
-        client: None,
-        at: app.clock.now(),
-    };
-    let caller = Caller::service(VAULT, studio);
-    let begun = app.tenancy.begin(&caller, request).await;
-    let mut tx = begun.map_err(|refused| refused.fault)?;
+    let mut tx = begin(&app.tenancy, &app.desk, VAULT, studio, "vault").await?;
     let renewed = app.desk.vault.renew(&mut tx).await?;
     let entry = Entry::new("key.renew", "key").ids(renewed.rows);
     let committed = tx.commit(entry).await;

@@ -91,7 +91,7 @@ impl People {
 
     /// Keeps the address of somebody new. A studio that is frozen or suspended learns it from the
     /// person.
-    async fn keep_address(
+    pub async fn keep_address(
         &self,
         tenant: TenantId,
         member: Uuid,

@@ -21,13 +21,20 @@ pub(crate) use actions;
 pub mod artists;
 pub mod audit;
 pub mod bookings;
+pub mod events;
+pub mod feeds;
+pub mod holidays;
+pub mod legal_holds;
+pub mod mails;
 pub mod members;
 pub mod money;
 pub mod page;
+pub mod phases;
 pub mod projects;
 mod register;
 pub mod sessions;
 pub mod studio;
+mod table;
 pub mod time_off;
 pub mod webhooks;
 
@@ -36,6 +43,7 @@ use watertight::{
     door::Routes,
     openapi::{self, About},
 };
+use watertight_custody::Retention;
 use watertight_tenancy::{Constraint, Migration, Rows};
 
 /// A resource, as its folder gives it to the product: its `RESOURCE`.
@@ -148,7 +156,7 @@ pub struct Columns {
     /// Every column with its class.
     pub columns: &'static [(&'static str, Class)],
     /// How long a row is kept.
-    pub retention: &'static str,
+    pub retention: Retention,
 }
 
 /// What a column holds.
@@ -165,6 +173,16 @@ pub enum Class {
 }
 
 impl Class {
+    /// The class by its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Internal => "internal",
+            Self::Personal => "personal",
+            Self::Secret => "secret",
+        }
+    }
+
     /// Whether the column holds what the vault sealed.
     pub fn is_sealed(self) -> bool {
         matches!(self, Self::Personal | Self::Secret)

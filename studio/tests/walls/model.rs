@@ -90,6 +90,17 @@ enum Step {
         from: i64,
         hours: i64,
     },
+    Split {
+        who: usize,
+        which: usize,
+        at: i64,
+    },
+    Series {
+        who: usize,
+        state: usize,
+        from: i64,
+        hours: i64,
+    },
     Archive {
         who: usize,
         which: usize,
@@ -125,6 +136,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (who.clone(), 0..3_usize, from.clone(), hours.clone()).prop_map(|(who, state, from, hours)| Step::Book { who, state, from, hours }),
         6 => (who.clone(), any::<usize>(), 0..ACTS.len()).prop_map(|(who, which, transition)| Step::Act { who, which, transition }),
         2 => (who.clone(), any::<usize>(), from.clone(), hours.clone()).prop_map(|(who, which, from, hours)| Step::Move { who, which, from, hours }),
+        2 => (who.clone(), any::<usize>(), 0..17_i64).prop_map(|(who, which, at)| Step::Split { who, which, at }),
+        1 => (who.clone(), 0..3_usize, from.clone(), hours.clone()).prop_map(|(who, state, from, hours)| Step::Series { who, state, from, hours }),
         1 => (who.clone(), any::<usize>()).prop_map(|(who, which)| Step::Archive { who, which }),
         2 => (who.clone(), any::<usize>()).prop_map(|(who, which)| Step::Undo { who, which }),
         1 => (who, from, hours).prop_map(|(who, from, hours)| Step::Away { who, from, hours }),
@@ -248,6 +261,25 @@ impl Stage {
             } => {
                 let path = format!("/v1/bookings/{}", one(*which)?.id);
                 (*who, "PATCH", path, Some(window(*from, *hours)))
+            }
+            Step::Split { who, which, at } => {
+                let path = format!("/v1/bookings/{}/split", one(*which)?.id);
+                (*who, "POST", path, Some(json!({ "at": instant(*at) })))
+            }
+            Step::Series {
+                who,
+                state,
+                from,
+                hours,
+            } => {
+                let studio = PEOPLE[*who].0;
+                let body = json!({
+                    "artist_id": self.artists[studio], "project_id": self.world.studios[studio].projects[0],
+                    "state": BEGINNINGS[*state], "title": marker(&self.world.studios[studio].letter),
+                    "weekdays": ["sun", "mon"], "from": "2031-04-27", "until": "2031-05-05",
+                    "hours": { "from": format!("{from:02}:00"), "to": format!("{:02}:00", from + hours) },
+                });
+                (*who, "POST", "/v1/bookings/series".to_owned(), Some(body))
             }
             Step::Archive { who, which } => (
                 *who,

@@ -209,6 +209,11 @@ impl World {
         self.signed_context(&format!("s|{tenant}|{name}||service"), 0)
     }
 
+    /// The same for a feed, by what is stored of its address.
+    pub(crate) fn feed_context(&self, digest: &[u8]) -> String {
+        self.signed_context(&format!("f|{}|||", hex::encode(digest)), 0)
+    }
+
     fn signed_context(&self, claims: &str, issued_s: i64) -> String {
         let keys = KeyFile::read(&self.config.keys.location).unwrap();
         let (id, key) = keys.ring("context").unwrap().current().unwrap();
@@ -233,7 +238,7 @@ impl World {
         (answered.status, answered.body)
     }
 
-    /// Sends a request as somebody, with headers. Whatever is answered must be as the document says.
+    /// Sends a request as somebody, with headers; a body that is a text goes as lines. Whatever is answered must be as the document says.
     pub(crate) async fn ask(
         &self,
         method: &str,
@@ -242,13 +247,34 @@ impl World {
         headers: &[(&str, &str)],
         body: Option<Value>,
     ) -> Answered {
-        let text = body.map(|body| body.to_string());
-        self.ask_text(method, path, token, headers, text).await
+        match body {
+            Some(Value::String(lines)) => {
+                self.ask_as("text/csv", method, path, token, headers, Some(lines))
+                    .await
+            }
+            body => {
+                let text = body.map(|body| body.to_string());
+                self.ask_text(method, path, token, headers, text).await
+            }
+        }
     }
 
     /// The same with a body as it stands, JSON or not.
     pub(crate) async fn ask_text(
         &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Answered {
+        self.ask_as("application/json", method, path, token, headers, body)
+            .await
+    }
+
+    async fn ask_as(
+        &self,
+        media: &str,
         method: &str,
         path: &str,
         token: &str,
@@ -263,13 +289,18 @@ impl World {
             request = request.header(*name, *value);
         }
         if let Some(body) = body {
-            request = request
-                .header("content-type", "application/json")
-                .body(body);
+            request = request.header("content-type", media).body(body);
         }
-        let response = request.send().await.unwrap();
+        let mut response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await.unwrap();
+        let text = match headers.get("content-type") {
+            // It would go on for minutes.
+            Some(media) if media == "text/event-stream" => {
+                let first = response.chunk().await.unwrap().unwrap_or_default();
+                String::from_utf8(first.to_vec()).unwrap()
+            }
+            _ => response.text().await.unwrap(),
+        };
         let answered = Answered {
             status,
             headers,

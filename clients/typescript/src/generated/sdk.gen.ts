@@ -2,9 +2,9 @@
 
 import * as z from 'zod';
 
-import type { Client, ClientMeta, Options as Options2, RequestResult, TDataShape } from './client/index.ts';
-import type { DeleteArtistsIdData, DeleteArtistsIdErrors, DeleteArtistsIdResponses, DeleteBookingsIdData, DeleteBookingsIdErrors, DeleteBookingsIdResponses, DeleteMembersIdData, DeleteMembersIdErrors, DeleteMembersIdResponses, DeleteMeSessionsIdData, DeleteMeSessionsIdErrors, DeleteMeSessionsIdResponses, DeleteProjectsIdData, DeleteProjectsIdErrors, DeleteProjectsIdResponses, DeleteTimeOffIdData, DeleteTimeOffIdErrors, DeleteTimeOffIdResponses, DeleteWebhooksIdData, DeleteWebhooksIdErrors, DeleteWebhooksIdResponses, GetArtistsData, GetArtistsErrors, GetArtistsIdData, GetArtistsIdErrors, GetArtistsIdResponses, GetArtistsResponses, GetAuditCheckpointData, GetAuditCheckpointErrors, GetAuditCheckpointResponses, GetAuditCheckpointsData, GetAuditCheckpointsErrors, GetAuditCheckpointsResponses, GetAuditData, GetAuditErrors, GetAuditExportData, GetAuditExportErrors, GetAuditExportResponses, GetAuditResponses, GetAuditTileTileData, GetAuditTileTileErrors, GetAuditTileTileResponses, GetAuditVerifyData, GetAuditVerifyErrors, GetAuditVerifyResponses, GetBookingsData, GetBookingsErrors, GetBookingsIdData, GetBookingsIdErrors, GetBookingsIdHistoryData, GetBookingsIdHistoryErrors, GetBookingsIdHistoryResponses, GetBookingsIdResponses, GetBookingsResponses, GetDeliveriesData, GetDeliveriesErrors, GetDeliveriesIdData, GetDeliveriesIdErrors, GetDeliveriesIdResponses, GetDeliveriesResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetMeData, GetMeErrors, GetMembersData, GetMembersErrors, GetMembersIdData, GetMembersIdErrors, GetMembersIdResponses, GetMembersResponses, GetMeResponses, GetMeSessionsData, GetMeSessionsErrors, GetMeSessionsResponses, GetProjectsData, GetProjectsErrors, GetProjectsIdData, GetProjectsIdErrors, GetProjectsIdResponses, GetProjectsResponses, GetStudioData, GetStudioErrors, GetStudioResponses, GetTimeOffData, GetTimeOffErrors, GetTimeOffIdData, GetTimeOffIdErrors, GetTimeOffIdResponses, GetTimeOffResponses, GetWebhooksData, GetWebhooksErrors, GetWebhooksIdData, GetWebhooksIdErrors, GetWebhooksIdResponses, GetWebhooksResponses, PatchArtistsIdData, PatchArtistsIdErrors, PatchArtistsIdResponses, PatchBookingsIdData, PatchBookingsIdErrors, PatchBookingsIdResponses, PatchMembersIdData, PatchMembersIdErrors, PatchMembersIdResponses, PatchProjectsIdData, PatchProjectsIdErrors, PatchProjectsIdResponses, PatchStudioData, PatchStudioErrors, PatchStudioResponses, PatchTimeOffIdData, PatchTimeOffIdErrors, PatchTimeOffIdResponses, PatchWebhooksIdData, PatchWebhooksIdErrors, PatchWebhooksIdResponses, PostArtistsData, PostArtistsErrors, PostArtistsResponses, PostBookingsCheckAvailabilityData, PostBookingsCheckAvailabilityErrors, PostBookingsCheckAvailabilityResponses, PostBookingsData, PostBookingsErrors, PostBookingsIdCancelData, PostBookingsIdCancelErrors, PostBookingsIdCancelResponses, PostBookingsIdChallengeData, PostBookingsIdChallengeErrors, PostBookingsIdChallengeResponses, PostBookingsIdCompleteData, PostBookingsIdCompleteErrors, PostBookingsIdCompleteResponses, PostBookingsIdConfirmData, PostBookingsIdConfirmErrors, PostBookingsIdConfirmResponses, PostBookingsIdExtendData, PostBookingsIdExtendErrors, PostBookingsIdExtendResponses, PostBookingsIdPencilData, PostBookingsIdPencilErrors, PostBookingsIdPencilResponses, PostBookingsIdReleaseData, PostBookingsIdReleaseErrors, PostBookingsIdReleaseResponses, PostBookingsIdStartData, PostBookingsIdStartErrors, PostBookingsIdStartResponses, PostBookingsIdUndoData, PostBookingsIdUndoErrors, PostBookingsIdUndoResponses, PostBookingsResponses, PostDeliveriesIdReplayData, PostDeliveriesIdReplayErrors, PostDeliveriesIdReplayResponses, PostMembersData, PostMembersErrors, PostMembersIdAdmitData, PostMembersIdAdmitErrors, PostMembersIdAdmitResponses, PostMembersResponses, PostProjectsData, PostProjectsErrors, PostProjectsResponses, PostTimeOffData, PostTimeOffErrors, PostTimeOffResponses, PostWebhooksData, PostWebhooksErrors, PostWebhooksResponses } from './types.gen.ts';
-import { zDeleteArtistsIdHeaders, zDeleteArtistsIdPath, zDeleteArtistsIdResponse, zDeleteBookingsIdHeaders, zDeleteBookingsIdPath, zDeleteBookingsIdResponse, zDeleteMembersIdHeaders, zDeleteMembersIdPath, zDeleteMembersIdResponse, zDeleteMeSessionsIdPath, zDeleteMeSessionsIdResponse, zDeleteProjectsIdHeaders, zDeleteProjectsIdPath, zDeleteProjectsIdResponse, zDeleteTimeOffIdHeaders, zDeleteTimeOffIdPath, zDeleteTimeOffIdResponse, zDeleteWebhooksIdHeaders, zDeleteWebhooksIdPath, zDeleteWebhooksIdResponse, zGetArtistsIdPath, zGetArtistsIdResponse, zGetArtistsQuery, zGetArtistsResponse, zGetAuditCheckpointResponse, zGetAuditCheckpointsResponse, zGetAuditExportQuery, zGetAuditExportResponse, zGetAuditQuery, zGetAuditResponse, zGetAuditTileTilePath, zGetAuditTileTileResponse, zGetAuditVerifyResponse, zGetBookingsIdHistoryPath, zGetBookingsIdHistoryQuery, zGetBookingsIdHistoryResponse, zGetBookingsIdPath, zGetBookingsIdResponse, zGetBookingsQuery, zGetBookingsResponse, zGetDeliveriesIdPath, zGetDeliveriesIdResponse, zGetDeliveriesQuery, zGetDeliveriesResponse, zGetHealthResponse, zGetMembersIdPath, zGetMembersIdResponse, zGetMembersQuery, zGetMembersResponse, zGetMeResponse, zGetMeSessionsResponse, zGetProjectsIdPath, zGetProjectsIdResponse, zGetProjectsQuery, zGetProjectsResponse, zGetStudioResponse, zGetTimeOffIdPath, zGetTimeOffIdResponse, zGetTimeOffQuery, zGetTimeOffResponse, zGetWebhooksIdPath, zGetWebhooksIdResponse, zGetWebhooksQuery, zGetWebhooksResponse, zPatchArtistsIdBody, zPatchArtistsIdHeaders, zPatchArtistsIdPath, zPatchArtistsIdResponse, zPatchBookingsIdBody, zPatchBookingsIdHeaders, zPatchBookingsIdPath, zPatchBookingsIdResponse, zPatchMembersIdBody, zPatchMembersIdHeaders, zPatchMembersIdPath, zPatchMembersIdResponse, zPatchProjectsIdBody, zPatchProjectsIdHeaders, zPatchProjectsIdPath, zPatchProjectsIdResponse, zPatchStudioBody, zPatchStudioHeaders, zPatchStudioResponse, zPatchTimeOffIdBody, zPatchTimeOffIdHeaders, zPatchTimeOffIdPath, zPatchTimeOffIdResponse, zPatchWebhooksIdBody, zPatchWebhooksIdHeaders, zPatchWebhooksIdPath, zPatchWebhooksIdResponse, zPostArtistsBody, zPostArtistsHeaders, zPostArtistsResponse, zPostBookingsBody, zPostBookingsCheckAvailabilityBody, zPostBookingsCheckAvailabilityHeaders, zPostBookingsCheckAvailabilityResponse, zPostBookingsHeaders, zPostBookingsIdCancelBody, zPostBookingsIdCancelHeaders, zPostBookingsIdCancelPath, zPostBookingsIdCancelResponse, zPostBookingsIdChallengeBody, zPostBookingsIdChallengeHeaders, zPostBookingsIdChallengePath, zPostBookingsIdChallengeResponse, zPostBookingsIdCompleteBody, zPostBookingsIdCompleteHeaders, zPostBookingsIdCompletePath, zPostBookingsIdCompleteResponse, zPostBookingsIdConfirmBody, zPostBookingsIdConfirmHeaders, zPostBookingsIdConfirmPath, zPostBookingsIdConfirmResponse, zPostBookingsIdExtendBody, zPostBookingsIdExtendHeaders, zPostBookingsIdExtendPath, zPostBookingsIdExtendResponse, zPostBookingsIdPencilBody, zPostBookingsIdPencilHeaders, zPostBookingsIdPencilPath, zPostBookingsIdPencilResponse, zPostBookingsIdReleaseBody, zPostBookingsIdReleaseHeaders, zPostBookingsIdReleasePath, zPostBookingsIdReleaseResponse, zPostBookingsIdStartBody, zPostBookingsIdStartHeaders, zPostBookingsIdStartPath, zPostBookingsIdStartResponse, zPostBookingsIdUndoBody, zPostBookingsIdUndoHeaders, zPostBookingsIdUndoPath, zPostBookingsIdUndoResponse, zPostBookingsResponse, zPostDeliveriesIdReplayHeaders, zPostDeliveriesIdReplayPath, zPostDeliveriesIdReplayResponse, zPostMembersBody, zPostMembersHeaders, zPostMembersIdAdmitBody, zPostMembersIdAdmitHeaders, zPostMembersIdAdmitPath, zPostMembersIdAdmitResponse, zPostMembersResponse, zPostProjectsBody, zPostProjectsHeaders, zPostProjectsResponse, zPostTimeOffBody, zPostTimeOffHeaders, zPostTimeOffResponse, zPostWebhooksBody, zPostWebhooksHeaders, zPostWebhooksResponse } from './zod.gen.ts';
+import type { Client, ClientMeta, Options as Options2, RequestResult, ServerSentEventsResult, TDataShape } from './client/index.ts';
+import type { DeleteArtistsIdData, DeleteArtistsIdErrors, DeleteArtistsIdResponses, DeleteBookingsIdData, DeleteBookingsIdErrors, DeleteBookingsIdResponses, DeleteFeedsIdData, DeleteFeedsIdErrors, DeleteFeedsIdResponses, DeleteHolidaysIdData, DeleteHolidaysIdErrors, DeleteHolidaysIdResponses, DeleteMembersIdData, DeleteMembersIdErrors, DeleteMembersIdResponses, DeleteMeSessionsIdData, DeleteMeSessionsIdErrors, DeleteMeSessionsIdResponses, DeletePhasesIdData, DeletePhasesIdErrors, DeletePhasesIdResponses, DeleteProjectsIdData, DeleteProjectsIdErrors, DeleteProjectsIdResponses, DeleteTimeOffIdData, DeleteTimeOffIdErrors, DeleteTimeOffIdResponses, DeleteWebhooksIdData, DeleteWebhooksIdErrors, DeleteWebhooksIdResponses, GetArtistsData, GetArtistsErrors, GetArtistsExportData, GetArtistsExportErrors, GetArtistsExportResponses, GetArtistsIdData, GetArtistsIdErrors, GetArtistsIdResponses, GetArtistsResponses, GetAuditCheckpointData, GetAuditCheckpointErrors, GetAuditCheckpointResponses, GetAuditCheckpointsData, GetAuditCheckpointsErrors, GetAuditCheckpointsResponses, GetAuditData, GetAuditErrors, GetAuditExportData, GetAuditExportErrors, GetAuditExportResponses, GetAuditResponses, GetAuditTileTileData, GetAuditTileTileErrors, GetAuditTileTileResponses, GetAuditVerifyData, GetAuditVerifyErrors, GetAuditVerifyResponses, GetBookingsData, GetBookingsErrors, GetBookingsExportData, GetBookingsExportErrors, GetBookingsExportResponses, GetBookingsIdData, GetBookingsIdErrors, GetBookingsIdHistoryData, GetBookingsIdHistoryErrors, GetBookingsIdHistoryResponses, GetBookingsIdResponses, GetBookingsResponses, GetDeliveriesData, GetDeliveriesErrors, GetDeliveriesIdData, GetDeliveriesIdErrors, GetDeliveriesIdResponses, GetDeliveriesResponses, GetEventsData, GetEventsErrors, GetEventsResponse, GetEventsResponses, GetFeedsData, GetFeedsErrors, GetFeedsResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetHolidaysData, GetHolidaysErrors, GetHolidaysIdData, GetHolidaysIdErrors, GetHolidaysIdResponses, GetHolidaysResponses, GetMeData, GetMeErrors, GetMembersData, GetMembersErrors, GetMembersIdData, GetMembersIdErrors, GetMembersIdResponses, GetMembersResponses, GetMeResponses, GetMeSessionsData, GetMeSessionsErrors, GetMeSessionsResponses, GetPhasesData, GetPhasesErrors, GetPhasesIdData, GetPhasesIdErrors, GetPhasesIdResponses, GetPhasesResponses, GetProjectsData, GetProjectsErrors, GetProjectsExportData, GetProjectsExportErrors, GetProjectsExportResponses, GetProjectsIdCostsData, GetProjectsIdCostsErrors, GetProjectsIdCostsResponses, GetProjectsIdData, GetProjectsIdErrors, GetProjectsIdResponses, GetProjectsResponses, GetStudioData, GetStudioErrors, GetStudioResponses, GetTimeOffData, GetTimeOffErrors, GetTimeOffIdData, GetTimeOffIdErrors, GetTimeOffIdResponses, GetTimeOffResponses, GetWebhooksData, GetWebhooksErrors, GetWebhooksIdData, GetWebhooksIdErrors, GetWebhooksIdResponses, GetWebhooksResponses, PatchArtistsIdData, PatchArtistsIdErrors, PatchArtistsIdResponses, PatchBookingsIdData, PatchBookingsIdErrors, PatchBookingsIdResponses, PatchHolidaysIdData, PatchHolidaysIdErrors, PatchHolidaysIdResponses, PatchMembersIdData, PatchMembersIdErrors, PatchMembersIdResponses, PatchPhasesIdData, PatchPhasesIdErrors, PatchPhasesIdResponses, PatchProjectsIdData, PatchProjectsIdErrors, PatchProjectsIdResponses, PatchStudioData, PatchStudioErrors, PatchStudioResponses, PatchTimeOffIdData, PatchTimeOffIdErrors, PatchTimeOffIdResponses, PatchWebhooksIdData, PatchWebhooksIdErrors, PatchWebhooksIdResponses, PostArtistsData, PostArtistsErrors, PostArtistsImportData, PostArtistsImportErrors, PostArtistsImportResponses, PostArtistsResponses, PostBookingsCheckAvailabilityData, PostBookingsCheckAvailabilityErrors, PostBookingsCheckAvailabilityResponses, PostBookingsData, PostBookingsErrors, PostBookingsIdCancelData, PostBookingsIdCancelErrors, PostBookingsIdCancelResponses, PostBookingsIdChallengeData, PostBookingsIdChallengeErrors, PostBookingsIdChallengeResponses, PostBookingsIdCompleteData, PostBookingsIdCompleteErrors, PostBookingsIdCompleteResponses, PostBookingsIdConfirmData, PostBookingsIdConfirmErrors, PostBookingsIdConfirmResponses, PostBookingsIdExtendData, PostBookingsIdExtendErrors, PostBookingsIdExtendResponses, PostBookingsIdMoveData, PostBookingsIdMoveErrors, PostBookingsIdMoveResponses, PostBookingsIdPencilData, PostBookingsIdPencilErrors, PostBookingsIdPencilResponses, PostBookingsIdReleaseData, PostBookingsIdReleaseErrors, PostBookingsIdReleaseResponses, PostBookingsIdSplitData, PostBookingsIdSplitErrors, PostBookingsIdSplitResponses, PostBookingsIdStartData, PostBookingsIdStartErrors, PostBookingsIdStartResponses, PostBookingsIdUndoData, PostBookingsIdUndoErrors, PostBookingsIdUndoResponses, PostBookingsImportData, PostBookingsImportErrors, PostBookingsImportResponses, PostBookingsResponses, PostBookingsSeriesData, PostBookingsSeriesErrors, PostBookingsSeriesResponses, PostDeliveriesIdReplayData, PostDeliveriesIdReplayErrors, PostDeliveriesIdReplayResponses, PostFeedsData, PostFeedsErrors, PostFeedsResponses, PostHolidaysData, PostHolidaysErrors, PostHolidaysResponses, PostMembersData, PostMembersErrors, PostMembersIdAdmitData, PostMembersIdAdmitErrors, PostMembersIdAdmitResponses, PostMembersResponses, PostPhasesData, PostPhasesErrors, PostPhasesResponses, PostProjectsData, PostProjectsErrors, PostProjectsImportData, PostProjectsImportErrors, PostProjectsImportResponses, PostProjectsResponses, PostTimeOffData, PostTimeOffErrors, PostTimeOffResponses, PostWebhooksData, PostWebhooksErrors, PostWebhooksResponses } from './types.gen.ts';
+import { zDeleteArtistsIdHeaders, zDeleteArtistsIdPath, zDeleteArtistsIdResponse, zDeleteBookingsIdHeaders, zDeleteBookingsIdPath, zDeleteBookingsIdResponse, zDeleteFeedsIdPath, zDeleteFeedsIdResponse, zDeleteHolidaysIdHeaders, zDeleteHolidaysIdPath, zDeleteHolidaysIdResponse, zDeleteMembersIdHeaders, zDeleteMembersIdPath, zDeleteMembersIdResponse, zDeleteMeSessionsIdPath, zDeleteMeSessionsIdResponse, zDeletePhasesIdHeaders, zDeletePhasesIdPath, zDeletePhasesIdResponse, zDeleteProjectsIdHeaders, zDeleteProjectsIdPath, zDeleteProjectsIdResponse, zDeleteTimeOffIdHeaders, zDeleteTimeOffIdPath, zDeleteTimeOffIdResponse, zDeleteWebhooksIdHeaders, zDeleteWebhooksIdPath, zDeleteWebhooksIdResponse, zGetArtistsExportQuery, zGetArtistsExportResponse, zGetArtistsIdPath, zGetArtistsIdResponse, zGetArtistsQuery, zGetArtistsResponse, zGetAuditCheckpointResponse, zGetAuditCheckpointsResponse, zGetAuditExportQuery, zGetAuditExportResponse, zGetAuditQuery, zGetAuditResponse, zGetAuditTileTilePath, zGetAuditTileTileResponse, zGetAuditVerifyResponse, zGetBookingsExportQuery, zGetBookingsExportResponse, zGetBookingsIdHistoryPath, zGetBookingsIdHistoryQuery, zGetBookingsIdHistoryResponse, zGetBookingsIdPath, zGetBookingsIdResponse, zGetBookingsQuery, zGetBookingsResponse, zGetDeliveriesIdPath, zGetDeliveriesIdResponse, zGetDeliveriesQuery, zGetDeliveriesResponse, zGetEventsHeaders, zGetEventsResponse, zGetFeedsResponse, zGetHealthResponse, zGetHolidaysIdPath, zGetHolidaysIdResponse, zGetHolidaysQuery, zGetHolidaysResponse, zGetMembersIdPath, zGetMembersIdResponse, zGetMembersQuery, zGetMembersResponse, zGetMeResponse, zGetMeSessionsResponse, zGetPhasesIdPath, zGetPhasesIdResponse, zGetPhasesQuery, zGetPhasesResponse, zGetProjectsExportQuery, zGetProjectsExportResponse, zGetProjectsIdCostsPath, zGetProjectsIdCostsResponse, zGetProjectsIdPath, zGetProjectsIdResponse, zGetProjectsQuery, zGetProjectsResponse, zGetStudioResponse, zGetTimeOffIdPath, zGetTimeOffIdResponse, zGetTimeOffQuery, zGetTimeOffResponse, zGetWebhooksIdPath, zGetWebhooksIdResponse, zGetWebhooksQuery, zGetWebhooksResponse, zPatchArtistsIdBody, zPatchArtistsIdHeaders, zPatchArtistsIdPath, zPatchArtistsIdResponse, zPatchBookingsIdBody, zPatchBookingsIdHeaders, zPatchBookingsIdPath, zPatchBookingsIdResponse, zPatchHolidaysIdBody, zPatchHolidaysIdHeaders, zPatchHolidaysIdPath, zPatchHolidaysIdResponse, zPatchMembersIdBody, zPatchMembersIdHeaders, zPatchMembersIdPath, zPatchMembersIdResponse, zPatchPhasesIdBody, zPatchPhasesIdHeaders, zPatchPhasesIdPath, zPatchPhasesIdResponse, zPatchProjectsIdBody, zPatchProjectsIdHeaders, zPatchProjectsIdPath, zPatchProjectsIdResponse, zPatchStudioBody, zPatchStudioHeaders, zPatchStudioResponse, zPatchTimeOffIdBody, zPatchTimeOffIdHeaders, zPatchTimeOffIdPath, zPatchTimeOffIdResponse, zPatchWebhooksIdBody, zPatchWebhooksIdHeaders, zPatchWebhooksIdPath, zPatchWebhooksIdResponse, zPostArtistsBody, zPostArtistsHeaders, zPostArtistsImportBody, zPostArtistsImportHeaders, zPostArtistsImportQuery, zPostArtistsImportResponse, zPostArtistsResponse, zPostBookingsBody, zPostBookingsCheckAvailabilityBody, zPostBookingsCheckAvailabilityHeaders, zPostBookingsCheckAvailabilityResponse, zPostBookingsHeaders, zPostBookingsIdCancelBody, zPostBookingsIdCancelHeaders, zPostBookingsIdCancelPath, zPostBookingsIdCancelResponse, zPostBookingsIdChallengeBody, zPostBookingsIdChallengeHeaders, zPostBookingsIdChallengePath, zPostBookingsIdChallengeResponse, zPostBookingsIdCompleteBody, zPostBookingsIdCompleteHeaders, zPostBookingsIdCompletePath, zPostBookingsIdCompleteResponse, zPostBookingsIdConfirmBody, zPostBookingsIdConfirmHeaders, zPostBookingsIdConfirmPath, zPostBookingsIdConfirmResponse, zPostBookingsIdExtendBody, zPostBookingsIdExtendHeaders, zPostBookingsIdExtendPath, zPostBookingsIdExtendResponse, zPostBookingsIdMoveBody, zPostBookingsIdMoveHeaders, zPostBookingsIdMovePath, zPostBookingsIdMoveResponse, zPostBookingsIdPencilBody, zPostBookingsIdPencilHeaders, zPostBookingsIdPencilPath, zPostBookingsIdPencilResponse, zPostBookingsIdReleaseBody, zPostBookingsIdReleaseHeaders, zPostBookingsIdReleasePath, zPostBookingsIdReleaseResponse, zPostBookingsIdSplitBody, zPostBookingsIdSplitHeaders, zPostBookingsIdSplitPath, zPostBookingsIdSplitResponse, zPostBookingsIdStartBody, zPostBookingsIdStartHeaders, zPostBookingsIdStartPath, zPostBookingsIdStartResponse, zPostBookingsIdUndoBody, zPostBookingsIdUndoHeaders, zPostBookingsIdUndoPath, zPostBookingsIdUndoResponse, zPostBookingsImportBody, zPostBookingsImportHeaders, zPostBookingsImportQuery, zPostBookingsImportResponse, zPostBookingsResponse, zPostBookingsSeriesBody, zPostBookingsSeriesHeaders, zPostBookingsSeriesResponse, zPostDeliveriesIdReplayHeaders, zPostDeliveriesIdReplayPath, zPostDeliveriesIdReplayResponse, zPostFeedsBody, zPostFeedsHeaders, zPostFeedsResponse, zPostHolidaysBody, zPostHolidaysHeaders, zPostHolidaysResponse, zPostMembersBody, zPostMembersHeaders, zPostMembersIdAdmitBody, zPostMembersIdAdmitHeaders, zPostMembersIdAdmitPath, zPostMembersIdAdmitResponse, zPostMembersResponse, zPostPhasesBody, zPostPhasesHeaders, zPostPhasesResponse, zPostProjectsBody, zPostProjectsHeaders, zPostProjectsImportBody, zPostProjectsImportHeaders, zPostProjectsImportQuery, zPostProjectsImportResponse, zPostProjectsResponse, zPostTimeOffBody, zPostTimeOffHeaders, zPostTimeOffResponse, zPostWebhooksBody, zPostWebhooksHeaders, zPostWebhooksResponse } from './zod.gen.ts';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -19,6 +19,48 @@ export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends 
      */
     meta?: keyof ClientMeta extends never ? Record<string, unknown> : ClientMeta;
 };
+
+/**
+ * artists as a table, without their personal fields
+ *
+ * needs `artist.view`
+ */
+export const getArtistsExport = <ThrowOnError extends boolean = true>(options: Options<GetArtistsExportData, ThrowOnError>): RequestResult<GetArtistsExportResponses, GetArtistsExportErrors, ThrowOnError, 'data'> => options.client.get<GetArtistsExportResponses, GetArtistsExportErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: z.never().optional(),
+        query: zGetArtistsExportQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetArtistsExportResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/artists/export',
+    ...options
+});
+
+/**
+ * takes a table of artists on: all of it or nothing
+ *
+ * needs `artist.import`
+ */
+export const postArtistsImport = <ThrowOnError extends boolean = true>(options: Options<PostArtistsImportData, ThrowOnError>): RequestResult<PostArtistsImportResponses, PostArtistsImportErrors, ThrowOnError, 'data'> => options.client.post<PostArtistsImportResponses, PostArtistsImportErrors, ThrowOnError, 'data'>({
+    bodySerializer: null,
+    requestValidator: async (data) => await z.object({
+        body: zPostArtistsImportBody,
+        headers: zPostArtistsImportHeaders.optional(),
+        path: z.never().optional(),
+        query: zPostArtistsImportQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostArtistsImportResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/artists/import',
+    ...options,
+    headers: {
+        'Content-Type': 'text/csv',
+        ...options.headers
+    }
+});
 
 /**
  * artists by name or creation, without their personal fields
@@ -230,6 +272,71 @@ export const getAuditVerify = <ThrowOnError extends boolean = true>(options: Opt
 });
 
 /**
+ * bookings as a table, with artists and projects by their names
+ *
+ * needs `booking.view`
+ */
+export const getBookingsExport = <ThrowOnError extends boolean = true>(options: Options<GetBookingsExportData, ThrowOnError>): RequestResult<GetBookingsExportResponses, GetBookingsExportErrors, ThrowOnError, 'data'> => options.client.get<GetBookingsExportResponses, GetBookingsExportErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: z.never().optional(),
+        query: zGetBookingsExportQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetBookingsExportResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/bookings/export',
+    ...options
+});
+
+/**
+ * books the same again every week: all of it or nothing
+ *
+ * needs `booking.create`
+ */
+export const postBookingsSeries = <ThrowOnError extends boolean = true>(options: Options<PostBookingsSeriesData, ThrowOnError>): RequestResult<PostBookingsSeriesResponses, PostBookingsSeriesErrors, ThrowOnError, 'data'> => options.client.post<PostBookingsSeriesResponses, PostBookingsSeriesErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPostBookingsSeriesBody,
+        headers: zPostBookingsSeriesHeaders.optional(),
+        path: z.never().optional(),
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostBookingsSeriesResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/bookings/series',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * books by a table: all of it or nothing
+ *
+ * needs `booking.import`
+ */
+export const postBookingsImport = <ThrowOnError extends boolean = true>(options: Options<PostBookingsImportData, ThrowOnError>): RequestResult<PostBookingsImportResponses, PostBookingsImportErrors, ThrowOnError, 'data'> => options.client.post<PostBookingsImportResponses, PostBookingsImportErrors, ThrowOnError, 'data'>({
+    bodySerializer: null,
+    requestValidator: async (data) => await z.object({
+        body: zPostBookingsImportBody,
+        headers: zPostBookingsImportHeaders.optional(),
+        path: z.never().optional(),
+        query: zPostBookingsImportQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostBookingsImportResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/bookings/import',
+    ...options,
+    headers: {
+        'Content-Type': 'text/csv',
+        ...options.headers
+    }
+});
+
+/**
  * bookings by their time or creation, of an artist, a project, a state, a window
  *
  * needs `booking.view`
@@ -369,6 +476,52 @@ export const getBookingsIdHistory = <ThrowOnError extends boolean = true>(option
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/v1/bookings/{id}/history',
     ...options
+});
+
+/**
+ * moves it whole, by the studio's clocks
+ *
+ * needs `booking.move`
+ */
+export const postBookingsIdMove = <ThrowOnError extends boolean = true>(options: Options<PostBookingsIdMoveData, ThrowOnError>): RequestResult<PostBookingsIdMoveResponses, PostBookingsIdMoveErrors, ThrowOnError, 'data'> => options.client.post<PostBookingsIdMoveResponses, PostBookingsIdMoveErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPostBookingsIdMoveBody,
+        headers: zPostBookingsIdMoveHeaders.optional(),
+        path: zPostBookingsIdMovePath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostBookingsIdMoveResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/bookings/{id}/move',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * cuts it in two, and answers the second
+ *
+ * needs `booking.split`
+ */
+export const postBookingsIdSplit = <ThrowOnError extends boolean = true>(options: Options<PostBookingsIdSplitData, ThrowOnError>): RequestResult<PostBookingsIdSplitResponses, PostBookingsIdSplitErrors, ThrowOnError, 'data'> => options.client.post<PostBookingsIdSplitResponses, PostBookingsIdSplitErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPostBookingsIdSplitBody,
+        headers: zPostBookingsIdSplitHeaders.optional(),
+        path: zPostBookingsIdSplitPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostBookingsIdSplitResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/bookings/{id}/split',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
 });
 
 /**
@@ -579,6 +732,185 @@ export const postBookingsIdExtend = <ThrowOnError extends boolean = true>(option
 });
 
 /**
+ * what happens to the bookings that you may view, as it happens: server-sent events
+ *
+ * needs `event.open`
+ */
+export const getEvents = <ThrowOnError extends boolean = true>(options: Options<GetEventsData, ThrowOnError, GetEventsResponse>): Promise<ServerSentEventsResult<GetEventsResponses>> => options.client.sse.get<GetEventsResponses, GetEventsErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        headers: zGetEventsHeaders.optional(),
+        path: z.never().optional(),
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetEventsResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/events',
+    ...options
+});
+
+/**
+ * your own calendar feeds
+ *
+ * needs `feed.view`
+ */
+export const getFeeds = <ThrowOnError extends boolean = true>(options: Options<GetFeedsData, ThrowOnError>): RequestResult<GetFeedsResponses, GetFeedsErrors, ThrowOnError, 'data'> => options.client.get<GetFeedsResponses, GetFeedsErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: z.never().optional(),
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetFeedsResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/feeds',
+    ...options
+});
+
+/**
+ * a calendar feed of your own bookings, or of a project; the answer alone shows its address
+ *
+ * needs `feed.create`
+ */
+export const postFeeds = <ThrowOnError extends boolean = true>(options: Options<PostFeedsData, ThrowOnError>): RequestResult<PostFeedsResponses, PostFeedsErrors, ThrowOnError, 'data'> => options.client.post<PostFeedsResponses, PostFeedsErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPostFeedsBody,
+        headers: zPostFeedsHeaders.optional(),
+        path: z.never().optional(),
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostFeedsResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/feeds',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * ends one of your calendar feeds; its address leads nowhere any more
+ *
+ * needs `feed.end`
+ */
+export const deleteFeedsId = <ThrowOnError extends boolean = true>(options: Options<DeleteFeedsIdData, ThrowOnError>): RequestResult<DeleteFeedsIdResponses, DeleteFeedsIdErrors, ThrowOnError, 'data'> => options.client.delete<DeleteFeedsIdResponses, DeleteFeedsIdErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: zDeleteFeedsIdPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zDeleteFeedsIdResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/feeds/{id}',
+    ...options
+});
+
+/**
+ * holidays by their days
+ *
+ * needs `holiday.view`
+ */
+export const getHolidays = <ThrowOnError extends boolean = true>(options: Options<GetHolidaysData, ThrowOnError>): RequestResult<GetHolidaysResponses, GetHolidaysErrors, ThrowOnError, 'data'> => options.client.get<GetHolidaysResponses, GetHolidaysErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: z.never().optional(),
+        query: zGetHolidaysQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetHolidaysResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/holidays',
+    ...options
+});
+
+/**
+ * says that a day is a holiday
+ *
+ * needs `holiday.create`
+ */
+export const postHolidays = <ThrowOnError extends boolean = true>(options: Options<PostHolidaysData, ThrowOnError>): RequestResult<PostHolidaysResponses, PostHolidaysErrors, ThrowOnError, 'data'> => options.client.post<PostHolidaysResponses, PostHolidaysErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPostHolidaysBody,
+        headers: zPostHolidaysHeaders.optional(),
+        path: z.never().optional(),
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostHolidaysResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/holidays',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * archives a holiday
+ *
+ * needs `holiday.archive`
+ */
+export const deleteHolidaysId = <ThrowOnError extends boolean = true>(options: Options<DeleteHolidaysIdData, ThrowOnError>): RequestResult<DeleteHolidaysIdResponses, DeleteHolidaysIdErrors, ThrowOnError, 'data'> => options.client.delete<DeleteHolidaysIdResponses, DeleteHolidaysIdErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        headers: zDeleteHolidaysIdHeaders.optional(),
+        path: zDeleteHolidaysIdPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zDeleteHolidaysIdResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/holidays/{id}',
+    ...options
+});
+
+/**
+ * a holiday
+ *
+ * needs `holiday.view`
+ */
+export const getHolidaysId = <ThrowOnError extends boolean = true>(options: Options<GetHolidaysIdData, ThrowOnError>): RequestResult<GetHolidaysIdResponses, GetHolidaysIdErrors, ThrowOnError, 'data'> => options.client.get<GetHolidaysIdResponses, GetHolidaysIdErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: zGetHolidaysIdPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetHolidaysIdResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/holidays/{id}',
+    ...options
+});
+
+/**
+ * changes what is given
+ *
+ * needs `holiday.change`
+ */
+export const patchHolidaysId = <ThrowOnError extends boolean = true>(options: Options<PatchHolidaysIdData, ThrowOnError>): RequestResult<PatchHolidaysIdResponses, PatchHolidaysIdErrors, ThrowOnError, 'data'> => options.client.patch<PatchHolidaysIdResponses, PatchHolidaysIdErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPatchHolidaysIdBody,
+        headers: zPatchHolidaysIdHeaders.optional(),
+        path: zPatchHolidaysIdPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPatchHolidaysIdResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/holidays/{id}',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
  * members by when they joined, without their addresses, and how many there are
  *
  * needs `member.view`
@@ -698,6 +1030,167 @@ export const postMembersIdAdmit = <ThrowOnError extends boolean = true>(options:
     ...options,
     headers: {
         'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * phases of a project, by their first day
+ *
+ * needs `phase.view`
+ */
+export const getPhases = <ThrowOnError extends boolean = true>(options: Options<GetPhasesData, ThrowOnError>): RequestResult<GetPhasesResponses, GetPhasesErrors, ThrowOnError, 'data'> => options.client.get<GetPhasesResponses, GetPhasesErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: z.never().optional(),
+        query: zGetPhasesQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetPhasesResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/phases',
+    ...options
+});
+
+/**
+ * plans a phase of a project
+ *
+ * needs `phase.create`
+ */
+export const postPhases = <ThrowOnError extends boolean = true>(options: Options<PostPhasesData, ThrowOnError>): RequestResult<PostPhasesResponses, PostPhasesErrors, ThrowOnError, 'data'> => options.client.post<PostPhasesResponses, PostPhasesErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPostPhasesBody,
+        headers: zPostPhasesHeaders.optional(),
+        path: z.never().optional(),
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostPhasesResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/phases',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * archives a phase
+ *
+ * needs `phase.archive`
+ */
+export const deletePhasesId = <ThrowOnError extends boolean = true>(options: Options<DeletePhasesIdData, ThrowOnError>): RequestResult<DeletePhasesIdResponses, DeletePhasesIdErrors, ThrowOnError, 'data'> => options.client.delete<DeletePhasesIdResponses, DeletePhasesIdErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        headers: zDeletePhasesIdHeaders.optional(),
+        path: zDeletePhasesIdPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zDeletePhasesIdResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/phases/{id}',
+    ...options
+});
+
+/**
+ * a phase
+ *
+ * needs `phase.view`
+ */
+export const getPhasesId = <ThrowOnError extends boolean = true>(options: Options<GetPhasesIdData, ThrowOnError>): RequestResult<GetPhasesIdResponses, GetPhasesIdErrors, ThrowOnError, 'data'> => options.client.get<GetPhasesIdResponses, GetPhasesIdErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: zGetPhasesIdPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetPhasesIdResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/phases/{id}',
+    ...options
+});
+
+/**
+ * changes what is given
+ *
+ * needs `phase.change`
+ */
+export const patchPhasesId = <ThrowOnError extends boolean = true>(options: Options<PatchPhasesIdData, ThrowOnError>): RequestResult<PatchPhasesIdResponses, PatchPhasesIdErrors, ThrowOnError, 'data'> => options.client.patch<PatchPhasesIdResponses, PatchPhasesIdErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPatchPhasesIdBody,
+        headers: zPatchPhasesIdHeaders.optional(),
+        path: zPatchPhasesIdPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPatchPhasesIdResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/phases/{id}',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * what its bookings cost, beside its budget
+ *
+ * needs `project.view_costs`
+ */
+export const getProjectsIdCosts = <ThrowOnError extends boolean = true>(options: Options<GetProjectsIdCostsData, ThrowOnError>): RequestResult<GetProjectsIdCostsResponses, GetProjectsIdCostsErrors, ThrowOnError, 'data'> => options.client.get<GetProjectsIdCostsResponses, GetProjectsIdCostsErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: zGetProjectsIdCostsPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetProjectsIdCostsResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/projects/{id}/costs',
+    ...options
+});
+
+/**
+ * projects as a table, with their budgets if you may see them
+ *
+ * needs `project.view`
+ */
+export const getProjectsExport = <ThrowOnError extends boolean = true>(options: Options<GetProjectsExportData, ThrowOnError>): RequestResult<GetProjectsExportResponses, GetProjectsExportErrors, ThrowOnError, 'data'> => options.client.get<GetProjectsExportResponses, GetProjectsExportErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: z.never().optional(),
+        query: zGetProjectsExportQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetProjectsExportResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/projects/export',
+    ...options
+});
+
+/**
+ * takes a table of projects on: all of it or nothing
+ *
+ * needs `project.import`
+ */
+export const postProjectsImport = <ThrowOnError extends boolean = true>(options: Options<PostProjectsImportData, ThrowOnError>): RequestResult<PostProjectsImportResponses, PostProjectsImportErrors, ThrowOnError, 'data'> => options.client.post<PostProjectsImportResponses, PostProjectsImportErrors, ThrowOnError, 'data'>({
+    bodySerializer: null,
+    requestValidator: async (data) => await z.object({
+        body: zPostProjectsImportBody,
+        headers: zPostProjectsImportHeaders.optional(),
+        path: z.never().optional(),
+        query: zPostProjectsImportQuery.optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostProjectsImportResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/projects/import',
+    ...options,
+    headers: {
+        'Content-Type': 'text/csv',
         ...options.headers
     }
 });

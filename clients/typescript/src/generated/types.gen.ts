@@ -5,6 +5,38 @@ export type ClientOptions = {
 };
 
 /**
+ * What an import did, or would do.
+ */
+export type Import = {
+    /**
+     * Nothing was written.
+     */
+    plan: boolean;
+    lines: number;
+    created: number;
+    changed: number;
+    unchanged: number;
+    /**
+     * How many faults there are; an import with any writes nothing.
+     */
+    faults: number;
+    /**
+     * The first of them.
+     */
+    errors: Array<LineError>;
+};
+
+/**
+ * What is wrong with a line of a plan.
+ */
+export type LineError = {
+    line: number;
+    column: string | null;
+    code: string;
+    detail: string;
+};
+
+/**
  * An artist as answered. A personal field is absent where the caller may not see it; lists have none.
  */
 export type Artist = {
@@ -12,6 +44,7 @@ export type Artist = {
     version: number;
     created_at: string;
     updated_at: string;
+    reference: string;
     /**
      * How somebody works for the studio.
      */
@@ -20,6 +53,10 @@ export type Artist = {
     skills: Array<string>;
     zone: string;
     notes: string;
+    /**
+     * None: the studio's.
+     */
+    working_hours: WorkingHours | null;
     archived_at: string | null;
     email?: string | null;
     phone?: string | null;
@@ -27,6 +64,27 @@ export type Artist = {
     tax_id?: string | null;
     address?: string | null;
     bank?: string | null;
+};
+
+/**
+ * The hours in which a studio works, by the days of the week.
+ */
+export type WorkingHours = {
+    mon: Array<Hours>;
+    tue: Array<Hours>;
+    wed: Array<Hours>;
+    thu: Array<Hours>;
+    fri: Array<Hours>;
+    sat: Array<Hours>;
+    sun: Array<Hours>;
+};
+
+/**
+ * From one time of a day to a later one.
+ */
+export type Hours = {
+    from: string;
+    to: string;
 };
 
 /**
@@ -115,6 +173,14 @@ export type AuditVerdict = {
 };
 
 /**
+ * What was booked, and what was left out.
+ */
+export type Series = {
+    items: Array<Booking>;
+    skipped: Array<SkippedDay>;
+};
+
+/**
  * A booking as answered.
  */
 export type Booking = {
@@ -126,6 +192,10 @@ export type Booking = {
     artist_id: string;
     project_id: string;
     title: string;
+    /**
+     * What the time is for.
+     */
+    kind: 'work' | 'travel';
     /**
      * How firm a booking is.
      */
@@ -151,6 +221,10 @@ export type Booking = {
      */
     ended_by?: string | null;
     archived_at: string | null;
+    /**
+     * In answers to changes alone.
+     */
+    warnings?: Array<Warning> | null;
 };
 
 /**
@@ -194,6 +268,22 @@ export type Rate = {
 export type Money = {
     minor: number;
     currency: string;
+};
+
+/**
+ * A booking is as it was asked for, and yet.
+ */
+export type Warning = {
+    code: string;
+    detail: string;
+};
+
+/**
+ * A holiday that was left out.
+ */
+export type SkippedDay = {
+    day: string;
+    name: string;
 };
 
 /**
@@ -242,6 +332,41 @@ export type BookingVersion = {
 };
 
 /**
+ * A feed as answered.
+ */
+export type Feed = {
+    id: string;
+    created_at: string;
+    /**
+     * The project that it shows; none: the own bookings.
+     */
+    project_id: string | null;
+};
+
+/**
+ * A new feed as answered, with its address: this once.
+ */
+export type NewFeed = {
+    id: string;
+    created_at: string;
+    project_id: string | null;
+    url: string;
+};
+
+/**
+ * As answered.
+ */
+export type Holiday = {
+    id: string;
+    version: number;
+    created_at: string;
+    updated_at: string;
+    day: string;
+    name: string;
+    archived_at: string | null;
+};
+
+/**
  * A page, and how many there are on all of them.
  */
 export type Members = {
@@ -274,6 +399,57 @@ export type Member = {
     state: 'pending' | 'active' | 'removed';
     artist_id: string | null;
     email?: string | null;
+};
+
+/**
+ * As answered.
+ */
+export type Phase = {
+    id: string;
+    version: number;
+    created_at: string;
+    updated_at: string;
+    project_id: string;
+    name: string;
+    starts_on: string | null;
+    ends_on: string | null;
+    after: Array<string>;
+    archived_at: string | null;
+};
+
+/**
+ * What a project's bookings cost.
+ */
+export type Costs = {
+    budget: Money | null;
+    /**
+     * What is left of the budget when what is committed is paid, in its currency; less than nothing when it is over.
+     */
+    left_minor: number | null;
+    /**
+     * Bookings without a rate: nothing of them is counted.
+     */
+    unrated: number;
+    items: Array<Cost>;
+};
+
+/**
+ * Costs in one currency, in its smallest unit.
+ */
+export type Cost = {
+    currency: string;
+    /**
+     * Confirmed and later, and what is paid although it was cancelled.
+     */
+    committed_minor: number;
+    /**
+     * Holds and options.
+     */
+    expected_minor: number;
+    /**
+     * Which part of both is travel.
+     */
+    travel_minor: number;
 };
 
 /**
@@ -370,27 +546,6 @@ export type Studio = {
 export type HalfDays = {
     am: Hours;
     pm: Hours;
-};
-
-/**
- * From one time of a day to a later one.
- */
-export type Hours = {
-    from: string;
-    to: string;
-};
-
-/**
- * The hours in which a studio works, by the days of the week.
- */
-export type WorkingHours = {
-    mon: Array<Hours>;
-    tue: Array<Hours>;
-    wed: Array<Hours>;
-    thu: Array<Hours>;
-    fri: Array<Hours>;
-    sat: Array<Hours>;
-    sun: Array<Hours>;
 };
 
 /**
@@ -527,6 +682,164 @@ export type Conflict = {
     [key: string]: unknown;
 };
 
+export type GetArtistsExportData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * The first key.
+         */
+        from?: string;
+    };
+    url: '/v1/artists/export';
+};
+
+export type GetArtistsExportErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetArtistsExportError = GetArtistsExportErrors[keyof GetArtistsExportErrors];
+
+export type GetArtistsExportResponses = {
+    /**
+     * what was asked for
+     */
+    200: string;
+};
+
+export type GetArtistsExportResponse = GetArtistsExportResponses[keyof GetArtistsExportResponses];
+
+export type PostArtistsImportData = {
+    /**
+     * RFC 4180, UTF-8; the first line names the columns
+     */
+    body: string;
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: {
+        plan?: boolean;
+    };
+    url: '/v1/artists/import';
+};
+
+export type PostArtistsImportErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostArtistsImportError = PostArtistsImportErrors[keyof PostArtistsImportErrors];
+
+export type PostArtistsImportResponses = {
+    /**
+     * what was asked for
+     */
+    200: Import;
+};
+
+export type PostArtistsImportResponse = PostArtistsImportResponses[keyof PostArtistsImportResponses];
+
 export type GetArtistsData = {
     body?: never;
     path?: never;
@@ -619,6 +932,10 @@ export type PostArtistsData = {
      * A new artist.
      */
     body: {
+        /**
+         * Made when none is given.
+         */
+        reference?: string | null;
         name: string;
         /**
          * How somebody works for the studio.
@@ -632,6 +949,39 @@ export type PostArtistsData = {
          * The studio's where none is given.
          */
         zone?: string | null;
+        /**
+         * The studio's where none are given; by the artist's own clocks.
+         */
+        working_hours?: {
+            mon?: Array<{
+                from: string;
+                to: string;
+            }>;
+            tue?: Array<{
+                from: string;
+                to: string;
+            }>;
+            wed?: Array<{
+                from: string;
+                to: string;
+            }>;
+            thu?: Array<{
+                from: string;
+                to: string;
+            }>;
+            fri?: Array<{
+                from: string;
+                to: string;
+            }>;
+            sat?: Array<{
+                from: string;
+                to: string;
+            }>;
+            sun?: Array<{
+                from: string;
+                to: string;
+            }>;
+        } | null;
         notes?: string;
         email?: string | null;
         phone?: string | null;
@@ -892,6 +1242,39 @@ export type PatchArtistsIdData = {
          */
         skills?: Array<string>;
         zone?: string | null;
+        /**
+         * The hours in which a studio works, by the days of the week.
+         */
+        working_hours?: {
+            mon?: Array<{
+                from: string;
+                to: string;
+            }>;
+            tue?: Array<{
+                from: string;
+                to: string;
+            }>;
+            wed?: Array<{
+                from: string;
+                to: string;
+            }>;
+            thu?: Array<{
+                from: string;
+                to: string;
+            }>;
+            fri?: Array<{
+                from: string;
+                to: string;
+            }>;
+            sat?: Array<{
+                from: string;
+                to: string;
+            }>;
+            sun?: Array<{
+                from: string;
+                to: string;
+            }>;
+        } | null;
         notes?: string;
         email?: string | null;
         phone?: string | null;
@@ -1411,6 +1794,297 @@ export type GetAuditVerifyResponses = {
 
 export type GetAuditVerifyResponse = GetAuditVerifyResponses[keyof GetAuditVerifyResponses];
 
+export type GetBookingsExportData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * The first key.
+         */
+        from?: string;
+    };
+    url: '/v1/bookings/export';
+};
+
+export type GetBookingsExportErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetBookingsExportError = GetBookingsExportErrors[keyof GetBookingsExportErrors];
+
+export type GetBookingsExportResponses = {
+    /**
+     * what was asked for
+     */
+    200: string;
+};
+
+export type GetBookingsExportResponse = GetBookingsExportResponses[keyof GetBookingsExportResponses];
+
+export type PostBookingsSeriesData = {
+    /**
+     * A booking, and when it comes again.
+     */
+    body: {
+        artist_id: string;
+        project_id: string;
+        title?: string;
+        /**
+         * The states in which a booking may begin.
+         */
+        state?: 'hold' | 'pencil' | 'confirmed';
+        /**
+         * What the time is for.
+         */
+        kind?: 'work' | 'travel';
+        /**
+         * What is paid, and for how much time.
+         */
+        rate?: {
+            unit: 'day' | 'half_day' | 'hour';
+            /**
+             * An amount in the smallest unit of its currency (ISO 4217).
+             */
+            amount: {
+                minor: number;
+                currency: string;
+            };
+        } | null;
+        notes?: string;
+        weekdays: Array<'mon' | 'tue' | 'wed' | 'thu' | 'fri' | 'sat' | 'sun'>;
+        from: string;
+        /**
+         * The last day on which it may come.
+         */
+        until: string;
+        /**
+         * A half of each day; else all of it, or `hours`.
+         */
+        part?: 'am' | 'pm' | null;
+        /**
+         * From one time of a day to a later one.
+         */
+        hours?: {
+            from: string;
+            to: string;
+        } | null;
+        /**
+         * On holidays too.
+         */
+        holidays?: boolean;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/bookings/series';
+};
+
+export type PostBookingsSeriesErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostBookingsSeriesError = PostBookingsSeriesErrors[keyof PostBookingsSeriesErrors];
+
+export type PostBookingsSeriesResponses = {
+    /**
+     * what was asked for
+     */
+    200: Series;
+};
+
+export type PostBookingsSeriesResponse = PostBookingsSeriesResponses[keyof PostBookingsSeriesResponses];
+
+export type PostBookingsImportData = {
+    /**
+     * RFC 4180, UTF-8; the first line names the columns
+     */
+    body: string;
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: {
+        plan?: boolean;
+    };
+    url: '/v1/bookings/import';
+};
+
+export type PostBookingsImportErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostBookingsImportError = PostBookingsImportErrors[keyof PostBookingsImportErrors];
+
+export type PostBookingsImportResponses = {
+    /**
+     * what was asked for
+     */
+    200: Import;
+};
+
+export type PostBookingsImportResponse = PostBookingsImportResponses[keyof PostBookingsImportResponses];
+
 export type GetBookingsData = {
     body?: never;
     path?: never;
@@ -1532,6 +2206,10 @@ export type PostBookingsData = {
             ends_at: string;
         }> | null;
         title?: string;
+        /**
+         * What the time is for.
+         */
+        kind?: 'work' | 'travel';
         /**
          * The states in which a booking may begin.
          */
@@ -1944,6 +2622,10 @@ export type PatchBookingsIdData = {
         }>;
         title?: string;
         /**
+         * What the time is for.
+         */
+        kind?: 'work' | 'travel';
+        /**
          * What is paid, and for how much time.
          */
         rate?: {
@@ -2124,6 +2806,225 @@ export type GetBookingsIdHistoryResponses = {
 };
 
 export type GetBookingsIdHistoryResponse = GetBookingsIdHistoryResponses[keyof GetBookingsIdHistoryResponses];
+
+export type PostBookingsIdMoveData = {
+    /**
+     * Where to.
+     */
+    body: {
+        /**
+         * When it begins.
+         */
+        starts_at?: string | null;
+        /**
+         * The day on which it begins, at the same hour.
+         */
+        from?: string | null;
+        artist_id?: string | null;
+        reason?: string | null;
+    };
+    headers?: {
+        /**
+         * the version that you looked at; another one is 412
+         */
+        'If-Match'?: string;
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/bookings/{id}/move';
+};
+
+export type PostBookingsIdMoveErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * `If-Match` names another version than the current one
+     */
+    412: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostBookingsIdMoveError = PostBookingsIdMoveErrors[keyof PostBookingsIdMoveErrors];
+
+export type PostBookingsIdMoveResponses = {
+    /**
+     * what was asked for
+     */
+    200: Booking;
+};
+
+export type PostBookingsIdMoveResponse = PostBookingsIdMoveResponses[keyof PostBookingsIdMoveResponses];
+
+export type PostBookingsIdSplitData = {
+    /**
+     * Where it is cut.
+     */
+    body: {
+        /**
+         * The second part begins then.
+         */
+        at?: string | null;
+        /**
+         * The second part begins with that day, or that half of it.
+         */
+        on?: {
+            date: string;
+            /**
+             * A half of a day, as the studio divides it.
+             */
+            part?: 'am' | 'pm' | null;
+        } | null;
+        reason?: string | null;
+    };
+    headers?: {
+        /**
+         * the version that you looked at; another one is 412
+         */
+        'If-Match'?: string;
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/bookings/{id}/split';
+};
+
+export type PostBookingsIdSplitErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * `If-Match` names another version than the current one
+     */
+    412: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostBookingsIdSplitError = PostBookingsIdSplitErrors[keyof PostBookingsIdSplitErrors];
+
+export type PostBookingsIdSplitResponses = {
+    /**
+     * what was made; `Location` says where it is
+     */
+    201: Booking;
+};
+
+export type PostBookingsIdSplitResponse = PostBookingsIdSplitResponses[keyof PostBookingsIdSplitResponses];
 
 export type PostBookingsIdUndoData = {
     /**
@@ -3010,6 +3911,734 @@ export type PostBookingsIdExtendResponses = {
 
 export type PostBookingsIdExtendResponse = PostBookingsIdExtendResponses[keyof PostBookingsIdExtendResponses];
 
+export type GetEventsData = {
+    body?: never;
+    headers?: {
+        /**
+         * the id of the last event that you know; you are told what came after it
+         */
+        'Last-Event-ID'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/events';
+};
+
+export type GetEventsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetEventsError = GetEventsErrors[keyof GetEventsErrors];
+
+export type GetEventsResponses = {
+    /**
+     * what happens, as it happens
+     */
+    200: string;
+};
+
+export type GetEventsResponse = GetEventsResponses[keyof GetEventsResponses];
+
+export type GetFeedsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/feeds';
+};
+
+export type GetFeedsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetFeedsError = GetFeedsErrors[keyof GetFeedsErrors];
+
+export type GetFeedsResponses = {
+    /**
+     * A page as answered.
+     */
+    200: {
+        items: Array<Feed>;
+        next_cursor: string | null;
+    };
+};
+
+export type GetFeedsResponse = GetFeedsResponses[keyof GetFeedsResponses];
+
+export type PostFeedsData = {
+    /**
+     * A new feed.
+     */
+    body: {
+        /**
+         * The project that it shows; absent: the own bookings.
+         */
+        project_id?: string | null;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/feeds';
+};
+
+export type PostFeedsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostFeedsError = PostFeedsErrors[keyof PostFeedsErrors];
+
+export type PostFeedsResponses = {
+    /**
+     * what was made; `Location` says where it is
+     */
+    201: NewFeed;
+};
+
+export type PostFeedsResponse = PostFeedsResponses[keyof PostFeedsResponses];
+
+export type DeleteFeedsIdData = {
+    body?: never;
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/feeds/{id}';
+};
+
+export type DeleteFeedsIdErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type DeleteFeedsIdError = DeleteFeedsIdErrors[keyof DeleteFeedsIdErrors];
+
+export type DeleteFeedsIdResponses = {
+    /**
+     * it is done
+     */
+    204: void;
+};
+
+export type DeleteFeedsIdResponse = DeleteFeedsIdResponses[keyof DeleteFeedsIdResponses];
+
+export type GetHolidaysData = {
+    body?: never;
+    path?: never;
+    query?: {
+        limit?: number;
+        /**
+         * `next_cursor` of the same list
+         */
+        cursor?: string;
+        sort?: 'day' | '-day';
+        /**
+         * The first day.
+         */
+        from?: string;
+        /**
+         * The last day.
+         */
+        to?: string;
+    };
+    url: '/v1/holidays';
+};
+
+export type GetHolidaysErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetHolidaysError = GetHolidaysErrors[keyof GetHolidaysErrors];
+
+export type GetHolidaysResponses = {
+    /**
+     * A page as answered.
+     */
+    200: {
+        items: Array<Holiday>;
+        next_cursor: string | null;
+    };
+};
+
+export type GetHolidaysResponse = GetHolidaysResponses[keyof GetHolidaysResponses];
+
+export type PostHolidaysData = {
+    /**
+     * A new one.
+     */
+    body: {
+        day: string;
+        name: string;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/holidays';
+};
+
+export type PostHolidaysErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostHolidaysError = PostHolidaysErrors[keyof PostHolidaysErrors];
+
+export type PostHolidaysResponses = {
+    /**
+     * what was made; `Location` says where it is
+     */
+    201: Holiday;
+};
+
+export type PostHolidaysResponse = PostHolidaysResponses[keyof PostHolidaysResponses];
+
+export type DeleteHolidaysIdData = {
+    body?: never;
+    headers?: {
+        /**
+         * the version that you looked at; another one is 412
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/holidays/{id}';
+};
+
+export type DeleteHolidaysIdErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * `If-Match` names another version than the current one
+     */
+    412: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type DeleteHolidaysIdError = DeleteHolidaysIdErrors[keyof DeleteHolidaysIdErrors];
+
+export type DeleteHolidaysIdResponses = {
+    /**
+     * it is done
+     */
+    204: void;
+};
+
+export type DeleteHolidaysIdResponse = DeleteHolidaysIdResponses[keyof DeleteHolidaysIdResponses];
+
+export type GetHolidaysIdData = {
+    body?: never;
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/holidays/{id}';
+};
+
+export type GetHolidaysIdErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetHolidaysIdError = GetHolidaysIdErrors[keyof GetHolidaysIdErrors];
+
+export type GetHolidaysIdResponses = {
+    /**
+     * what was asked for
+     */
+    200: Holiday;
+};
+
+export type GetHolidaysIdResponse = GetHolidaysIdResponses[keyof GetHolidaysIdResponses];
+
+export type PatchHolidaysIdData = {
+    /**
+     * A change: what is absent stays.
+     */
+    body: {
+        day?: string;
+        name?: string;
+    };
+    headers?: {
+        /**
+         * the version that you looked at; another one is 412
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/holidays/{id}';
+};
+
+export type PatchHolidaysIdErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * `If-Match` names another version than the current one
+     */
+    412: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PatchHolidaysIdError = PatchHolidaysIdErrors[keyof PatchHolidaysIdErrors];
+
+export type PatchHolidaysIdResponses = {
+    /**
+     * what was asked for
+     */
+    200: Holiday;
+};
+
+export type PatchHolidaysIdResponse = PatchHolidaysIdResponses[keyof PatchHolidaysIdResponses];
+
 export type GetMembersData = {
     body?: never;
     path?: never;
@@ -3523,6 +5152,662 @@ export type PostMembersIdAdmitResponses = {
 };
 
 export type PostMembersIdAdmitResponse = PostMembersIdAdmitResponses[keyof PostMembersIdAdmitResponses];
+
+export type GetPhasesData = {
+    body?: never;
+    path?: never;
+    query?: {
+        limit?: number;
+        /**
+         * `next_cursor` of the same list
+         */
+        cursor?: string;
+        sort?: 'starts_on' | '-starts_on';
+        project_id?: string;
+    };
+    url: '/v1/phases';
+};
+
+export type GetPhasesErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetPhasesError = GetPhasesErrors[keyof GetPhasesErrors];
+
+export type GetPhasesResponses = {
+    /**
+     * A page as answered.
+     */
+    200: {
+        items: Array<Phase>;
+        next_cursor: string | null;
+    };
+};
+
+export type GetPhasesResponse = GetPhasesResponses[keyof GetPhasesResponses];
+
+export type PostPhasesData = {
+    /**
+     * A new one.
+     */
+    body: {
+        project_id: string;
+        name: string;
+        starts_on?: string | null;
+        ends_on?: string | null;
+        /**
+         * Which phases of the project come before it.
+         */
+        after?: Array<string>;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/phases';
+};
+
+export type PostPhasesErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostPhasesError = PostPhasesErrors[keyof PostPhasesErrors];
+
+export type PostPhasesResponses = {
+    /**
+     * what was made; `Location` says where it is
+     */
+    201: Phase;
+};
+
+export type PostPhasesResponse = PostPhasesResponses[keyof PostPhasesResponses];
+
+export type DeletePhasesIdData = {
+    body?: never;
+    headers?: {
+        /**
+         * the version that you looked at; another one is 412
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/phases/{id}';
+};
+
+export type DeletePhasesIdErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * `If-Match` names another version than the current one
+     */
+    412: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type DeletePhasesIdError = DeletePhasesIdErrors[keyof DeletePhasesIdErrors];
+
+export type DeletePhasesIdResponses = {
+    /**
+     * it is done
+     */
+    204: void;
+};
+
+export type DeletePhasesIdResponse = DeletePhasesIdResponses[keyof DeletePhasesIdResponses];
+
+export type GetPhasesIdData = {
+    body?: never;
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/phases/{id}';
+};
+
+export type GetPhasesIdErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetPhasesIdError = GetPhasesIdErrors[keyof GetPhasesIdErrors];
+
+export type GetPhasesIdResponses = {
+    /**
+     * what was asked for
+     */
+    200: Phase;
+};
+
+export type GetPhasesIdResponse = GetPhasesIdResponses[keyof GetPhasesIdResponses];
+
+export type PatchPhasesIdData = {
+    /**
+     * A change: what is absent stays.
+     */
+    body: {
+        name?: string;
+        starts_on?: string | null;
+        ends_on?: string | null;
+        /**
+         * Phases by their ids, each once.
+         */
+        after?: Array<string>;
+    };
+    headers?: {
+        /**
+         * the version that you looked at; another one is 412
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/phases/{id}';
+};
+
+export type PatchPhasesIdErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * `If-Match` names another version than the current one
+     */
+    412: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PatchPhasesIdError = PatchPhasesIdErrors[keyof PatchPhasesIdErrors];
+
+export type PatchPhasesIdResponses = {
+    /**
+     * what was asked for
+     */
+    200: Phase;
+};
+
+export type PatchPhasesIdResponse = PatchPhasesIdResponses[keyof PatchPhasesIdResponses];
+
+export type GetProjectsIdCostsData = {
+    body?: never;
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/projects/{id}/costs';
+};
+
+export type GetProjectsIdCostsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetProjectsIdCostsError = GetProjectsIdCostsErrors[keyof GetProjectsIdCostsErrors];
+
+export type GetProjectsIdCostsResponses = {
+    /**
+     * what was asked for
+     */
+    200: Costs;
+};
+
+export type GetProjectsIdCostsResponse = GetProjectsIdCostsResponses[keyof GetProjectsIdCostsResponses];
+
+export type GetProjectsExportData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * The first key.
+         */
+        from?: string;
+    };
+    url: '/v1/projects/export';
+};
+
+export type GetProjectsExportErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetProjectsExportError = GetProjectsExportErrors[keyof GetProjectsExportErrors];
+
+export type GetProjectsExportResponses = {
+    /**
+     * what was asked for
+     */
+    200: string;
+};
+
+export type GetProjectsExportResponse = GetProjectsExportResponses[keyof GetProjectsExportResponses];
+
+export type PostProjectsImportData = {
+    /**
+     * RFC 4180, UTF-8; the first line names the columns
+     */
+    body: string;
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: {
+        plan?: boolean;
+    };
+    url: '/v1/projects/import';
+};
+
+export type PostProjectsImportErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostProjectsImportError = PostProjectsImportErrors[keyof PostProjectsImportErrors];
+
+export type PostProjectsImportResponses = {
+    /**
+     * what was asked for
+     */
+    200: Import;
+};
+
+export type PostProjectsImportResponse = PostProjectsImportResponses[keyof PostProjectsImportResponses];
 
 export type GetProjectsData = {
     body?: never;

@@ -4,6 +4,50 @@ import { hasLength, isNormal, isZone } from '../text.ts';
 import * as z from 'zod';
 
 /**
+ * What is wrong with a line of a plan.
+ */
+export const zLineError = z.object({
+    line: z.coerce.bigint().gte(BigInt(0)).max(BigInt('18446744073709551615'), { error: 'Invalid value: Expected uint64 to be <= 18446744073709551615' }),
+    column: z.string().nullable(),
+    code: z.string(),
+    detail: z.string()
+});
+
+/**
+ * What an import did, or would do.
+ */
+export const zImport = z.object({
+    plan: z.boolean(),
+    lines: z.int().gte(0),
+    created: z.int().gte(0),
+    changed: z.int().gte(0),
+    unchanged: z.int().gte(0),
+    faults: z.int().gte(0),
+    errors: z.array(zLineError)
+});
+
+/**
+ * From one time of a day to a later one.
+ */
+export const zHours = z.object({
+    from: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u),
+    to: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u)
+});
+
+/**
+ * The hours in which a studio works, by the days of the week.
+ */
+export const zWorkingHours = z.object({
+    mon: z.array(zHours).max(8).default([]),
+    tue: z.array(zHours).max(8).default([]),
+    wed: z.array(zHours).max(8).default([]),
+    thu: z.array(zHours).max(8).default([]),
+    fri: z.array(zHours).max(8).default([]),
+    sat: z.array(zHours).max(8).default([]),
+    sun: z.array(zHours).max(8).default([])
+});
+
+/**
  * An artist as answered. A personal field is absent where the caller may not see it; lists have none.
  */
 export const zArtist = z.object({
@@ -11,11 +55,13 @@ export const zArtist = z.object({
     version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
     created_at: z.iso.datetime({ offset: true }),
     updated_at: z.iso.datetime({ offset: true }),
+    reference: z.string(),
     kind: z.enum(['staff', 'freelancer']),
     name: z.string(),
     skills: z.array(z.string()),
     zone: z.string(),
     notes: z.string(),
+    working_hours: zWorkingHours.nullable(),
     archived_at: z.iso.datetime({ offset: true }).nullable(),
     email: z.string().nullish(),
     phone: z.string().nullish(),
@@ -136,6 +182,14 @@ export const zRate = z.object({
 });
 
 /**
+ * A booking is as it was asked for, and yet.
+ */
+export const zWarning = z.object({
+    code: z.string(),
+    detail: z.string()
+});
+
+/**
  * A booking as answered.
  */
 export const zBooking = z.object({
@@ -147,6 +201,10 @@ export const zBooking = z.object({
     artist_id: z.guid(),
     project_id: z.guid(),
     title: z.string(),
+    kind: z.union([
+        z.enum(['work']),
+        z.literal('travel')
+    ]),
     state: z.union([
         z.literal('hold'),
         z.literal('pencil'),
@@ -170,7 +228,24 @@ export const zBooking = z.object({
     payable: z.boolean().nullable(),
     ended_at: z.iso.datetime({ offset: true }).nullable(),
     ended_by: z.string().nullish(),
-    archived_at: z.iso.datetime({ offset: true }).nullable()
+    archived_at: z.iso.datetime({ offset: true }).nullable(),
+    warnings: z.array(zWarning).nullish()
+});
+
+/**
+ * A holiday that was left out.
+ */
+export const zSkippedDay = z.object({
+    day: z.iso.date().refine(hasLength(0, 10)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$/u),
+    name: z.string()
+});
+
+/**
+ * What was booked, and what was left out.
+ */
+export const zSeries = z.object({
+    items: z.array(zBooking),
+    skipped: z.array(zSkippedDay)
 });
 
 /**
@@ -225,6 +300,38 @@ export const zBookingVersion = z.object({
 });
 
 /**
+ * A feed as answered.
+ */
+export const zFeed = z.object({
+    id: z.guid(),
+    created_at: z.iso.datetime({ offset: true }),
+    project_id: z.guid().nullable()
+});
+
+/**
+ * A new feed as answered, with its address: this once.
+ */
+export const zNewFeed = z.object({
+    id: z.guid(),
+    created_at: z.iso.datetime({ offset: true }),
+    project_id: z.guid().nullable(),
+    url: z.string()
+});
+
+/**
+ * As answered.
+ */
+export const zHoliday = z.object({
+    id: z.guid(),
+    version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
+    created_at: z.iso.datetime({ offset: true }),
+    updated_at: z.iso.datetime({ offset: true }),
+    day: z.iso.date().refine(hasLength(0, 10)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$/u),
+    name: z.string(),
+    archived_at: z.iso.datetime({ offset: true }).nullable()
+});
+
+/**
  * A member as answered. The address is absent where the caller may not see it; lists have none.
  */
 export const zMember = z.object({
@@ -262,6 +369,42 @@ export const zMembers = z.object({
     items: z.array(zMember),
     next_cursor: z.string().nullable(),
     total: z.int()
+});
+
+/**
+ * As answered.
+ */
+export const zPhase = z.object({
+    id: z.guid(),
+    version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
+    created_at: z.iso.datetime({ offset: true }),
+    updated_at: z.iso.datetime({ offset: true }),
+    project_id: z.guid(),
+    name: z.string(),
+    starts_on: z.iso.date().refine(hasLength(0, 10)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$/u).nullable(),
+    ends_on: z.iso.date().refine(hasLength(0, 10)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$/u).nullable(),
+    after: z.array(z.guid()),
+    archived_at: z.iso.datetime({ offset: true }).nullable()
+});
+
+/**
+ * Costs in one currency, in its smallest unit.
+ */
+export const zCost = z.object({
+    currency: z.string(),
+    committed_minor: z.int(),
+    expected_minor: z.int(),
+    travel_minor: z.int()
+});
+
+/**
+ * What a project's bookings cost.
+ */
+export const zCosts = z.object({
+    budget: zMoney.nullable(),
+    left_minor: z.int().nullable(),
+    unrated: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
+    items: z.array(zCost)
 });
 
 /**
@@ -326,32 +469,11 @@ export const zGuest = z.object({
 });
 
 /**
- * From one time of a day to a later one.
- */
-export const zHours = z.object({
-    from: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u),
-    to: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u)
-});
-
-/**
  * What a half of a day is.
  */
 export const zHalfDays = z.object({
     am: zHours,
     pm: zHours
-});
-
-/**
- * The hours in which a studio works, by the days of the week.
- */
-export const zWorkingHours = z.object({
-    mon: z.array(zHours).max(8).default([]),
-    tue: z.array(zHours).max(8).default([]),
-    wed: z.array(zHours).max(8).default([]),
-    thu: z.array(zHours).max(8).default([]),
-    fri: z.array(zHours).max(8).default([]),
-    sat: z.array(zHours).max(8).default([]),
-    sun: z.array(zHours).max(8).default([])
 });
 
 /**
@@ -495,6 +617,33 @@ export const zConflict = z.object({
     request_id: z.guid()
 });
 
+export const zGetArtistsExportQuery = z.object({
+    from: z.string().refine(hasLength(1, 32)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional()
+});
+
+/**
+ * what was asked for
+ */
+export const zGetArtistsExportResponse = z.string();
+
+/**
+ * RFC 4180, UTF-8; the first line names the columns
+ */
+export const zPostArtistsImportBody = z.string();
+
+export const zPostArtistsImportHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostArtistsImportQuery = z.object({
+    plan: z.boolean().optional().default(false)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostArtistsImportResponse = zImport;
+
 export const zGetArtistsQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),
     cursor: z.string().refine(hasLength(1, 2048)).regex(/^[A-Za-z0-9_-]+$/u).optional(),
@@ -521,10 +670,41 @@ export const zGetArtistsResponse = z.object({
  * A new artist.
  */
 export const zPostArtistsBody = z.strictObject({
+    reference: z.string().refine(hasLength(1, 32)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).nullish(),
     name: z.string().refine(hasLength(1, 200)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal),
     kind: z.enum(['staff', 'freelancer']).optional().default('freelancer'),
     skills: z.array(z.string().refine(hasLength(1, 64)).regex(/^[a-z0-9-]+$/u)).max(32).optional(),
     zone: z.string().refine(hasLength(1, 64)).regex(/^[A-Za-z0-9\/+_-]+$/u).refine(isZone).nullish(),
+    working_hours: z.strictObject({
+        mon: z.array(z.strictObject({
+            from: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u),
+            to: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u)
+        })).max(8).optional().default([]),
+        tue: z.array(z.strictObject({
+            from: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u),
+            to: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u)
+        })).max(8).optional().default([]),
+        wed: z.array(z.strictObject({
+            from: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u),
+            to: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u)
+        })).max(8).optional().default([]),
+        thu: z.array(z.strictObject({
+            from: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u),
+            to: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u)
+        })).max(8).optional().default([]),
+        fri: z.array(z.strictObject({
+            from: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u),
+            to: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u)
+        })).max(8).optional().default([]),
+        sat: z.array(z.strictObject({
+            from: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u),
+            to: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u)
+        })).max(8).optional().default([]),
+        sun: z.array(z.strictObject({
+            from: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u),
+            to: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u)
+        })).max(8).optional().default([])
+    }).nullish(),
     notes: z.string().refine(hasLength(0, 10000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional().default(''),
     email: z.string().refine(hasLength(1, 320)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).nullish(),
     phone: z.string().refine(hasLength(1, 64)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).nullish(),
@@ -573,6 +753,36 @@ export const zPatchArtistsIdBody = z.strictObject({
     kind: z.enum(['staff', 'freelancer']).optional(),
     skills: z.array(z.string().refine(hasLength(1, 64)).regex(/^[a-z0-9-]+$/u)).max(32).optional(),
     zone: z.string().refine(hasLength(1, 64)).regex(/^[A-Za-z0-9\/+_-]+$/u).refine(isZone).nullish(),
+    working_hours: z.strictObject({
+        mon: z.array(z.strictObject({
+            from: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u),
+            to: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u)
+        })).max(8).optional().default([]),
+        tue: z.array(z.strictObject({
+            from: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u),
+            to: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u)
+        })).max(8).optional().default([]),
+        wed: z.array(z.strictObject({
+            from: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u),
+            to: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u)
+        })).max(8).optional().default([]),
+        thu: z.array(z.strictObject({
+            from: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u),
+            to: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u)
+        })).max(8).optional().default([]),
+        fri: z.array(z.strictObject({
+            from: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u),
+            to: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u)
+        })).max(8).optional().default([]),
+        sat: z.array(z.strictObject({
+            from: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u),
+            to: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u)
+        })).max(8).optional().default([]),
+        sun: z.array(z.strictObject({
+            from: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u),
+            to: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u)
+        })).max(8).optional().default([])
+    }).nullish(),
     notes: z.string().refine(hasLength(0, 10000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional(),
     email: z.string().refine(hasLength(1, 320)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).nullish(),
     phone: z.string().refine(hasLength(1, 64)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).nullish(),
@@ -661,6 +871,89 @@ export const zGetAuditTileTileResponse = z.string();
  */
 export const zGetAuditVerifyResponse = zAuditVerdict;
 
+export const zGetBookingsExportQuery = z.object({
+    from: z.string().refine(hasLength(1, 32)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional()
+});
+
+/**
+ * what was asked for
+ */
+export const zGetBookingsExportResponse = z.string();
+
+/**
+ * A booking, and when it comes again.
+ */
+export const zPostBookingsSeriesBody = z.strictObject({
+    artist_id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u),
+    project_id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u),
+    title: z.string().refine(hasLength(0, 200)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional().default(''),
+    state: z.enum([
+        'hold',
+        'pencil',
+        'confirmed'
+    ]).optional(),
+    kind: z.union([
+        z.enum(['work']),
+        z.literal('travel')
+    ]).optional().default('work'),
+    rate: z.strictObject({
+        unit: z.enum([
+            'day',
+            'half_day',
+            'hour'
+        ]),
+        amount: z.strictObject({
+            minor: z.int().gte(0).lte(1000000000000),
+            currency: z.string().refine(hasLength(3, 3)).regex(/^[A-Z]{3}$/u)
+        })
+    }).nullish(),
+    notes: z.string().refine(hasLength(0, 10000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional().default(''),
+    weekdays: z.array(z.enum([
+        'mon',
+        'tue',
+        'wed',
+        'thu',
+        'fri',
+        'sat',
+        'sun'
+    ])).min(1).max(7),
+    from: z.iso.date().refine(hasLength(0, 10)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$/u),
+    until: z.iso.date().refine(hasLength(0, 10)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$/u),
+    part: z.enum(['am', 'pm']).nullish(),
+    hours: z.strictObject({
+        from: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u),
+        to: z.string().refine(hasLength(0, 5)).regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/u)
+    }).nullish(),
+    holidays: z.boolean().optional().default(false)
+});
+
+export const zPostBookingsSeriesHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+/**
+ * what was asked for
+ */
+export const zPostBookingsSeriesResponse = zSeries;
+
+/**
+ * RFC 4180, UTF-8; the first line names the columns
+ */
+export const zPostBookingsImportBody = z.string();
+
+export const zPostBookingsImportHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostBookingsImportQuery = z.object({
+    plan: z.boolean().optional().default(false)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostBookingsImportResponse = zImport;
+
 export const zGetBookingsQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),
     cursor: z.string().refine(hasLength(1, 2048)).regex(/^[A-Za-z0-9_-]+$/u).optional(),
@@ -715,6 +1008,10 @@ export const zPostBookingsBody = z.strictObject({
         ends_at: z.iso.datetime({ offset: true }).refine(hasLength(0, 35)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$/u)
     })).min(1).max(100).nullish(),
     title: z.string().refine(hasLength(0, 200)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional().default(''),
+    kind: z.union([
+        z.enum(['work']),
+        z.literal('travel')
+    ]).optional().default('work'),
     state: z.enum([
         'hold',
         'pencil',
@@ -817,6 +1114,10 @@ export const zPatchBookingsIdBody = z.strictObject({
         ends_at: z.iso.datetime({ offset: true }).refine(hasLength(0, 35)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$/u)
     })).min(1).max(100).optional(),
     title: z.string().refine(hasLength(0, 200)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional(),
+    kind: z.union([
+        z.enum(['work']),
+        z.literal('travel')
+    ]).optional(),
     rate: z.strictObject({
         unit: z.enum([
             'day',
@@ -860,6 +1161,56 @@ export const zGetBookingsIdHistoryResponse = z.object({
     items: z.array(zBookingVersion),
     next_cursor: z.string().nullable()
 });
+
+/**
+ * Where to.
+ */
+export const zPostBookingsIdMoveBody = z.strictObject({
+    starts_at: z.iso.datetime({ offset: true }).refine(hasLength(0, 35)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$/u).nullish(),
+    from: z.iso.date().refine(hasLength(0, 10)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$/u).nullish(),
+    artist_id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u).nullish(),
+    reason: z.string().refine(hasLength(0, 500)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).nullish()
+});
+
+export const zPostBookingsIdMoveHeaders = z.object({
+    'If-Match': z.string().regex(/^"v[1-9][0-9]{0,9}"$/u).optional(),
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostBookingsIdMovePath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostBookingsIdMoveResponse = zBooking;
+
+/**
+ * Where it is cut.
+ */
+export const zPostBookingsIdSplitBody = z.strictObject({
+    at: z.iso.datetime({ offset: true }).refine(hasLength(0, 35)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$/u).nullish(),
+    on: z.strictObject({
+        date: z.iso.date().refine(hasLength(0, 10)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$/u),
+        part: z.enum(['am', 'pm']).nullish()
+    }).nullish(),
+    reason: z.string().refine(hasLength(0, 500)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).nullish()
+});
+
+export const zPostBookingsIdSplitHeaders = z.object({
+    'If-Match': z.string().regex(/^"v[1-9][0-9]{0,9}"$/u).optional(),
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostBookingsIdSplitPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was made; `Location` says where it is
+ */
+export const zPostBookingsIdSplitResponse = zBooking;
 
 /**
  * Why.
@@ -1053,6 +1404,124 @@ export const zPostBookingsIdExtendPath = z.object({
  */
 export const zPostBookingsIdExtendResponse = zBooking;
 
+export const zGetEventsHeaders = z.object({
+    'Last-Event-ID': z.string().regex(/^.*$/u).optional()
+});
+
+/**
+ * what happens, as it happens
+ */
+export const zGetEventsResponse = z.string();
+
+/**
+ * A page as answered.
+ */
+export const zGetFeedsResponse = z.object({
+    items: z.array(zFeed),
+    next_cursor: z.string().nullable()
+});
+
+/**
+ * A new feed.
+ */
+export const zPostFeedsBody = z.strictObject({
+    project_id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u).nullish()
+});
+
+export const zPostFeedsHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+/**
+ * what was made; `Location` says where it is
+ */
+export const zPostFeedsResponse = zNewFeed;
+
+export const zDeleteFeedsIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * it is done
+ */
+export const zDeleteFeedsIdResponse = z.void();
+
+export const zGetHolidaysQuery = z.object({
+    limit: z.int().gte(1).lte(100).optional(),
+    cursor: z.string().refine(hasLength(1, 2048)).regex(/^[A-Za-z0-9_-]+$/u).optional(),
+    sort: z.enum(['day', '-day']).optional().default('day'),
+    from: z.iso.date().refine(hasLength(0, 10)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$/u).optional(),
+    to: z.iso.date().refine(hasLength(0, 10)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$/u).optional()
+});
+
+/**
+ * A page as answered.
+ */
+export const zGetHolidaysResponse = z.object({
+    items: z.array(zHoliday),
+    next_cursor: z.string().nullable()
+});
+
+/**
+ * A new one.
+ */
+export const zPostHolidaysBody = z.strictObject({
+    day: z.iso.date().refine(hasLength(0, 10)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$/u),
+    name: z.string().refine(hasLength(1, 200)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+});
+
+export const zPostHolidaysHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+/**
+ * what was made; `Location` says where it is
+ */
+export const zPostHolidaysResponse = zHoliday;
+
+export const zDeleteHolidaysIdHeaders = z.object({
+    'If-Match': z.string().regex(/^"v[1-9][0-9]{0,9}"$/u).optional()
+});
+
+export const zDeleteHolidaysIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * it is done
+ */
+export const zDeleteHolidaysIdResponse = z.void();
+
+export const zGetHolidaysIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zGetHolidaysIdResponse = zHoliday;
+
+/**
+ * A change: what is absent stays.
+ */
+export const zPatchHolidaysIdBody = z.strictObject({
+    day: z.iso.date().refine(hasLength(0, 10)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$/u).optional(),
+    name: z.string().refine(hasLength(1, 200)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional()
+});
+
+export const zPatchHolidaysIdHeaders = z.object({
+    'If-Match': z.string().regex(/^"v[1-9][0-9]{0,9}"$/u).optional()
+});
+
+export const zPatchHolidaysIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPatchHolidaysIdResponse = zHoliday;
+
 export const zGetMembersQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),
     cursor: z.string().refine(hasLength(1, 2048)).regex(/^[A-Za-z0-9_-]+$/u).optional(),
@@ -1164,6 +1633,122 @@ export const zPostMembersIdAdmitPath = z.object({
  * what was asked for
  */
 export const zPostMembersIdAdmitResponse = zMember;
+
+export const zGetPhasesQuery = z.object({
+    limit: z.int().gte(1).lte(100).optional(),
+    cursor: z.string().refine(hasLength(1, 2048)).regex(/^[A-Za-z0-9_-]+$/u).optional(),
+    sort: z.enum(['starts_on', '-starts_on']).optional().default('starts_on'),
+    project_id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u).optional()
+});
+
+/**
+ * A page as answered.
+ */
+export const zGetPhasesResponse = z.object({
+    items: z.array(zPhase),
+    next_cursor: z.string().nullable()
+});
+
+/**
+ * A new one.
+ */
+export const zPostPhasesBody = z.strictObject({
+    project_id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u),
+    name: z.string().refine(hasLength(1, 200)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal),
+    starts_on: z.iso.date().refine(hasLength(0, 10)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$/u).nullish(),
+    ends_on: z.iso.date().refine(hasLength(0, 10)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$/u).nullish(),
+    after: z.array(z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)).max(20).optional()
+});
+
+export const zPostPhasesHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+/**
+ * what was made; `Location` says where it is
+ */
+export const zPostPhasesResponse = zPhase;
+
+export const zDeletePhasesIdHeaders = z.object({
+    'If-Match': z.string().regex(/^"v[1-9][0-9]{0,9}"$/u).optional()
+});
+
+export const zDeletePhasesIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * it is done
+ */
+export const zDeletePhasesIdResponse = z.void();
+
+export const zGetPhasesIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zGetPhasesIdResponse = zPhase;
+
+/**
+ * A change: what is absent stays.
+ */
+export const zPatchPhasesIdBody = z.strictObject({
+    name: z.string().refine(hasLength(1, 200)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional(),
+    starts_on: z.iso.date().refine(hasLength(0, 10)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$/u).nullish(),
+    ends_on: z.iso.date().refine(hasLength(0, 10)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}$/u).nullish(),
+    after: z.array(z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)).max(20).optional()
+});
+
+export const zPatchPhasesIdHeaders = z.object({
+    'If-Match': z.string().regex(/^"v[1-9][0-9]{0,9}"$/u).optional()
+});
+
+export const zPatchPhasesIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPatchPhasesIdResponse = zPhase;
+
+export const zGetProjectsIdCostsPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zGetProjectsIdCostsResponse = zCosts;
+
+export const zGetProjectsExportQuery = z.object({
+    from: z.string().refine(hasLength(1, 32)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional()
+});
+
+/**
+ * what was asked for
+ */
+export const zGetProjectsExportResponse = z.string();
+
+/**
+ * RFC 4180, UTF-8; the first line names the columns
+ */
+export const zPostProjectsImportBody = z.string();
+
+export const zPostProjectsImportHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostProjectsImportQuery = z.object({
+    plan: z.boolean().optional().default(false)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostProjectsImportResponse = zImport;
 
 export const zGetProjectsQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use garde::Validate;
 use http::header;
 use serde::de::DeserializeOwned;
-use watertight_identity::page::PageSecret;
+use watertight_identity::{feed::FeedSecret, page::PageSecret};
 use watertight_terms::{Fault, problems};
 
 use super::{
@@ -72,5 +72,19 @@ impl Argument for PageCaller {
         crate::door::secret(&input.headers)
             .map(Self)
             .ok_or_else(|| Fault::bug("a page's handler without a page session"))
+    }
+}
+
+/// The feed that asks.
+#[derive(Debug, Clone)]
+pub struct FeedCaller(pub FeedSecret);
+
+impl Argument for FeedCaller {
+    fn describe(_: &mut Description<'_>) {}
+
+    fn take(input: &Input) -> Result<Self, Fault> {
+        crate::door::feed_secret(&input.path)
+            .map(Self)
+            .ok_or_else(|| Fault::bug("a feed's handler without a feed"))
     }
 }

@@ -32,6 +32,8 @@ pub struct Told {
     pub sample: Option<&'static str>,
     /// What a new row needs before it.
     pub after: &'static [&'static str],
+    /// So many bytes a body may have, where that is more than elsewhere.
+    pub body_bytes: Option<usize>,
     /// Whether it reads or works through much.
     pub is_expensive: bool,
     /// What guests are answered, where they are let in.

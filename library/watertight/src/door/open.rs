@@ -78,7 +78,9 @@ impl Open {
                 what: What::Public { why },
                 told: Told::default(),
                 read: |_| Ok(()),
-                describe: |description| description.answers_text(),
+                describe: |description| {
+                    description.answers_lines("text/plain", "what was asked for")
+                },
             }],
         }
     }

@@ -80,8 +80,8 @@ impl Door {
             studio: match caller.who() {
                 Who::Member(member) => Some(member.organization().to_string()),
                 Who::Service { tenant, .. } => Some(tenant.to_string()),
-                // Whose a page session is, is known only in its transaction.
-                Who::Page { .. } => None,
+                // Whose a page session or a feed is, is known only in its transaction.
+                Who::Page { .. } | Who::Feed { .. } => None,
             },
         };
         let taken = Arc::clone(&self.0.taken);

@@ -75,7 +75,8 @@ impl Rates {
     }
 
     /// The buckets of a caller: the own first, then the studio's. A page session's studio is known
-    /// only in its transaction, so it has a member's bucket and no more; a member has twenty of them.
+    /// only in its transaction, as a feed's, so it has a member's bucket and no more; a member has twenty
+    /// of them.
     fn asks(&self, caller: &Caller, class: Class) -> Vec<Ask> {
         let [member, studio] = class.policies();
         let ask = |policy, parts: &[&str], quota| Ask {
@@ -102,7 +103,7 @@ impl Rates {
                     ask(studio, &[organization], of_studio),
                 ]
             }
-            Who::Page { .. } | Who::Service { .. } => {
+            Who::Page { .. } | Who::Feed { .. } | Who::Service { .. } => {
                 vec![ask(member, &[&name(caller)], self.member)]
             }
         }
@@ -114,7 +115,7 @@ pub(super) fn name(caller: &Caller) -> String {
     match caller.who() {
         Who::Member(member) => format!("{}|{}", member.organization(), member.subject()),
         Who::Service { name, tenant } => format!("{tenant}|service:{name}"),
-        Who::Page { digest } => hex::encode(digest),
+        Who::Page { digest } | Who::Feed { digest } => hex::encode(digest),
     }
 }
 
@@ -141,7 +142,7 @@ impl Counted {
 
 impl Door {
     /// Counts a request of a caller. The address that paid for it until now has it back, but for a
-    /// page, whose cookie nobody has looked up yet.
+    /// page or a feed, whose secret nobody has looked up yet.
     pub(super) async fn count(&self, caller: &Caller, class: Class, of: &Extensions) -> Counted {
         let Some(rates) = &self.0.rates else {
             return Counted {
@@ -151,7 +152,7 @@ impl Door {
         };
         let mut asks = rates.asks(caller, class);
         let buckets = asks.len();
-        if !matches!(caller.who(), Who::Page { .. }) {
+        if !matches!(caller.who(), Who::Page { .. } | Who::Feed { .. }) {
             asks.extend(of.get::<Paid>().map(|paid| paid.back()));
         }
         let mut standings = rates.limiter.ask(&asks).await;

@@ -2,11 +2,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, header, request::Parts};
 use uuid::Uuid;
+use watertight_edge::rate::Stranger;
 use watertight_identity::{
     Caller, bearer,
+    feed::FeedSecret,
     page::{PageSecret, Setting},
 };
-use watertight_terms::{Fault, problems};
+use watertight_terms::{Fault, Kind, problems};
 
 use super::{Door, marked};
 use crate::{argument, problem};
@@ -21,6 +23,9 @@ pub enum Way {
     SignIn,
     /// Browsers, with the cookie of a page session.
     Page,
+    /// Calendar programs, with an address that is a secret: `{file}` of the path. Whatever is wrong with
+    /// it, they are answered as if there were nothing.
+    Feed,
 }
 
 /// What a door needs to serve pages.
@@ -44,7 +49,12 @@ pub enum Leads {
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 impl Door {
-    pub(super) async fn caller(&self, way: Way, parts: &Parts) -> Result<Caller, Fault> {
+    pub(super) async fn caller(
+        &self,
+        way: Way,
+        parts: &Parts,
+        path: &[(String, String)],
+    ) -> Result<Caller, Fault> {
         match way {
             Way::Api | Way::SignIn => {
                 let value = only(&parts.headers, &header::AUTHORIZATION);
@@ -53,6 +63,9 @@ impl Door {
             Way::Page => secret(&parts.headers)
                 .map(|secret| Caller::page(&secret))
                 .ok_or_else(signed_out),
+            Way::Feed => feed_secret(path)
+                .map(|secret| Caller::feed(&secret))
+                .ok_or_else(Fault::unseen),
         }
     }
 
@@ -60,7 +73,7 @@ impl Door {
     /// something was made by a page of ours, and a form carries its session's own token.
     pub(super) fn check_setting(&self, way: Way, parts: &Parts, body: &Bytes) -> Result<(), Fault> {
         let safe = matches!(parts.method, Method::GET | Method::HEAD);
-        if way == Way::Api || safe {
+        if matches!(way, Way::Api | Way::Feed) || safe {
             return Ok(());
         }
         let origins = self.0.pages.as_ref().map(|pages| pages.origins.as_slice());
@@ -99,9 +112,24 @@ impl Door {
                 }
                 None => problem::refuse(fault, request_id),
             };
-            marked(response, fault)
+            let mut response = marked(response, fault);
+            if way == Way::Feed && fault.kind() == Kind::Unseen {
+                // Whoever guesses addresses pays as whoever guesses tokens.
+                response.extensions_mut().insert(Stranger);
+            }
+            response
         }
     }
+}
+
+/// The parameter of the path that is a feed's secret and what calendars know files by.
+const FILE: &str = "file";
+const FILE_END: &str = ".ics";
+
+/// The feed's secret in a request's path.
+pub(crate) fn feed_secret(path: &[(String, String)]) -> Option<FeedSecret> {
+    let (_, file) = path.iter().find(|(name, _)| name == FILE)?;
+    FeedSecret::parse(file.strip_suffix(FILE_END)?)
 }
 
 /// The page session's secret among a request's cookies.

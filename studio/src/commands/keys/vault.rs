@@ -2,11 +2,10 @@
 //! on; the rest is sealed anew by the worker, or here.
 
 use serde_json::json;
-use watertight_terms::{Clock, Key, KeyFile, Random};
+use watertight_terms::{Key, KeyFile, Random};
 
 use crate::{
-    app::App,
-    commands::{Failure, Output, install::write_private, serve},
+    commands::{Failure, Output, app, install::write_private},
     config::{Config, Provider},
     jobs::renewal::renew,
 };
@@ -111,16 +110,4 @@ pub(super) async fn retire(config: Config, output: &Output, number: i16) -> Resu
 
 fn holds(file: &KeyFile, number: i16) -> Result<bool, watertight_terms::KeyError> {
     Ok(file.ring("vault")?.get(number).is_some())
-}
-
-/// The product without a listener, over a database that is as it must be.
-async fn app(config: Config) -> Result<App, Failure> {
-    let clock = Clock::system();
-    let verifier = serve::verifier(&config, clock.clone())?;
-    let app = App::new(config, verifier, clock, Random::system())
-        .map_err(|error| Failure::setup(error.to_string()))?;
-    app.examine()
-        .await
-        .map_err(|error| Failure::setup(error.to_string()))?;
-    Ok(app)
 }

@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     app::Desk,
-    resources::page::{self, List, Paging, Sort},
+    resources::{
+        page::{self, List, Paging, Sort, made_name},
+        studio::settings::Week,
+    },
 };
 
 /// Which artists, in which order.
@@ -53,7 +56,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Staff => "staff",
             Self::Freelancer => "freelancer",
@@ -113,21 +116,27 @@ pub(super) async fn show(
 /// A new artist.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct New {
+pub(crate) struct New {
+    /// Made when none is given.
     #[garde(dive)]
-    name: Line<{ Limits::NAME_CHARS }>,
+    pub(super) reference: Option<Line<32>>,
+    #[garde(dive)]
+    pub(super) name: Line<{ Limits::NAME_CHARS }>,
     #[serde(default)]
     #[garde(skip)]
-    kind: Kind,
+    pub(super) kind: Kind,
     #[serde(default)]
     #[garde(dive)]
-    skills: Skills,
+    pub(super) skills: Skills,
     /// The studio's where none is given.
     #[garde(dive)]
-    zone: Option<Zone>,
+    pub(super) zone: Option<Zone>,
+    /// The studio's where none are given; by the artist's own clocks.
+    #[garde(dive)]
+    pub(super) working_hours: Option<Week>,
     #[serde(default)]
     #[garde(dive)]
-    notes: Prose<{ Limits::NOTES_CHARS }>,
+    pub(super) notes: Prose<{ Limits::NOTES_CHARS }>,
     #[garde(dive)]
     email: Option<Line<320>>,
     #[garde(dive)]
@@ -166,7 +175,10 @@ pub(super) async fn create(
     let [email, phone, legal_name, tax_id, address, bank] = sealed;
     let kind = new.kind.as_str();
     let (skills, zone) = (new.skills.texts(), new.zone.as_deref());
-    let parameters: [&(dyn ToSql + Sync); 13] = [
+    let reference = new.reference.map(Line::into_inner);
+    let reference = reference.unwrap_or_else(|| made_name("A", id));
+    let working_hours = Week::as_column(new.working_hours.as_ref())?;
+    let parameters: [&(dyn ToSql + Sync); 15] = [
         &id,
         &now,
         &kind,
@@ -180,6 +192,8 @@ pub(super) async fn create(
         &tax_id,
         &address,
         &bank,
+        &reference,
+        &working_hours,
     ];
     let spent = tx.create(granted, CREATE, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
@@ -207,6 +221,9 @@ pub(super) struct Edited {
     #[serde(default)]
     #[garde(dive)]
     zone: Field<Zone>,
+    #[serde(default)]
+    #[garde(dive)]
+    working_hours: Field<Week>,
     #[serde(default)]
     #[garde(dive)]
     notes: Firm<Prose<{ Limits::NOTES_CHARS }>>,
@@ -249,6 +266,8 @@ pub(super) async fn edit(
     let notes = edited.notes.given().map(Prose::into_inner);
     let notes = notes.unwrap_or_else(|| before.notes.clone());
     let zone = edited.zone.map(Zone::into_inner).or(before.zone.clone());
+    let working_hours = edited.working_hours.or(before.working_hours.clone());
+    let working_hours = Week::as_column(working_hours.as_ref())?;
     let given = [
         edited.email.map(Line::into_inner),
         edited.phone.map(Line::into_inner),
@@ -261,7 +280,7 @@ pub(super) async fn edit(
     let sealed = merge(&keys, id, &before.personal, given)?;
     let [email, phone, legal_name, tax_id, address, bank] = sealed;
     let now = desk.clock.now();
-    let parameters: [&(dyn ToSql + Sync); 12] = [
+    let parameters: [&(dyn ToSql + Sync); 13] = [
         &now,
         &kind,
         &name,
@@ -274,6 +293,7 @@ pub(super) async fn edit(
         &tax_id,
         &address,
         &bank,
+        &working_hours,
     ];
     let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
@@ -339,7 +359,7 @@ fn merge(
 pub(super) struct Skills(#[garde(length(max = 32), dive)] Vec<Slug<64>>);
 
 impl Skills {
-    fn texts(&self) -> Vec<String> {
+    pub(super) fn texts(&self) -> Vec<String> {
         self.0.iter().map(ToString::to_string).collect()
     }
 }

@@ -6,9 +6,11 @@
 //! POST   /v1/artists        owners and managers
 //! PATCH  /v1/artists/{id}   RFC 7396: absent stays, null clears
 //! DELETE /v1/artists/{id}   archives
+//! GET    /v1/artists/export, POST /v1/artists/import   as tables, without the personal fields
 //! ```
 
 mod handlers;
+mod tables;
 mod view;
 
 pub(crate) use handlers::choices;
@@ -17,13 +19,16 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Opens, Resource};
-use watertight_tenancy::{Change, Insert, Read, Row, Rows, Stored};
+use watertight_custody::{Days, Retention, Rule, Then};
+use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, TenantId};
 use watertight_vault::Sealed;
 
 use super::{
     Class, Columns, Registered,
     page::{Listed, Order},
+    studio::settings::Week,
+    table,
 };
 
 /// An artist, as stored. Personal fields are sealed.
@@ -35,12 +40,22 @@ pub struct Artist {
     created_at: Timestamp,
     updated_at: Timestamp,
     kind: String,
+    reference: String,
     name: String,
     skills: Vec<String>,
     zone: Option<String>,
     notes: String,
+    working_hours: Option<Week>,
     personal: Personal,
     archived_at: Option<Timestamp>,
+}
+
+impl Artist {
+    /// The hours of an artist who has own ones, and by which clocks if not by the studio's.
+    pub(crate) fn hours(&self) -> Option<(&Week, Option<&str>)> {
+        let hours = self.working_hours.as_ref()?;
+        Some((hours, self.zone.as_deref()))
+    }
 }
 
 /// The personal fields, by the order of [`PERSONAL`].
@@ -96,17 +111,23 @@ pub const RESOURCE: Registered = Registered {
     migrations: &[
         super::migration!("0001_artists_and_bookings"),
         super::migration!("0011_vault"),
+        super::migration!("0016_tables"),
+        super::migration!("0017_holidays"),
     ],
     tables: &[COLUMNS],
     rows: &[Rows::of::<Artist>()],
-    constraints: &[],
+    constraints: &[Constraint {
+        name: "artists_reference",
+        problem: crate::problems::NOT_UNIQUE,
+        spoken: "another artist of this studio has that reference",
+    }],
     routes,
 };
 
 /// What may be done with an artist.
 pub mod actions {
     crate::resources::actions! { super::Artist:
-        View "artist.view", Create "artist.create", Edit "artist.change", Archive "artist.archive",
+        View "artist.view", Create "artist.create", Import "artist.import", Edit "artist.change", Archive "artist.archive",
         ViewContact "artist.view_contact", ViewPrivate "artist.view_private"
     }
 }
@@ -144,17 +165,26 @@ const COLUMNS: Columns = Columns {
         ("address", Class::Personal),
         ("bank", Class::Personal),
         ("archived_at", Class::Internal),
+        ("reference", Class::Internal),
+        ("working_hours", Class::Internal),
     ],
-    retention: "archived rows: 10 years (accounting), then erased by custody",
+    retention: Retention::By(Rule {
+        name: "artists",
+        step: 60,
+        since: "the time it was archived",
+        days: Days::new(1095, 90, 5475),
+        then: Then::Anonymise,
+    }),
 };
 
 /// The columns that a row is made from.
 macro_rules! columns {
     () => {
         "tenant_id, id, version, created_at, updated_at, kind, name, skills, zone, notes,
-           email, phone, legal_name, tax_id, address, bank, archived_at"
+           email, phone, legal_name, tax_id, address, bank, archived_at, reference, working_hours"
     };
 }
+use columns;
 
 impl Stored for Artist {
     const LOAD: Read = Read::new(concat!(
@@ -177,10 +207,12 @@ impl Stored for Artist {
             created_at: row.field("created_at")?,
             updated_at: row.field("updated_at")?,
             kind: row.field("kind")?,
+            reference: row.field("reference")?,
             name: row.field("name")?,
             skills: row.field("skills")?,
             zone: row.field("zone")?,
             notes: row.field("notes")?,
+            working_hours: Week::from_row(row)?,
             personal,
             archived_at: row.field("archived_at")?,
         })
@@ -243,13 +275,13 @@ const CHOICES: Read = Read::new(concat!(
 
 const CREATE: Insert = Insert::new(
     "INSERT INTO studio.artists (tenant_id, id, created_at, updated_at, kind, name, skills, zone, notes,
-       email, phone, legal_name, tax_id, address, bank)
-     VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+       email, phone, legal_name, tax_id, address, bank, reference, working_hours)
+     VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
 );
 
 const EDIT: Change = Change::new(
     "UPDATE studio.artists SET version = version + 1, updated_at = $4, kind = $5, name = $6, skills = $7,
-       zone = $8, notes = $9, email = $10, phone = $11, legal_name = $12, tax_id = $13, address = $14, bank = $15
+       zone = $8, notes = $9, email = $10, phone = $11, legal_name = $12, tax_id = $13, address = $14, bank = $15, working_hours = $16
      WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
 );
 
@@ -259,8 +291,24 @@ const ARCHIVE: Change = Change::new(
 );
 
 fn routes(routes: Routes) -> Routes {
-    use actions::{Archive, Create, Edit, View};
+    use actions::{Archive, Create, Edit, Import, View};
     routes
+        .route(
+            "/v1/artists/export",
+            get(tables::export)
+                .says("artists as a table, without their personal fields")
+                .expensive()
+                .needs::<View, Artist>(),
+        )
+        .route(
+            "/v1/artists/import",
+            post(tables::import)
+                .says("takes a table of artists on: all of it or nothing")
+                .sample(r#""reference,name,kind,skills\nA-ZOE,Zoë Lindqvist,staff,compositing rigging\n""#)
+                .body_bytes(table::BODY_BYTES)
+                .expensive()
+                .needs::<Import, Artist>(),
+        )
         .route(
             "/v1/artists",
             get(handlers::list)

@@ -12,6 +12,7 @@ use super::{
     actions::{ViewContact, ViewPrivate},
     handlers::Kind,
 };
+use crate::resources::studio::settings::Week;
 
 /// An artist as answered. A personal field is absent where the caller may not see it; lists have none.
 #[derive(Serialize, JsonSchema)]
@@ -21,11 +22,14 @@ pub(super) struct ArtistView {
     version: i32,
     created_at: Timestamp,
     updated_at: Timestamp,
+    reference: String,
     kind: Kind,
     name: String,
     skills: Vec<String>,
     zone: String,
     notes: String,
+    /// None: the studio's.
+    working_hours: Option<Week>,
     archived_at: Option<Timestamp>,
     #[serde(flatten)]
     personal: PersonalView,
@@ -88,11 +92,13 @@ impl ArtistView {
             version: artist.version,
             created_at: artist.created_at,
             updated_at: artist.updated_at,
+            reference: artist.reference,
             kind: Kind::parse(&artist.kind),
             name: artist.name,
             skills: artist.skills,
             zone: artist.zone.unwrap_or_else(|| zone.to_owned()),
             notes: artist.notes,
+            working_hours: artist.working_hours,
             archived_at: artist.archived_at,
             personal,
         }

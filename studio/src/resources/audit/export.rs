@@ -12,6 +12,7 @@ use watertight_tenancy::{Read, TenantTx};
 use watertight_terms::{Entry, Fault};
 
 use super::{Audit, EntryView, Numbered, actions::View};
+use crate::resources::table;
 
 /// So many lines at once; the next ones begin after the last number.
 const LINES: u32 = 1_000;
@@ -126,18 +127,7 @@ fn csv(entry: &EntryView) -> String {
         or_nothing(&entry.client),
         entry.request_id.to_string(),
     ];
-    cells.map(|text| cell(&text)).join(",")
-}
-
-/// A cell as RFC 4180 has it. What a spreadsheet would take for a formula begins with an apostrophe
-/// (CWE-1236).
-fn cell(text: &str) -> String {
-    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        "'"
-    } else {
-        ""
-    };
-    format!("\"{guard}{}\"", text.replace('"', "\"\""))
+    table::line(&cells)
 }
 
 /// An entry as OCSF's API Activity (class 6003).
@@ -166,25 +156,4 @@ fn ocsf(entry: &EntryView) -> Value {
         "metadata": { "version": "1.3.0", "uid": entry.id, "sequence": entry.seq,
             "product": { "name": "Production Tool", "vendor_name": "Watertight" } },
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_cell_is_a_formula() {
-        for (text, expected) in [
-            ("curl/8", "\"curl/8\""),
-            ("=1+1", "\"'=1+1\""),
-            ("+1", "\"'+1\""),
-            ("-1", "\"'-1\""),
-            ("@SUM(A1)", "\"'@SUM(A1)\""),
-            ("\t=1", "\"'\t=1\""),
-            ("a\"b,c", "\"a\"\"b,c\""),
-            ("", "\"\""),
-        ] {
-            assert_eq!(cell(text), expected);
-        }
-    }
 }

@@ -25,8 +25,9 @@ use super::{
 use crate::{
     app::Desk,
     resources::{
+        holidays,
         page::{expect_unarchived, expect_version},
-        studio::settings::Settings,
+        studio::settings::{Settings, Week},
     },
 };
 
@@ -237,7 +238,9 @@ pub(super) async fn challenge(
         by_booking_id: id,
         answer_by: match answer_by {
             Some(at) => deadline("answer_by", at, now)?,
-            None => settings.answer_by(now)?,
+            None => {
+                deadline_in_hours(&mut tx, &settings, granted.row().content.artist, now).await?
+            }
         },
     });
     content.reason = reason.map(Prose::into_inner);
@@ -247,6 +250,36 @@ pub(super) async fn challenge(
     let view = reload(&mut tx, id).await?;
     let draft = Draft::ok(view)?.etag(challenger.version);
     draft.commit(tx, entry).await
+}
+
+/// The hours of an artist who has own ones. `$2` the artist.
+const HOURS: Read = Read::new(
+    "SELECT working_hours, zone FROM studio.artists WHERE tenant_id = $1 AND id = $2 AND working_hours IS NOT NULL",
+);
+
+/// So many days a deadline moves at most, where nobody works.
+const HOURS_AHEAD_DAYS: i32 = 32;
+
+/// When a challenge that is made now must be answered: in the artist's working hours.
+async fn deadline_in_hours(
+    tx: &mut TenantTx,
+    settings: &Settings,
+    artist: Uuid,
+    now: Timestamp,
+) -> Result<Timestamp, Fault> {
+    let deadline = settings.answer_by(now)?;
+    let (first, _) = settings.days(deadline, deadline);
+    let last = first.saturating_add(jiff::Span::new().days(HOURS_AHEAD_DAYS));
+    let holidays = holidays::between(tx, first, last).await?;
+    let rows = tx.read(HOURS, &[&artist]).await?;
+    let own = match rows.first() {
+        Some(row) => Week::from_row(row)?.zip(Some(row.field::<Option<String>>("zone")?)),
+        None => None,
+    };
+    let own = own.as_ref().map(|(week, zone)| (week, zone.as_deref()));
+    settings
+        .calendar(own, &holidays)?
+        .not_before_hours(deadline)
 }
 
 async fn first_before(tx: &mut TenantTx, id: Uuid) -> Result<Uuid, Fault> {

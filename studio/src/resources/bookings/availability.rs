@@ -4,6 +4,8 @@
 //! blocks (confirmed bookings, time off), *contended* when one is left but options or holds lie over it,
 //! and *free* otherwise. Without `min_minutes` the stretch is the whole window.
 
+use std::collections::HashMap;
+
 use garde::Validate;
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
@@ -23,6 +25,7 @@ use super::{
 };
 use crate::resources::{
     artists::{Artist, actions::View},
+    holidays,
     page::wrong_field,
     studio::settings::Settings,
 };
@@ -86,7 +89,8 @@ const ARTISTS: Read = Read::new(
 );
 
 /// The time of many artists in one statement. `$2` the artists, `$3` and `$4` the window, `$5` the shortest
-/// stretch in seconds, `$6` and `$7` where the next free stretches are looked for, `$8` how far.
+/// stretch in seconds, `$6` and `$7` when work is done, `$8` how far that is looked at, `$9` the artist of whom `$6` and
+/// `$7` are: null where of all that have none of their own.
 ///
 /// An artist's rows are found by the index (tenant, artist, start), both ends of it bounded; what is free
 /// is what is left of the window when they are taken from it. At most twenty options of an artist are told.
@@ -101,7 +105,8 @@ const AVAILABILITY: Read = Read::new(
            ORDER BY since, source_id) AS by FROM wanted
          LEFT JOIN studio.ranks_of($1, ARRAY(SELECT source_id FROM wanted WHERE state = 'pencil')) ON booking = source_id
          GROUP BY wanted.artist_id),
-       work AS (SELECT coalesce(range_agg(tstzrange(f, t)), '{}') AS hours FROM unnest($6::timestamptz[], $7::timestamptz[]) h (f, t))
+       work AS (SELECT own, range_agg(tstzrange(f, t)) AS hours
+         FROM unnest($9::uuid[], $6::timestamptz[], $7::timestamptz[]) h (own, f, t) GROUP BY own)
      SELECT asked.place, asked.id AS artist_id, coalesce(contended.by, '[]') AS contended_by,
        (SELECT coalesce(max(upper(s) - lower(s)) >= make_interval(secs => $5), false)
           FROM unnest(tstzmultirange(tstzrange($3::timestamptz, $4::timestamptz)) - own.taken) s) AS is_open,
@@ -111,7 +116,8 @@ const AVAILABILITY: Read = Read::new(
           WHERE upper(s) - lower(s) >= make_interval(secs => $5) ORDER BY s LIMIT 3) AS free_starts,
        ARRAY(SELECT upper(s) FROM unnest(work.hours - own.taken) s
           WHERE upper(s) - lower(s) >= make_interval(secs => $5) ORDER BY s LIMIT 3) AS free_ends
-     FROM asked CROSS JOIN work LEFT JOIN contended ON contended.artist_id = asked.id
+     FROM asked CROSS JOIN LATERAL (SELECT w.hours FROM work w WHERE w.own = asked.id OR w.own IS NULL
+         ORDER BY w.own NULLS LAST LIMIT 1) work LEFT JOIN contended ON contended.artist_id = asked.id
      CROSS JOIN LATERAL (SELECT coalesce(range_agg(o.slice) FILTER (WHERE o.blocks), '{}') AS taken,
          coalesce(range_agg(o.slice) FILTER (WHERE NOT o.blocks), '{}') AS wanted
        FROM studio.occupancy o WHERE o.tenant_id = $1 AND o.artist_id = asked.id
@@ -195,15 +201,17 @@ pub(super) async fn check(
     let least_s = asked
         .min_minutes
         .map_or(whole_s, |minutes| f64::from(minutes) * 60.0);
-    let (work_starts, work_ends) = settings.working_time(from, far)?;
-    let parameters: [&(dyn ToSql + Sync); 7] = [
+    let work = Work::of(&mut tx, &settings, &artists, from, far).await?;
+    let artists: Vec<Uuid> = artists.iter().map(Resource::id).collect();
+    let parameters: [&(dyn ToSql + Sync); 8] = [
         &artists,
         &from,
         &to,
         &least_s,
-        &work_starts,
-        &work_ends,
+        &work.starts,
+        &work.ends,
         &far,
+        &work.own,
     ];
     let rows = tx.read(AVAILABILITY, &parameters).await?;
     let items = rows
@@ -214,12 +222,60 @@ pub(super) async fn check(
     Draft::ok(Availabilities { items })?.finish(tx, entry).await
 }
 
+/// When work is done: stretches, and of whom they are.
+#[derive(Default)]
+struct Work {
+    own: Vec<Option<Uuid>>,
+    starts: Vec<Timestamp>,
+    ends: Vec<Timestamp>,
+}
+
+impl Work {
+    async fn of(
+        tx: &mut TenantTx,
+        settings: &Settings,
+        artists: &[Artist],
+        from: Timestamp,
+        far: Timestamp,
+    ) -> Result<Self, Fault> {
+        let (first, last) = settings.days(from, far);
+        let holidays = holidays::between(tx, first, last).await?;
+        let mut work = Self::default();
+        work.add(
+            None,
+            settings.calendar(None, &holidays)?.stretches(from, far)?,
+            from,
+        );
+        for artist in artists {
+            if let Some(hours) = artist.hours() {
+                let stretches = settings
+                    .calendar(Some(hours), &holidays)?
+                    .stretches(from, far)?;
+                work.add(Some(artist.id()), stretches, from);
+            }
+        }
+        Ok(work)
+    }
+
+    fn add(
+        &mut self,
+        of: Option<Uuid>,
+        (starts, ends): (Vec<Timestamp>, Vec<Timestamp>),
+        from: Timestamp,
+    ) {
+        // An empty stretch for whoever has none: it says that these are their hours.
+        self.own.extend(std::iter::repeat_n(of, starts.len() + 1));
+        self.starts.extend(std::iter::once(from).chain(starts));
+        self.ends.extend(std::iter::once(from).chain(ends));
+    }
+}
+
 /// The artists that are meant: as they were named, or by name.
 async fn artists(
     tx: &mut TenantTx,
     ids: Option<Vec<Id>>,
     skills: Option<Vec<Line<64>>>,
-) -> Result<Vec<Uuid>, Fault> {
+) -> Result<Vec<Artist>, Fault> {
     if ids.is_some() == skills.is_some() {
         let detail = "give either `artist_ids` or `skills`";
         return Err(wrong_field("/artist_ids", "invalid", detail));
@@ -229,9 +285,13 @@ async fn artists(
         skills.map(|skills| skills.into_iter().map(Line::into_inner).collect());
     let parameters: [&(dyn ToSql + Sync); 3] = [&ids, &skills, &ARTISTS_MOST];
     let seen = tx.page::<View, Artist>(ARTISTS, &parameters).await?;
-    let seen: Vec<Uuid> = seen.iter().map(Resource::id).collect();
-    let Some(mut ids) = ids else { return Ok(seen) };
-    if let Some(place) = ids.iter().position(|id| !seen.contains(id)) {
+    let Some(ids) = ids else { return Ok(seen) };
+    let places = ids.iter().enumerate().rev().map(|(place, id)| (*id, place));
+    let first: HashMap<Uuid, usize> = places.collect();
+    if let Some(place) = ids
+        .iter()
+        .position(|id| !seen.iter().any(|artist| artist.id() == *id))
+    {
         let detail = "names no artist that you may book";
         return Err(wrong_field(
             &format!("/artist_ids/{place}"),
@@ -239,7 +299,8 @@ async fn artists(
             detail,
         ));
     }
-    let mut named = std::collections::HashSet::new();
-    ids.retain(|id| named.insert(*id));
-    Ok(ids)
+    // In the order in which they were named, each once.
+    let mut seen = seen;
+    seen.sort_by_key(|artist| first.get(&artist.id()).copied());
+    Ok(seen)
 }

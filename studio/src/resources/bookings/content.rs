@@ -19,6 +19,7 @@ pub(super) struct Content {
     pub(super) artist: Uuid,
     pub(super) project: Uuid,
     pub(super) title: String,
+    pub(super) kind: BookingKind,
     pub(super) state: State,
     pub(super) spell: Spell,
     pub(super) expires_at: Option<Timestamp>,
@@ -41,6 +42,36 @@ pub(super) struct Challenge {
     pub(super) answer_by: Timestamp,
 }
 
+/// What the time is for.
+#[derive(
+    Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(crate) enum BookingKind {
+    #[default]
+    Work,
+    /// On the way there or back.
+    Travel,
+}
+
+impl BookingKind {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Travel => "travel",
+        }
+    }
+
+    /// The kind of that name, as the table has it.
+    fn parse(name: &str) -> Self {
+        match name {
+            "travel" => Self::Travel,
+            _ => Self::Work,
+        }
+    }
+}
+
 /// What is paid, and for how much time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -58,6 +89,17 @@ enum Unit {
     Day,
     HalfDay,
     Hour,
+}
+
+impl Rate {
+    /// Unit, amount and currency, as texts.
+    pub(super) fn texts(&self) -> [String; 3] {
+        [
+            self.unit.as_str().to_owned(),
+            self.amount.minor.to_string(),
+            self.amount.currency.clone(),
+        ]
+    }
 }
 
 impl Unit {
@@ -81,7 +123,7 @@ macro_rules! content_columns {
     () => {
         "artist_id, project_id, title, state, starts_at, ends_at, slice_starts, slice_ends, from_day, from_part,
            to_day, to_part, expires_at, challenged_by, answer_by, rate_unit, rate_minor, rate_currency, notes,
-           reason, payable, ended_at, ended_by, archived_at, deed"
+           reason, payable, ended_at, ended_by, archived_at, deed, kind"
     };
 }
 pub(super) use content_columns;
@@ -89,21 +131,21 @@ pub(super) use content_columns;
 macro_rules! content_values {
     () => {
         "$5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26,
-           $27, $28, $29"
+           $27, $28, $29, $30"
     };
 }
 
-/// `$2` the id, `$3` the time, `$4` the reference.
-const CREATE: Insert = Insert::new(concat!(
+/// `$2` the id, `$3` since when it is there, `$4` the reference, `$31` the time.
+pub(super) const CREATE: Insert = Insert::new(concat!(
     "INSERT INTO studio.bookings (tenant_id, id, created_at, updated_at, reference, ",
     content_columns!(),
-    ") VALUES ($1, $2, $3, $3, $4, ",
+    ") VALUES ($1, $2, $3, $31, $4, ",
     content_values!(),
     ")"
 ));
 
 /// `$4` the time.
-const WRITE: Change = Change::new(concat!(
+pub(super) const WRITE: Change = Change::new(concat!(
     "UPDATE studio.bookings SET version = version + 1, updated_at = $4, (",
     content_columns!(),
     ") = ROW(",
@@ -124,6 +166,7 @@ impl Content {
             artist: row.field("artist_id")?,
             project: row.field("project_id")?,
             title: row.field("title")?,
+            kind: BookingKind::parse(&row.field::<String>("kind")?),
             state: State::parse(&state)
                 .ok_or_else(|| Fault::bug(format!("a booking in state `{state}`")))?,
             spell: Spell::from_row(row)?,
@@ -154,11 +197,13 @@ impl Content {
         });
     }
 
-    fn flat(&self) -> Flat<'_> {
+    /// As columns have it.
+    pub(super) fn flat(&self) -> Flat<'_> {
         let rate = self.rate.as_ref();
         let (from_day, from_part, to_day, to_part) = self.spell.day_columns();
         Flat {
             state: self.state.as_str(),
+            kind: self.kind.as_str(),
             from_day,
             from_part,
             to_day,
@@ -173,8 +218,9 @@ impl Content {
 }
 
 /// What has another form in columns.
-struct Flat<'a> {
+pub(super) struct Flat<'a> {
     state: &'static str,
+    kind: &'static str,
     from_day: Option<jiff::civil::Date>,
     from_part: Option<&'static str>,
     to_day: Option<jiff::civil::Date>,
@@ -187,12 +233,12 @@ struct Flat<'a> {
 }
 
 /// `first`, and then the content, as parameters.
-fn parameters<'a>(
+pub(super) fn parameters<'a>(
     first: &[&'a (dyn ToSql + Sync)],
     content: &'a Content,
     flat: &'a Flat<'_>,
 ) -> Vec<&'a (dyn ToSql + Sync)> {
-    let rest: [&(dyn ToSql + Sync); 25] = [
+    let rest: [&(dyn ToSql + Sync); 26] = [
         &content.artist,
         &content.project,
         &content.title,
@@ -218,8 +264,23 @@ fn parameters<'a>(
         &content.ended_by,
         &content.archived_at,
         &content.deed,
+        &flat.kind,
     ];
     [first, rest.as_slice()].concat()
+}
+
+/// The parameters of [`CREATE`]: since when it is there, and when it is written.
+pub(super) fn creation<'a>(
+    id: &'a Uuid,
+    born: &'a Timestamp,
+    reference: &'a String,
+    content: &'a Content,
+    flat: &'a Flat<'_>,
+    now: &'a Timestamp,
+) -> Vec<&'a (dyn ToSql + Sync)> {
+    let mut all = parameters(&[id, born, reference], content, flat);
+    all.push(now);
+    all
 }
 
 /// Writes a new booking.
@@ -227,12 +288,12 @@ pub(super) async fn create<A: Action<Booking>>(
     tx: &mut TenantTx,
     granted: GrantedNew<A, Booking>,
     id: Uuid,
-    now: Timestamp,
-    reference: &str,
+    (born, now): (Timestamp, Timestamp),
+    reference: &String,
     content: &Content,
 ) -> Result<SpentNew<A, Booking>, Fault> {
     let flat = content.flat();
-    let all = parameters(&[&id, &now, &reference], content, &flat);
+    let all = creation(&id, &born, reference, content, &flat, &now);
     tx.create(granted, CREATE, &all).await
 }
 

@@ -18,16 +18,16 @@ use crate::app::Desk;
 /// At most so many are looked up at once.
 const BATCH: i64 = 100;
 
-/// Holds that ran out by `$2`.
+/// Holds that ran out by `$2`, and that no legal hold keeps as they are.
 const HOLDS: Read = Read::new(
     "SELECT id FROM studio.bookings WHERE tenant_id = $1 AND state = 'hold' AND expires_at <= $2
-       AND archived_at IS NULL ORDER BY expires_at, id LIMIT $3",
+       AND archived_at IS NULL AND NOT custody.held('studio.bookings', to_jsonb(bookings)) ORDER BY expires_at, id LIMIT $3",
 );
 
 /// Challenges that must have been answered by `$2`.
 const CHALLENGES: Read = Read::new(
     "SELECT id FROM studio.bookings WHERE tenant_id = $1 AND state = 'pencil' AND answer_by <= $2
-       AND archived_at IS NULL ORDER BY answer_by, id LIMIT $3",
+       AND archived_at IS NULL AND NOT custody.held('studio.bookings', to_jsonb(bookings)) ORDER BY answer_by, id LIMIT $3",
 );
 
 /// A kind of work that the triggers of bookings schedule.

@@ -1,4 +1,5 @@
 use garde::Validate;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -6,6 +7,7 @@ use watertight::{
     answer::{Answer, Created, Draft, Nothing},
     argument::{CursorText, Field, Firm, Id, IfMatch, Instant, Line, Path, Prose, Query, Valid},
 };
+use watertight_authority::{Action, Granted, Spent};
 use watertight_tenancy::{TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Limits, problems};
 
@@ -13,9 +15,9 @@ use super::{
     Booking, State, Transition,
     actions::{Archive, Create, Edit, View},
     acts::{answered, expect_next},
-    content::{self, Content, Rate, write},
+    content::{self, BookingKind, Content, Rate, write},
     time::{Before, LOCK_ARTIST, PROJECT, expect_room, known, lock, lock_move},
-    view::{BookingView, reload},
+    view::{BookingView, load, reload},
     when::{DayPart, Given, Slices},
 };
 use crate::{
@@ -88,7 +90,7 @@ pub(crate) async fn show(
     let granted = tx.grant::<View, Booking>(id).await?;
     let booking = tx.seen(granted)?;
     let view = match booking.content.state {
-        State::Pencil => reload(&mut tx, id).await?,
+        State::Pencil => load(&mut tx, id).await?,
         _ => BookingView::of(booking, &tx),
     };
     let version = view.version;
@@ -101,43 +103,90 @@ pub(crate) async fn show(
 #[serde(deny_unknown_fields)]
 pub(crate) struct New {
     #[garde(skip)]
-    artist_id: Id,
+    pub(super) artist_id: Id,
     #[garde(skip)]
-    project_id: Id,
+    pub(super) project_id: Id,
     #[garde(skip)]
-    starts_at: Option<Instant>,
+    pub(super) starts_at: Option<Instant>,
     #[garde(skip)]
-    ends_at: Option<Instant>,
+    pub(super) ends_at: Option<Instant>,
     #[garde(skip)]
-    from: Option<DayPart>,
+    pub(super) from: Option<DayPart>,
     #[garde(skip)]
-    to: Option<DayPart>,
+    pub(super) to: Option<DayPart>,
     #[garde(dive)]
-    slices: Option<Slices>,
+    pub(super) slices: Option<Slices>,
     #[serde(default)]
     #[garde(dive)]
-    title: Prose<{ Limits::NAME_CHARS }>,
+    pub(super) title: Prose<{ Limits::NAME_CHARS }>,
     #[serde(default)]
     #[garde(skip)]
-    state: NewState,
+    pub(super) kind: BookingKind,
+    #[serde(default)]
+    #[garde(skip)]
+    pub(super) state: NewState,
     #[garde(dive)]
-    reference: Option<Line<32>>,
+    pub(super) reference: Option<Line<32>>,
     #[garde(dive)]
-    rate: Option<Rate>,
+    pub(super) rate: Option<Rate>,
     #[serde(default)]
     #[garde(dive)]
-    notes: Prose<{ Limits::NOTES_CHARS }>,
+    pub(super) notes: Prose<{ Limits::NOTES_CHARS }>,
 }
 
 /// The states in which a booking may begin.
 #[derive(Debug, Default, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
-enum NewState {
+pub(super) enum NewState {
     #[default]
     Hold,
     Pencil,
     Confirmed,
+}
+
+impl New {
+    /// The reference that is given, and what the booking says.
+    ///
+    /// # Errors
+    /// Invalid, when its time is none.
+    pub(super) fn content(
+        self,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> Result<(Option<String>, Content), Fault> {
+        let given = Given {
+            starts_at: self.starts_at,
+            ends_at: self.ends_at,
+            from: self.from,
+            to: self.to,
+            slices: self.slices,
+        };
+        let (state, expires_at) = match self.state {
+            NewState::Hold => (State::Hold, Some(settings.hold_ends(now)?)),
+            NewState::Pencil => (State::Pencil, None),
+            NewState::Confirmed => (State::Confirmed, None),
+        };
+        let content = Content {
+            artist: self.artist_id.0,
+            project: self.project_id.0,
+            title: self.title.into_inner(),
+            kind: self.kind,
+            state,
+            spell: given.spell(settings)?,
+            expires_at,
+            challenge: None,
+            rate: self.rate,
+            notes: self.notes.into_inner(),
+            reason: None,
+            payable: None,
+            ended_at: None,
+            ended_by: None,
+            archived_at: None,
+            deed: "create".to_owned(),
+        };
+        Ok((self.reference.map(Line::into_inner), content))
+    }
 }
 
 pub(crate) async fn create(
@@ -163,42 +212,13 @@ pub(crate) async fn create(
     let settings = Settings::from_rows(&tx, decided)?;
     // After the lock: the age by which options are ranked follows the order in which they came.
     let (id, now) = (desk.random.uuid(), desk.clock.now());
-    let given = Given {
-        starts_at: new.starts_at,
-        ends_at: new.ends_at,
-        from: new.from,
-        to: new.to,
-        slices: new.slices,
-    };
-    let (state, expires_at) = match new.state {
-        NewState::Hold => (State::Hold, Some(settings.hold_ends(now)?)),
-        NewState::Pencil => (State::Pencil, None),
-        NewState::Confirmed => (State::Confirmed, None),
-    };
-    let content = Content {
-        artist: new.artist_id.0,
-        project: new.project_id.0,
-        title: new.title.into_inner(),
-        state,
-        spell: given.spell(&settings)?,
-        expires_at,
-        challenge: None,
-        rate: new.rate,
-        notes: new.notes.into_inner(),
-        reason: None,
-        payable: None,
-        ended_at: None,
-        ended_by: None,
-        archived_at: None,
-        deed: "create".to_owned(),
-    };
-    if state.blocks() {
+    let (reference, content) = new.content(&settings, now)?;
+    if content.state.blocks() {
         let (artist, before) = (content.artist, Before::AnyOption);
         expect_room(&mut tx, artist, &content.spell, id, before).await?;
     }
-    let reference = new.reference.map(Line::into_inner);
     let reference = reference.unwrap_or_else(|| made_name("B", id));
-    let spent = content::create(&mut tx, granted, id, now, &reference, &content).await?;
+    let spent = content::create(&mut tx, granted, id, (now, now), &reference, &content).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let view = reload(&mut tx, id).await?;
     let draft = Draft::created(view, &format!("/v1/bookings/{id}"))?;
@@ -235,10 +255,18 @@ pub(super) struct Edited {
     title: Firm<Prose<{ Limits::NAME_CHARS }>>,
     #[serde(default)]
     #[garde(dive)]
+    kind: Firm<BookingKind>,
+    #[serde(default)]
+    #[garde(dive)]
     rate: Field<Rate>,
     #[serde(default)]
     #[garde(dive)]
     notes: Firm<Prose<{ Limits::NOTES_CHARS }>>,
+}
+
+pub(super) fn rate_is_fixed() -> Fault {
+    let spoken = "the rate is fixed since the booking was confirmed";
+    Fault::new(problems::CONFLICT, spoken)
 }
 
 impl Edited {
@@ -257,8 +285,7 @@ impl Edited {
     fn describe(self, content: &mut Content) -> Result<(), Fault> {
         let rate_is_agreed = content.state.blocks();
         if rate_is_agreed && self.rate != Field::Absent {
-            let spoken = "the rate is fixed since the booking was confirmed";
-            return Err(Fault::new(problems::CONFLICT, spoken));
+            return Err(rate_is_fixed());
         }
         content.rate = self.rate.or(content.rate.take());
         if let Some(Id(project)) = self.project_id.given() {
@@ -267,6 +294,7 @@ impl Edited {
         if let Some(title) = self.title.given() {
             content.title = title.into_inner();
         }
+        content.kind = self.kind.given().unwrap_or(content.kind);
         if let Some(notes) = self.notes.given() {
             content.notes = notes.into_inner();
         }
@@ -285,7 +313,7 @@ pub(super) async fn edit(
     expect_version(version, granted.version())?;
     let before = granted.row();
     expect_next(before, Transition::Change)?;
-    let (since, was) = (before.created_at, &before.content);
+    let was = &before.content;
     let mut content = was.clone();
     let settings = Settings::of(&mut tx).await?;
     let given = edited.time();
@@ -299,11 +327,33 @@ pub(super) async fn edit(
     if content.project != was.project {
         known(&tx.read(PROJECT, &[&content.project]).await?, "project")?;
     }
+    content.reason = None;
+    content.deed = Transition::Change.as_str().to_owned();
+    let spent = settle(&mut tx, &desk, granted, content, &settings).await?;
+    answered(tx, spent).await
+}
+
+/// Writes what a booking says now, once its time is had.
+///
+/// # Errors
+/// Conflict, when the time is not to be had; invalid, when there is no artist to go to.
+pub(super) async fn settle<A: Action<Booking>>(
+    tx: &mut TenantTx,
+    desk: &Desk,
+    granted: Granted<A, Booking>,
+    mut content: Content,
+    settings: &Settings,
+) -> Result<Spent<A, Booking>, Fault> {
+    let (id, since, was) = (
+        granted.id(),
+        granted.row().created_at,
+        &granted.row().content,
+    );
     if content.artist != was.artist || content.spell != was.spell {
-        lock_move(&mut tx, was.artist, content.artist).await?;
+        lock_move(tx, was.artist, content.artist).await?;
         if content.state.blocks() {
             let before = Before::OptionsOlderThan(since);
-            expect_room(&mut tx, content.artist, &content.spell, id, before).await?;
+            expect_room(tx, content.artist, &content.spell, id, before).await?;
         }
     }
     let now = desk.clock.now();
@@ -311,10 +361,7 @@ pub(super) async fn edit(
         // Whoever works on a hold still wants it.
         content.expires_at = content.expires_at.max(Some(settings.hold_ends(now)?));
     }
-    content.reason = None;
-    content.deed = Transition::Change.as_str().to_owned();
-    let spent = write(&mut tx, granted, now, &content).await?;
-    answered(tx, spent).await
+    write(tx, granted, now, &content).await
 }
 
 pub(super) async fn archive(

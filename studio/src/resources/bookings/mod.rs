@@ -7,8 +7,11 @@
 //! POST   /v1/bookings                      a hold, a pencil, or confirmed at once
 //! POST   /v1/bookings/check-availability   of one artist or many
 //! PATCH  /v1/bookings/{id}                 moves and renames
-//! POST   /v1/bookings/{id}/ACTION          pencil confirm start complete release cancel challenge extend undo
+//! POST   /v1/bookings/{id}/ACTION          pencil confirm start complete release cancel challenge extend undo move split
+//! POST   /v1/bookings/series               every week, all at once
 //! DELETE /v1/bookings/{id}                 archives, and gives the time back
+//! GET    /v1/bookings/export               as a table, and back:
+//! POST   /v1/bookings/import
 //! ```
 //!
 //! What leads from state to state is one table, [`TABLE`]. Pencils overlap, and each has a rank, which
@@ -22,21 +25,27 @@ mod content;
 pub(crate) mod due;
 mod handlers;
 mod history;
+mod series;
+mod shift;
 mod states;
+mod tables;
 pub(crate) mod time;
 mod view;
+mod warnings;
 pub(crate) mod when;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Resource};
+use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Constraint, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, TenantId, problems};
 
 use super::{
     Class, Columns, Registered,
     page::{Listed, Order},
+    table,
 };
 use content::{Content, content_columns};
 pub(crate) use handlers::{Asked, New, create, list, show};
@@ -84,7 +93,10 @@ impl Resource for Booking {
 pub const RESOURCE: Registered = Registered {
     schema: include_str!("schema.cedarschema"),
     policy: include_str!("policy.cedar"),
-    migrations: &[super::migration!("0003_bookings")],
+    migrations: &[
+        super::migration!("0003_bookings"),
+        super::migration!("0018_kinds"),
+    ],
     tables: &[COLUMNS, VERSION_COLUMNS, OCCUPANCY_COLUMNS],
     rows: &[Rows::of::<Booking>()],
     constraints: CONSTRAINTS,
@@ -94,10 +106,10 @@ pub const RESOURCE: Registered = Registered {
 /// What may be done with a booking.
 pub mod actions {
     crate::resources::actions! { super::Booking:
-        View "booking.view", Create "booking.create", Edit "booking.change", Pencil "booking.pencil",
+        View "booking.view", Create "booking.create", Import "booking.import", Edit "booking.change", Pencil "booking.pencil",
         Confirm "booking.confirm", Start "booking.start", Complete "booking.complete",
         Release "booking.release", Cancel "booking.cancel", Challenge "booking.challenge",
-        Extend "booking.extend", Undo "booking.undo", Archive "booking.archive",
+        Extend "booking.extend", Move "booking.move", Split "booking.split", Undo "booking.undo", Archive "booking.archive",
         Review "booking.review", ViewRate "booking.view_rate",
         Expire "booking.expire", Lapse "booking.lapse"
     }
@@ -116,6 +128,7 @@ macro_rules! with_booking_columns {
             ("artist_id", Class::Internal),
             ("project_id", Class::Internal),
             ("title", Class::Internal),
+            ("kind", Class::Internal),
             ("state", Class::Internal),
             ("starts_at", Class::Internal),
             ("ends_at", Class::Internal),
@@ -146,17 +159,26 @@ macro_rules! with_booking_columns {
 const COLUMNS: Columns = Columns {
     table: "studio.bookings",
     columns: with_booking_columns!(),
-    retention: "archived rows: 10 years (accounting), then removed by custody",
+    retention: Retention::By(Rule {
+        name: "bookings",
+        step: 40,
+        since: "its end, where it is completed, released, cancelled or archived",
+        days: Days::new(1825, 365, 5475),
+        then: Then::Remove,
+    }),
 };
 
 const VERSION_COLUMNS: Columns = Columns {
     table: "studio.booking_versions",
     columns: with_booking_columns!(
         ("source_id", Internal),
+        ("xact", Internal),
         ("actor", Internal),
         ("actor_role", Internal)
     ),
-    retention: "as long as its booking",
+    retention: Retention::With {
+        table: "studio.bookings",
+    },
 };
 
 const OCCUPANCY_COLUMNS: Columns = Columns {
@@ -174,7 +196,9 @@ const OCCUPANCY_COLUMNS: Columns = Columns {
         ("starts_at", Class::Internal),
         ("ends_at", Class::Internal),
     ],
-    retention: "as long as its source; made of it, and can be made again",
+    retention: Retention::With {
+        table: "studio.bookings",
+    },
 };
 
 const CONSTRAINTS: &[Constraint] = &[
@@ -209,6 +233,7 @@ macro_rules! booking_columns {
         )
     };
 }
+use booking_columns;
 
 /// A booking with its rank, for an answer.
 const SHOWN: Read = Read::new(concat!(
@@ -280,8 +305,35 @@ impl Listed for Booking {
 }
 
 fn routes(routes: Routes) -> Routes {
-    use actions::{Archive, Create, Edit, Review, View};
+    use actions::{Archive, Create, Edit, Import, Review, View};
     let routes = routes
+        .route(
+            "/v1/bookings/export",
+            get(tables::export)
+                .says("bookings as a table, with artists and projects by their names")
+                .expensive()
+                .needs::<View, Booking>(),
+        )
+        .route(
+            "/v1/bookings/series",
+            post(series::create)
+                .says("books the same again every week: all of it or nothing")
+                .sample(
+                    r#"{"artist_id": "{/v1/artists}", "project_id": "{/v1/projects}", "weekdays": ["tue", "thu"],
+                        "from": "2031-03-04", "until": "2031-03-20", "hours": {"from": "09:00", "to": "17:00"}}"#,
+                )
+                .expensive()
+                .needs::<Create, Booking>(),
+        )
+        .route(
+            "/v1/bookings/import",
+            post(tables::import)
+                .says("books by a table: all of it or nothing")
+                .sample(r#""reference,artist,project,starts_at,ends_at\n""#)
+                .body_bytes(table::BODY_BYTES)
+                .expensive()
+                .needs::<Import, Booking>(),
+        )
         .route(
             "/v1/bookings",
             get(handlers::list)
@@ -337,8 +389,24 @@ fn routes(routes: Routes) -> Routes {
 
 /// The transitions that somebody takes, and the way back.
 fn actions_of(routes: Routes) -> Routes {
-    use actions::{Cancel, Challenge, Complete, Confirm, Extend, Pencil, Release, Start, Undo};
+    use actions::{
+        Cancel, Challenge, Complete, Confirm, Extend, Move, Pencil, Release, Split, Start, Undo,
+    };
     routes
+        .route(
+            "/v1/bookings/{id}/move",
+            post(shift::shift)
+                .says("moves it whole, by the studio's clocks")
+                .sample(r#"{"from": "2031-04-07", "reason": "the client is late"}"#)
+                .needs::<Move, Booking>(),
+        )
+        .route(
+            "/v1/bookings/{id}/split",
+            post(shift::split)
+                .says("cuts it in two, and answers the second")
+                .sample(r#"{"at": "2031-03-03T12:00:00Z"}"#)
+                .needs::<Split, Booking>(),
+        )
         .route(
             "/v1/bookings/{id}/undo",
             post(history::undo)

@@ -102,6 +102,60 @@ impl Before {
     }
 }
 
+/// Something that takes time of an artist, whose lock is had already.
+#[derive(Debug)]
+pub(crate) struct Taking {
+    pub(crate) artist: Uuid,
+    pub(crate) spell: Spell,
+    pub(crate) own: Uuid,
+    pub(crate) before: Before,
+}
+
+/// So many are asked about in one round trip.
+const ASKED_AT_ONCE: usize = 200;
+
+/// What stands against each of them, if anything does.
+pub(super) async fn refusals(
+    tx: &mut TenantTx,
+    takings: &[Taking],
+) -> Result<Vec<Option<Fault>>, Fault> {
+    let mut refused = Vec::with_capacity(takings.len());
+    for some in takings.chunks(ASKED_AT_ONCE) {
+        let since: Vec<Timestamp> = some.iter().map(|taking| taking.before.since()).collect();
+        let asked: Vec<[&(dyn ToSql + Sync); 7]> = some
+            .iter()
+            .zip(&since)
+            .map(|(taking, since)| against(&taking.artist, &taking.own, since, &taking.spell))
+            .collect();
+        let reads: Vec<_> = asked
+            .iter()
+            .map(|asked| (AGAINST, asked.as_slice()))
+            .collect();
+        for (rows, taking) in tx.reads(&reads).await?.iter().zip(some) {
+            refused.push(refusal(rows, taking.own, taking.before)?);
+        }
+    }
+    Ok(refused)
+}
+
+/// The parameters of [`AGAINST`].
+fn against<'a>(
+    artist: &'a Uuid,
+    own: &'a Uuid,
+    since: &'a Timestamp,
+    spell: &'a Spell,
+) -> [&'a (dyn ToSql + Sync); 7] {
+    [
+        artist,
+        own,
+        since,
+        &spell.starts,
+        &spell.ends,
+        &spell.starts_at,
+        &spell.ends_at,
+    ]
+}
+
 /// Refuses when something stands against `own` taking that time of the artist, whose lock is had
 /// already. Says what it is, and offers the challenge where that would help.
 ///
@@ -115,18 +169,19 @@ pub(crate) async fn expect_room(
     before: Before,
 ) -> Result<(), Fault> {
     let since = before.since();
-    let asked: [&(dyn ToSql + Sync); 7] = [
-        &artist,
-        &own,
-        &since,
-        &spell.starts,
-        &spell.ends,
-        &spell.starts_at,
-        &spell.ends_at,
-    ];
-    let against = tx.read(AGAINST, &asked).await?;
+    let rows = tx
+        .read(AGAINST, &against(&artist, &own, &since, spell))
+        .await?;
+    match refusal(&rows, own, before)? {
+        None => Ok(()),
+        Some(fault) => Err(fault),
+    }
+}
+
+/// What is told of what stands against `own`, if anything does.
+fn refusal(against: &[Row], own: Uuid, before: Before) -> Result<Option<Fault>, Fault> {
     let Some(first) = against.first() else {
-        return Ok(());
+        return Ok(None);
     };
     let conflicts = against
         .iter()
@@ -134,7 +189,8 @@ pub(crate) async fn expect_room(
         .collect::<Result<Vec<_>, _>>()?;
     if first.field("blocks")? {
         let details = json!({ "conflicts": conflicts });
-        return Err(Fault::new(crate::problems::DOUBLE_BOOKING, DOUBLE).details(details));
+        let fault = Fault::new(crate::problems::DOUBLE_BOOKING, DOUBLE);
+        return Ok(Some(fault.details(details)));
     }
     let (spoken, details) = match before {
         Before::OptionsOlderThan(_) => (
@@ -146,7 +202,8 @@ pub(crate) async fn expect_room(
             json!({ "conflicts": conflicts }),
         ),
     };
-    Err(Fault::new(crate::problems::EARLIER_OPTION, spoken).details(details))
+    let fault = Fault::new(crate::problems::EARLIER_OPTION, spoken);
+    Ok(Some(fault.details(details)))
 }
 
 fn conflict(row: &Row) -> Result<Value, Fault> {

@@ -10,7 +10,8 @@ use watertight_terms::Fault;
 use super::{
     Booking, SHOWN, State,
     actions::{Review, ViewRate},
-    content::{Challenge, Rate},
+    content::{BookingKind, Challenge, Rate},
+    warnings::{Frame, Warning},
     when::{DayPart, Slice},
 };
 
@@ -26,6 +27,7 @@ pub(crate) struct BookingView {
     artist_id: Uuid,
     project_id: Uuid,
     title: String,
+    kind: BookingKind,
     state: State,
     rank: Option<i32>,
     starts_at: Timestamp,
@@ -48,9 +50,21 @@ pub(crate) struct BookingView {
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_by: Option<Option<String>>,
     archived_at: Option<Timestamp>,
+    /// In answers to changes alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warnings: Option<Vec<Warning>>,
 }
 
 impl BookingView {
+    /// A booking with what is worth knowing of it.
+    pub(super) fn warned(booking: Booking, frame: &Frame, tx: &TenantTx) -> Self {
+        let warnings = Some(frame.warnings(&booking.content.spell));
+        Self {
+            warnings,
+            ..Self::of(booking, tx)
+        }
+    }
+
     pub(super) fn of(booking: Booking, tx: &TenantTx) -> Self {
         let sees_rate = tx.allows::<ViewRate, Booking>(&booking);
         let sees_history = tx.allows::<Review, Booking>(&booking);
@@ -65,6 +79,7 @@ impl BookingView {
             artist_id: content.artist,
             project_id: content.project,
             title: content.title,
+            kind: content.kind,
             state: content.state,
             rank: booking.rank,
             starts_at: content.spell.starts_at,
@@ -81,12 +96,20 @@ impl BookingView {
             ended_at: content.ended_at,
             ended_by: sees_history.then_some(content.ended_by),
             archived_at: content.archived_at,
+            warnings: None,
         }
     }
 }
 
 /// A booking as it is now, with its rank, as answered.
-pub(super) async fn reload(tx: &mut TenantTx, id: Uuid) -> Result<BookingView, Fault> {
+pub(super) async fn load(tx: &mut TenantTx, id: Uuid) -> Result<BookingView, Fault> {
     let booking: Booking = tx.written(SHOWN, id).await?;
     Ok(BookingView::of(booking, tx))
+}
+
+/// A booking that was just changed, with what is worth knowing of it.
+pub(super) async fn reload(tx: &mut TenantTx, id: Uuid) -> Result<BookingView, Fault> {
+    let booking: Booking = tx.written(SHOWN, id).await?;
+    let frame = Frame::of(tx, booking.content.project).await?;
+    Ok(BookingView::warned(booking, &frame, tx))
 }

@@ -32,7 +32,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Am => "am",
             Self::Pm => "pm",
@@ -182,7 +182,7 @@ impl Spell {
         spell.bounded("/ends_at")
     }
 
-    fn of_days(from: DayPart, to: DayPart, settings: &Settings) -> Result<Self, Fault> {
+    pub(super) fn of_days(from: DayPart, to: DayPart, settings: &Settings) -> Result<Self, Fault> {
         let starts_at = settings
             .opens(from)
             .map_err(|detail| wrong("/from", &detail))?;

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Opens, Resource};
+use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored, TenantTx};
 use watertight_terms::{Fault, Role, TenantId};
 use watertight_vault::{Holder, Opened, Sealed, Vault};
@@ -176,13 +177,20 @@ const COLUMNS: Columns = Columns {
         ("ceiling", Class::Internal),
         ("state", Class::Internal),
         ("artist_id", Class::Internal),
+        ("mails", Class::Internal),
         ("valid_after", Class::Internal),
         ("lock_key", Class::Internal),
         ("times_ended", Class::Internal),
         ("joined_at", Class::Internal),
         ("updated_at", Class::Internal),
     ],
-    retention: "removed members: as long as the ledger names them, then erased by custody",
+    retention: Retention::By(Rule {
+        name: "members",
+        step: 90,
+        since: "the end of the membership",
+        days: Days::new(1095, 90, 5475),
+        then: Then::Anonymise,
+    }),
 };
 
 /// The columns that a row is made from. Gone at Clerk is removed.

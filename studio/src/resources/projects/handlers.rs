@@ -53,7 +53,7 @@ pub(super) enum Status {
 }
 
 impl Status {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Planned => "planned",
             Self::Active => "active",
@@ -110,26 +110,26 @@ pub(super) async fn show(
 /// A new project.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct New {
+pub(crate) struct New {
     #[garde(dive)]
-    code: Option<Line<32>>,
+    pub(super) code: Option<Line<32>>,
     #[garde(dive)]
-    name: Line<{ Limits::NAME_CHARS }>,
+    pub(super) name: Line<{ Limits::NAME_CHARS }>,
     #[serde(default)]
     #[garde(dive)]
-    client: Prose<{ Limits::NAME_CHARS }>,
+    pub(super) client: Prose<{ Limits::NAME_CHARS }>,
     #[serde(default)]
     #[garde(skip)]
-    status: Status,
+    pub(super) status: Status,
     #[garde(skip)]
-    starts_on: Option<Day>,
+    pub(super) starts_on: Option<Day>,
     #[garde(skip)]
-    ends_on: Option<Day>,
+    pub(super) ends_on: Option<Day>,
     #[garde(dive)]
-    budget: Option<Money>,
+    pub(super) budget: Option<Money>,
     #[serde(default)]
     #[garde(dive)]
-    notes: Prose<{ Limits::NOTES_CHARS }>,
+    pub(super) notes: Prose<{ Limits::NOTES_CHARS }>,
 }
 
 pub(super) async fn create(
@@ -242,7 +242,8 @@ pub(super) async fn archive(
     Draft::no_content().commit(tx, entry).await
 }
 
-fn columns(budget: &Option<Money>) -> (Option<i64>, Option<&str>) {
+/// A budget as two columns.
+pub(super) fn columns(budget: &Option<Money>) -> (Option<i64>, Option<&str>) {
     let budget = budget.as_ref();
     (
         budget.map(|money| money.minor),

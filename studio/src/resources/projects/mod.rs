@@ -3,12 +3,16 @@
 //! ```text
 //! GET    /v1/projects        owners and managers all; a freelancer those of the own bookings: code, name, dates
 //! GET    /v1/projects/{id}
+//! GET    /v1/projects/{id}/costs   what is booked, beside the budget
 //! POST   /v1/projects        owners and managers
 //! PATCH  /v1/projects/{id}   RFC 7396: absent stays, null clears
 //! DELETE /v1/projects/{id}   archives; its bookings stay
+//! GET    /v1/projects/export, POST /v1/projects/import   as tables
 //! ```
 
+mod costs;
 mod handlers;
+mod tables;
 
 pub(crate) use handlers::choices;
 
@@ -21,6 +25,7 @@ use watertight::{
     door::{Routes, delete, get, patch, post},
 };
 use watertight_authority::{Fact, Resource};
+use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored, TenantTx};
 use watertight_terms::{Fault, TenantId, problems};
 
@@ -28,6 +33,7 @@ use super::{
     Class, Columns, Registered,
     money::Money,
     page::{Listed, Order},
+    table,
 };
 use handlers::Status;
 
@@ -50,6 +56,13 @@ pub struct Project {
     archived_at: Option<Timestamp>,
     /// The caller's artist, where one of its bookings is for the project.
     artist: Option<Uuid>,
+}
+
+impl Project {
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl Resource for Project {
@@ -90,7 +103,7 @@ pub const RESOURCE: Registered = Registered {
 /// What may be done with a project.
 pub mod actions {
     crate::resources::actions! { super::Project:
-        View "project.view", Inspect "project.inspect", Create "project.create",
+        View "project.view", Inspect "project.inspect", ViewCosts "project.view_costs", Create "project.create", Import "project.import",
         Edit "project.change", Archive "project.archive"
     }
 }
@@ -114,7 +127,13 @@ const COLUMNS: Columns = Columns {
         ("notes", Class::Internal),
         ("archived_at", Class::Internal),
     ],
-    retention: "archived rows: 10 years (accounting), then removed by custody",
+    retention: Retention::By(Rule {
+        name: "projects",
+        step: 50,
+        since: "its end, where it is finished or archived and has no bookings",
+        days: Days::new(1825, 365, 5475),
+        then: Then::Remove,
+    }),
 };
 
 const CONSTRAINTS: &[Constraint] = &[
@@ -140,6 +159,7 @@ macro_rules! columns {
               AND b.archived_at IS NULL AND b.artist_id = tenancy.artist_id() LIMIT 1) AS artist_id"
     };
 }
+use columns;
 
 impl Stored for Project {
     const LOAD: Read = Read::new(concat!(
@@ -176,6 +196,7 @@ macro_rules! visible {
              WHERE own.tenant_id = p.tenant_id AND own.project_id = p.id AND own.archived_at IS NULL AND own.artist_id = $2))"
     };
 }
+use visible;
 
 /// A page of the list in one order. `$3` words in name or code, `$4` a status, `$5` whether archived
 /// ones too, `$6` and `$7` value and id after which the page begins, `$8` its length.
@@ -296,8 +317,31 @@ impl ProjectView {
 }
 
 fn routes(routes: Routes) -> Routes {
-    use actions::{Archive, Create, Edit, View};
+    use actions::{Archive, Create, Edit, Import, View, ViewCosts};
     routes
+        .route(
+            "/v1/projects/{id}/costs",
+            get(costs::show)
+                .says("what its bookings cost, beside its budget")
+                .expensive()
+                .needs::<ViewCosts, Project>(),
+        )
+        .route(
+            "/v1/projects/export",
+            get(tables::export)
+                .says("projects as a table, with their budgets if you may see them")
+                .expensive()
+                .needs::<View, Project>(),
+        )
+        .route(
+            "/v1/projects/import",
+            post(tables::import)
+                .says("takes a table of projects on: all of it or nothing")
+                .sample(r#""code,name,client,starts_on,budget_minor,budget_currency\nAURORA,Aurora,Nordlicht,2031-03-01,4500000,EUR\n""#)
+                .body_bytes(table::BODY_BYTES)
+                .expensive()
+                .needs::<Import, Project>(),
+        )
         .route(
             "/v1/projects",
             get(handlers::list)

@@ -164,10 +164,7 @@ pub(super) async fn change(
     let half = |pick: fn(&HalfDays) -> Time| half_days.map(pick);
     let (am_from, am_to) = (half(|it| it.am.from.time()), half(|it| it.am.to.time()));
     let (pm_from, pm_to) = (half(|it| it.pm.from.time()), half(|it| it.pm.to.time()));
-    let week = settings.working_hours().map(serde_json::to_value);
-    let week = week
-        .transpose()
-        .map_err(|error| Fault::bug(format!("working hours: {error}")))?;
+    let week = Week::as_column(settings.working_hours())?;
     let (hold_minutes, challenge_hours) = settings.decided_patience();
     let parameters: [&(dyn ToSql + Sync); 8] = [
         &now,

@@ -6,6 +6,7 @@
 //! PATCH /v1/studio   owners; RFC 7396: absent stays, null means the product's default
 //! ```
 
+pub(crate) mod calendar;
 mod handlers;
 mod me;
 pub(crate) mod settings;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use watertight::door::{Routes, get, open, patch};
 use watertight_authority::{Fact, Resource};
+use watertight_custody::Retention;
 use watertight_tenancy::{Change, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, TenantId};
 
@@ -89,8 +91,9 @@ const COLUMNS: Columns = Columns {
         ("pm_from", Class::Internal),
         ("pm_to", Class::Internal),
         ("working_hours", Class::Internal),
+        ("retention", Class::Internal),
     ],
-    retention: "as long as the studio",
+    retention: Retention::Studio,
 };
 
 impl Stored for Studio {

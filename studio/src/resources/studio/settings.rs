@@ -1,9 +1,11 @@
 //! How a studio divides its days and how patient it is: its zone, and its row in `studio.settings`.
 
+use std::collections::BTreeMap;
+
 use garde::Validate;
 use jiff::{
     SignedDuration, Timestamp,
-    civil::{Date, Time, Weekday},
+    civil::{Date, DateTime, Time, Weekday},
     tz::{AmbiguousOffset, TimeZone},
 };
 use schemars::JsonSchema;
@@ -12,6 +14,7 @@ use watertight::argument::{Field, TimeOfDay};
 use watertight_tenancy::{Read, Row, TenantTx, ToSql};
 use watertight_terms::Fault;
 
+use super::calendar::Calendar;
 use crate::resources::bookings::when::{DayPart, Part};
 
 /// What a studio decided, or what holds where it decided nothing.
@@ -81,11 +84,7 @@ impl Settings {
         };
         let (am, pm) = (half("am_from", "am_to")?, half("pm_from", "pm_to")?);
         self.half_days = am.zip(pm).map(|(am, pm)| HalfDays { am, pm });
-        if let Some(hours) = row.field::<Option<serde_json::Value>>("working_hours")? {
-            let week = serde_json::from_value(hours)
-                .map_err(|error| Fault::bug(format!("the studio's working hours: {error}")))?;
-            self.working_hours = Some(week);
-        }
+        self.working_hours = Week::from_row(row)?;
         Ok(())
     }
 
@@ -194,34 +193,55 @@ impl Settings {
         .map_err(beyond)
     }
 
-    /// The stretches of a window in which the studio works: all of it, unless it said otherwise.
-    pub(crate) fn working_time(
-        &self,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<(Vec<Timestamp>, Vec<Timestamp>), Fault> {
-        let Some(week) = &self.working_hours else {
-            return Ok((vec![from], vec![to]));
+    /// When work is done: in the studio's hours, or in those of an artist who has own ones, by the artist's clocks.
+    ///
+    /// # Errors
+    /// When the artist's zone is none: a defect of ours.
+    pub(crate) fn calendar<'a>(
+        &'a self,
+        own: Option<(&'a Week, Option<&str>)>,
+        holidays: &'a BTreeMap<Date, String>,
+    ) -> Result<Calendar<'a>, Fault> {
+        let (week, zone) = match own {
+            None => (self.working_hours.as_ref(), None),
+            Some((week, zone)) => (Some(week), zone),
         };
-        let bug = |error: jiff::Error| Fault::bug(format!("working hours: {error}"));
-        let (mut starts, mut ends) = (Vec::new(), Vec::new());
-        let mut day = from.to_zoned(self.zone.clone()).date();
-        let last = to.to_zoned(self.zone.clone()).date();
-        while day <= last {
-            for hours in week.of(day.weekday()) {
-                let at = |time: Time| self.zone.to_timestamp(day.to_datetime(time)).map_err(bug);
-                let (opens, closes) = (
-                    at(hours.from.time())?.max(from),
-                    at(hours.to.time())?.min(to),
-                );
-                if opens < closes {
-                    starts.push(opens);
-                    ends.push(closes);
-                }
-            }
-            day = day.tomorrow().map_err(bug)?;
-        }
-        Ok((starts, ends))
+        let zone = zone.map(TimeZone::get).transpose();
+        let zone = zone.map_err(|error| Fault::bug(format!("an artist's zone: {error}")))?;
+        Ok(Calendar {
+            zone: zone.unwrap_or_else(|| self.zone.clone()),
+            week,
+            holidays,
+        })
+    }
+
+    /// The days of a window, by the studio's clocks.
+    pub(crate) fn days(&self, from: Timestamp, to: Timestamp) -> (Date, Date) {
+        (self.local(from).date(), self.local(to).date())
+    }
+
+    /// What the studio's clocks show.
+    pub(crate) fn local(&self, at: Timestamp) -> DateTime {
+        at.to_zoned(self.zone.clone()).datetime()
+    }
+
+    /// When the studio's clocks show that.
+    ///
+    /// # Errors
+    /// When they skip it: says which and why.
+    pub(crate) fn instant_at(&self, local: DateTime) -> Result<Timestamp, String> {
+        self.instant(local.date(), local.time(), Edge::Opens)
+    }
+
+    /// Hours of a day, as instants.
+    ///
+    /// # Errors
+    /// When the clocks skip one of them: says which and why.
+    pub(crate) fn window(&self, day: Date, hours: Hours) -> Result<(Timestamp, Timestamp), String> {
+        Ok((
+            self.instant(day, hours.from.time(), Edge::Opens)?,
+            self.instant(day, hours.to.time(), Edge::Closes)?,
+        ))
     }
 }
 
@@ -232,7 +252,7 @@ enum Edge {
 }
 
 /// The first instant of a day: midnight, or what follows it where the clocks skip midnight.
-fn first_instant(date: Date, zone: &TimeZone) -> Result<Timestamp, String> {
+pub(super) fn first_instant(date: Date, zone: &TimeZone) -> Result<Timestamp, String> {
     let midnight = date.to_zoned(zone.clone()).map_err(beyond)?;
     let first = midnight.start_of_day().map_err(beyond)?;
     Ok(first.timestamp())
@@ -251,7 +271,7 @@ fn later(now: Timestamp, by: SignedDuration) -> Result<Timestamp, Fault> {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "WorkingHours")]
-pub(super) struct Week {
+pub(crate) struct Week {
     #[garde(dive, length(max = 8), custom(in_order))]
     mon: Vec<Hours>,
     #[garde(dive, length(max = 8), custom(in_order))]
@@ -271,7 +291,7 @@ pub(super) struct Week {
 /// From one time of a day to a later one.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Hours {
+pub(crate) struct Hours {
     #[garde(skip)]
     pub(super) from: TimeOfDay,
     #[garde(custom(after(self.from)))]
@@ -330,7 +350,26 @@ fn in_order(hours: &[Hours], (): &()) -> garde::Result {
 }
 
 impl Week {
-    fn of(&self, day: Weekday) -> &[Hours] {
+    /// The hours of a row, if it has any.
+    ///
+    /// # Errors
+    /// When they cannot be read: a defect of ours.
+    pub(crate) fn from_row(row: &Row) -> Result<Option<Self>, Fault> {
+        let hours: Option<serde_json::Value> = row.field("working_hours")?;
+        let hours = hours.map(serde_json::from_value).transpose();
+        hours.map_err(|error| Fault::bug(format!("working hours: {error}")))
+    }
+
+    /// The hours as a row has them.
+    ///
+    /// # Errors
+    /// When they cannot be written: a defect of ours.
+    pub(crate) fn as_column(week: Option<&Self>) -> Result<Option<serde_json::Value>, Fault> {
+        let week = week.map(serde_json::to_value).transpose();
+        week.map_err(|error| Fault::bug(format!("working hours: {error}")))
+    }
+
+    pub(super) fn of(&self, day: Weekday) -> &[Hours] {
         match day {
             Weekday::Monday => &self.mon,
             Weekday::Tuesday => &self.tue,

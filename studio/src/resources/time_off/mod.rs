@@ -18,6 +18,7 @@ use serde::Serialize;
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Resource};
+use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, TenantId, problems};
 
@@ -98,7 +99,13 @@ const COLUMNS: Columns = Columns {
         ("notes", Class::Internal),
         ("archived_at", Class::Internal),
     ],
-    retention: "archived rows: 2 years, then removed by custody",
+    retention: Retention::By(Rule {
+        name: "time_off",
+        step: 30,
+        since: "its end",
+        days: Days::new(730, 90, 5475),
+        then: Then::Remove,
+    }),
 };
 
 const CONSTRAINTS: &[Constraint] = &[Constraint {

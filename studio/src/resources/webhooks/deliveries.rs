@@ -11,6 +11,7 @@ use watertight::{
     door::{Routes, get, post},
 };
 use watertight_authority::{Fact, Resource};
+use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Read, Row, Stored, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Limits, TenantId};
 
@@ -29,7 +30,8 @@ pub struct Delivery {
     version: i32,
     pub(super) created_at: Timestamp,
     updated_at: Timestamp,
-    pub(super) webhook: Uuid,
+    pub(super) webhook: Option<Uuid>,
+    pub(super) member: Option<Uuid>,
     pub(super) of: Of,
     pub(super) state: State,
     pub(super) attempts: i32,
@@ -122,6 +124,7 @@ pub(super) const COLUMNS: Columns = Columns {
         ("created_at", Class::Internal),
         ("updated_at", Class::Internal),
         ("webhook_id", Class::Internal),
+        ("member_id", Class::Internal),
         ("booking_id", Class::Internal),
         ("booking_version", Class::Internal),
         ("first_seq", Class::Internal),
@@ -131,12 +134,18 @@ pub(super) const COLUMNS: Columns = Columns {
         ("next_at", Class::Internal),
         ("status", Class::Internal),
     ],
-    retention: "90 days after the last attempt, then removed by custody",
+    retention: Retention::By(Rule {
+        name: "deliveries",
+        step: 10,
+        since: "the last attempt",
+        days: Days::new(90, 7, 365),
+        then: Then::Remove,
+    }),
 };
 
 macro_rules! columns {
     () => {
-        "tenant_id, id, version, created_at, updated_at, webhook_id, booking_id, booking_version, first_seq,
+        "tenant_id, id, version, created_at, updated_at, webhook_id, member_id, booking_id, booking_version, first_seq,
            last_seq, state, attempts, next_at, status"
     };
 }
@@ -157,6 +166,7 @@ impl Stored for Delivery {
             created_at: row.field("created_at")?,
             updated_at: row.field("updated_at")?,
             webhook: row.field("webhook_id")?,
+            member: row.field("member_id")?,
             of: Of::from_row(row)?,
             state: State::parse(&state)?,
             attempts: row.field("attempts")?,
@@ -209,7 +219,10 @@ struct DeliveryView {
     version: i32,
     created_at: Timestamp,
     updated_at: Timestamp,
-    webhook_id: Uuid,
+    /// None: it goes to a member.
+    webhook_id: Option<Uuid>,
+    /// Who is told by mail; none: it goes to a webhook.
+    member_id: Option<Uuid>,
     /// A booking's version was told: this one. None: entries of the ledger were.
     booking_id: Option<Uuid>,
     booking_version: Option<i32>,
@@ -220,7 +233,7 @@ struct DeliveryView {
     attempts: i32,
     /// None: no attempt is to come.
     next_at: Option<Timestamp>,
-    /// What the last attempt was answered; none: nothing.
+    /// What the last attempt was answered, by HTTP or by SMTP; none: nothing.
     status: Option<i32>,
 }
 
@@ -237,6 +250,7 @@ impl From<Delivery> for DeliveryView {
             created_at: delivery.created_at,
             updated_at: delivery.updated_at,
             webhook_id: delivery.webhook,
+            member_id: delivery.member,
             booking_id: booking.map(|(booking, _)| booking),
             booking_version: booking.map(|(_, version)| version),
             first_seq: entries.map(|(first, _)| first),

@@ -13,7 +13,7 @@ use watertight_vault::{Holder, Place};
 use super::{
     ARCHIVE, COUNT, CREATE, EDIT, Kind, SECRET, Webhook, WebhookView,
     actions::{Archive, Create, Edit, View},
-    tell::Secret,
+    hook::Secret,
 };
 use crate::{
     app::Desk,

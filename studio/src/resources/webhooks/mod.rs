@@ -33,6 +33,8 @@
 
 pub mod deliveries;
 mod handlers;
+mod hook;
+mod mail;
 pub(crate) mod tell;
 
 use jiff::Timestamp;
@@ -41,6 +43,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Opens, Resource};
+use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Insert, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, TenantId};
 
@@ -121,7 +124,8 @@ pub const RESOURCE: Registered = Registered {
     policy: include_str!("policy.cedar"),
     migrations: &[
         super::migration!("0012_webhooks"),
-        super::migration!("0020_audit_webhooks"),
+        super::migration!("0015_mail"),
+        super::migration!("0022_audit_webhooks"),
     ],
     tables: &[COLUMNS, deliveries::COLUMNS],
     rows: &[Rows::of::<Webhook>(), Rows::of::<Delivery>()],
@@ -152,7 +156,13 @@ const COLUMNS: Columns = Columns {
         ("is_paused", Class::Internal),
         ("archived_at", Class::Internal),
     ],
-    retention: "archived rows: 1 year, then removed by custody",
+    retention: Retention::By(Rule {
+        name: "webhooks",
+        step: 20,
+        since: "the time it was archived",
+        days: Days::new(365, 30, 5475),
+        then: Then::Remove,
+    }),
 };
 
 impl Opens<Webhook> for actions::Sign {

@@ -3,7 +3,7 @@
 //! ```text
 //! due()      the deliveries of a studio whose time has come
 //! take()     one transaction: counts the attempt and moves the next one on, reads what is told and to whom
-//! send()     no transaction: a POST through 0-outbound
+//! send()     no transaction: a POST or a mail through 0-outbound
 //! settle()   one transaction: what came of it
 //! ```
 //!
@@ -11,30 +11,26 @@
 //! comes: told at least once. Two workers at one delivery make one attempt: the second finds another
 //! version.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use uuid::Uuid;
-use watertight_outbound::{GetOptions, Outbound, SendRequest, Verb};
-use watertight_tenancy::{Read, Row, Stored, Tell, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, Key, Random, hmac_sha256};
-use watertight_vault::{Holder, Sealed};
+use watertight_authority::Resource;
+use watertight_outbound::mail::Mail;
+use watertight_tenancy::{Read, Tell, TenantTx, ToSql};
+use watertight_terms::{Entry, Fault};
 
 use super::{
-    SECRET, TARGET, Webhook,
-    actions::Sign,
     deliveries::{
         Delivery, Of, State, WRITE,
         actions::{Attempt, Settle},
     },
+    hook::{self, Hook},
+    mail,
 };
 use crate::{app::Desk, resources::audit};
 
 /// At most so many are looked up at once.
 const BATCH: i64 = 20;
-/// Whoever is told answers within so long, and so briefly.
-const TIMEOUT_MS: u64 = 5_000;
-const ANSWER_BYTES: usize = 16 * 1024;
 /// How long after each attempt the next one is made. The last is followed by none.
 const PAUSES_S: [i64; 8] = [5, 60, 300, 1_800, 7_200, 28_800, 86_400, 86_400];
 
@@ -53,30 +49,32 @@ const VERSION: Read = Read::new(
      WHERE tenant_id = $1 AND source_id = $2 AND version = $3",
 );
 
-/// What deliveries of a webhook are signed with: 32 bytes, written `whsec_` and base64.
-pub(super) struct Secret(String);
+/// A version of a booking, as far as it is told.
+pub(super) struct Version {
+    pub(super) booking: Uuid,
+    pub(super) version: i32,
+    pub(super) deed: String,
+    pub(super) at: Timestamp,
+    pub(super) state: String,
+    pub(super) artist: Uuid,
+    pub(super) project: Option<Uuid>,
+    pub(super) starts_at: Timestamp,
+    pub(super) ends_at: Timestamp,
+}
 
-impl Secret {
-    pub(super) fn new(random: &Random) -> Self {
-        Self(format!(
-            "whsec_{}",
-            BASE64_STANDARD.encode(random.bytes::<32>())
-        ))
-    }
+/// How it is told.
+enum Way {
+    Hook(Hook),
+    Mail(Mail),
+}
 
-    pub(super) fn to_text(&self) -> String {
-        self.0.clone()
-    }
-
-    /// `v1,` and the HMAC of what is sent: Standard Webhooks 1.0.
-    fn sign(&self, id: Uuid, at_s: i64, body: &str) -> Result<String, Fault> {
-        let malformed = || Fault::bug("a webhook's secret is malformed");
-        let text = self.0.strip_prefix("whsec_").ok_or_else(malformed)?;
-        let bytes = BASE64_STANDARD.decode(text).map_err(|_| malformed())?;
-        let key = Key::new(bytes.try_into().map_err(|_| malformed())?);
-        let mac = hmac_sha256(&key, format!("{id}.{at_s}.{body}").as_bytes());
-        Ok(format!("v1,{}", BASE64_STANDARD.encode(mac)))
-    }
+/// What came of an attempt.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Outcome {
+    /// What was answered; none when nobody did, or the address is none that is reached.
+    pub(super) status: Option<u16>,
+    /// It will never be taken.
+    pub(super) is_final: bool,
 }
 
 /// What is told, to whom.
@@ -84,9 +82,7 @@ pub(crate) struct Letter {
     id: Uuid,
     attempts: i32,
     next_at: Timestamp,
-    url: String,
-    secret: Secret,
-    body: String,
+    way: Way,
 }
 
 /// The deliveries of a studio that are due at an instant, a batch of them.
@@ -103,7 +99,7 @@ pub(crate) async fn due(mut tx: TenantTx, now: Timestamp) -> Result<Vec<Uuid>, F
     Ok(ids)
 }
 
-/// Takes one in hand; none when it is due no more. What goes to an archived webhook is dead.
+/// Takes one in hand; none when it is due no more. What leads nowhere any more is dead.
 ///
 /// # Errors
 /// Conflict, when another worker took it at the same moment.
@@ -116,17 +112,12 @@ pub(crate) async fn take(mut tx: TenantTx, desk: &Desk, id: Uuid) -> Result<Opti
         tx.finish(entry).await.map(drop)?;
         return Ok(None);
     }
-    let (webhook, of, made_at) = (delivery.webhook, delivery.of, delivery.created_at);
     let attempts = delivery.attempts.saturating_add(1);
-    let target = tx.read(TARGET, &[&webhook]).await?;
-    let body = match of {
-        Of::Booking(booking, version) => version_told(&mut tx, booking, version).await?,
-        Of::Entries(first, last) => Some(entries_told(&mut tx, first, last, made_at).await?),
-    };
+    let way = way(&mut tx, desk, delivery).await?;
     let next_at = now
         .checked_add(pause(attempts))
         .map_err(|error| Fault::bug(format!("the next attempt: {error}")))?;
-    let state = match target.first() {
+    let state = match way {
         Some(_) => State::Pending,
         None => State::Dead,
     };
@@ -134,50 +125,39 @@ pub(crate) async fn take(mut tx: TenantTx, desk: &Desk, id: Uuid) -> Result<Opti
     let parameters: [&(dyn ToSql + Sync); 5] =
         [&now, &state.as_str(), &attempts, &next_at, &status];
     tx.change(granted, WRITE, &parameters).await?;
-    let letter = match (target.first(), body) {
-        (Some(target), Some(body)) => {
-            let webhook = Webhook::from_row(target)?;
-            let secret = secret(&mut tx, desk, &webhook, target).await?;
-            Some(Letter {
-                id,
-                attempts,
-                next_at,
-                url: webhook.url,
-                secret,
-                body: body.to_string(),
-            })
-        }
-        _ => None,
-    };
     tx.commit(entry).await.map(drop)?;
-    Ok(letter)
+    Ok(way.map(|way| Letter {
+        id,
+        attempts,
+        next_at,
+        way,
+    }))
 }
 
-/// A version of a booking, as it is told.
-async fn version_told(
-    tx: &mut TenantTx,
-    booking: Uuid,
-    version: i32,
-) -> Result<Option<Value>, Fault> {
-    let told = tx.read(VERSION, &[&booking, &version]).await?;
-    let Some(told) = told.first() else {
-        return Ok(None);
+/// To whom it is told, and what; none when nothing is told there any more.
+async fn way(tx: &mut TenantTx, desk: &Desk, delivery: &Delivery) -> Result<Option<Way>, Fault> {
+    let (booking, version) = match delivery.of {
+        Of::Booking(booking, version) => (booking, version),
+        Of::Entries(first, last) => {
+            let webhook = delivery
+                .webhook
+                .ok_or_else(|| Fault::bug("entries of the ledger that go to nobody"))?;
+            let body = entries_told(tx, first, last, delivery.created_at).await?;
+            return Ok(hook::to(tx, desk, webhook, &body).await?.map(Way::Hook));
+        }
     };
-    let (deed, at): (String, Timestamp) = (told.field("deed")?, told.field("updated_at")?);
-    let (state, artist, project): (String, Uuid, Option<Uuid>) = (
-        told.field("state")?,
-        told.field("artist_id")?,
-        told.field("project_id")?,
-    );
-    let (starts_at, ends_at): (Timestamp, Timestamp) =
-        (told.field("starts_at")?, told.field("ends_at")?);
-    Ok(Some(json!({
-        "type": format!("booking.{deed}"), "timestamp": at,
-        "data": {
-            "booking_id": booking, "version": version, "state": state, "artist_id": artist,
-            "project_id": project, "starts_at": starts_at, "ends_at": ends_at,
-        },
-    })))
+    let version = self::version(tx, booking, version).await?;
+    match (delivery.webhook, delivery.member) {
+        (Some(webhook), _) => {
+            let told = hook::to(tx, desk, webhook, &hook::body(&version)).await?;
+            Ok(told.map(Way::Hook))
+        }
+        (None, Some(member)) => {
+            let mail = mail::to(tx, desk, (delivery.id(), member), &version);
+            Ok(mail.await?.map(Way::Mail))
+        }
+        (None, None) => Err(Fault::bug("a delivery that leads nowhere")),
+    }
 }
 
 /// Entries of the ledger, as they are told: to the letter the same each time.
@@ -210,18 +190,21 @@ pub(crate) async fn prepare(mut tx: TenantTx) -> Result<bool, Fault> {
     Ok(made >= MADE_MOST)
 }
 
-async fn secret(
-    tx: &mut TenantTx,
-    desk: &Desk,
-    webhook: &Webhook,
-    row: &Row,
-) -> Result<Secret, Fault> {
-    let sealed = Sealed::from_stored(row.field("secret")?);
-    let keys = desk.vault.to_open(tx, Holder::Studio).await?;
-    let allowed = tx.allowed::<Sign, Webhook>(webhook);
-    let allowed = allowed.ok_or_else(|| Fault::not_allowed().log("webhook.sign"))?;
-    let opened = keys.open(tx, &allowed, SECRET, &sealed)?;
-    Ok(Secret(opened.expose().to_owned()))
+async fn version(tx: &mut TenantTx, booking: Uuid, version: i32) -> Result<Version, Fault> {
+    let rows = tx.read(VERSION, &[&booking, &version]).await?;
+    let row = rows.first();
+    let row = row.ok_or_else(|| Fault::bug("a delivery of a version that is not there"))?;
+    Ok(Version {
+        booking,
+        version,
+        deed: row.field("deed")?,
+        at: row.field("updated_at")?,
+        state: row.field("state")?,
+        artist: row.field("artist_id")?,
+        project: row.field("project_id")?,
+        starts_at: row.field("starts_at")?,
+        ends_at: row.field("ends_at")?,
+    })
 }
 
 fn pause(attempts: i32) -> SignedDuration {
@@ -230,38 +213,22 @@ fn pause(attempts: i32) -> SignedDuration {
     SignedDuration::from_secs(PAUSES_S.get(place).copied().unwrap_or(last))
 }
 
-/// Tells it. Gives what was answered; none when nobody did, or the address is none that is reached.
+/// Tells it.
 ///
 /// # Errors
 /// When it cannot be signed: a defect of ours.
-pub(crate) async fn send(
-    outbound: &Outbound,
-    letter: &Letter,
-    now: Timestamp,
-) -> Result<Option<u16>, Fault> {
-    let at_s = now.as_second();
-    let signature = letter.secret.sign(letter.id, at_s, &letter.body)?;
-    let header = |name: &str, value: String| (name.to_owned(), value);
-    let request = SendRequest {
-        verb: Verb::Post,
-        url: letter.url.clone(),
-        json: Some(letter.body.clone()),
-    };
-    let options = GetOptions {
-        max_bytes: ANSWER_BYTES,
-        timeout_ms: TIMEOUT_MS,
-        headers: vec![
-            header("webhook-id", letter.id.to_string()),
-            header("webhook-timestamp", at_s.to_string()),
-            header("webhook-signature", signature),
-        ],
-    };
-    match outbound.send(request, options).await {
-        Ok(answer) => Ok(Some(answer.status)),
-        Err(error) => {
-            tracing::info!(delivery = %letter.id, "a webhook cannot be told: {error}");
-            Ok(None)
+pub(crate) async fn send(desk: &Desk, letter: &Letter) -> Result<Outcome, Fault> {
+    match &letter.way {
+        Way::Hook(hook) => {
+            let status = hook
+                .send(&desk.outbound, letter.id, desk.clock.now())
+                .await?;
+            Ok(Outcome {
+                status,
+                is_final: false,
+            })
         }
+        Way::Mail(mail) => Ok(mail::send(desk, mail).await),
     }
 }
 
@@ -273,12 +240,13 @@ pub(crate) async fn settle(
     mut tx: TenantTx,
     desk: &Desk,
     letter: &Letter,
-    status: Option<u16>,
+    outcome: Outcome,
 ) -> Result<(), Fault> {
+    let Outcome { status, is_final } = outcome;
     let granted = tx.grant::<Settle, Delivery>(letter.id).await?;
     let has_arrived = status.is_some_and(|status| (200..300).contains(&status));
     let is_last = usize::try_from(letter.attempts).unwrap_or_default() >= PAUSES_S.len();
-    let state = match (has_arrived, is_last) {
+    let state = match (has_arrived, is_last || is_final) {
         (true, _) => State::Delivered,
         (false, true) => State::Dead,
         (false, false) => State::Pending,

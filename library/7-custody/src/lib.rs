@@ -1,0 +1,53 @@
+//! What is kept, how long, and what may not go: retention and legal holds.
+//!
+//! ```
+//! use watertight_custody::{Days, Retention, Rule, Then};
+//!
+//! // Beside the table, in the product's register:
+//! const BOOKINGS: Retention = Retention::By(Rule {
+//!     name: "bookings",
+//!     step: 40,
+//!     since: "its end",
+//!     days: Days::new(5 * 365, 365, 10 * 365),
+//!     then: Then::Remove,
+//! });
+//! let text = serde_json::to_value(BOOKINGS).unwrap();
+//! assert_eq!(text["days"]["usual"], 1825);
+//! ```
+//!
+//! **Legal holds** stand in `custody.legal_holds`: on a studio, a person, a project or a window of time. A
+//! migration says of a table by which of its columns its rows can be held:
+//!
+//! ```sql
+//! SELECT custody.keeps('studio.bookings', people => '{artist_id}', project => 'project_id',
+//!   starts => 'starts_at', ends => 'ends_at');
+//! ```
+//!
+//! From then on triggers refuse, with SQLSTATE `ZT050` and the constraint [`LEGAL_HOLD`], whatever would change
+//! or remove a held row: for every role, and whatever `session_replication_role` says. The keys of held
+//! people are not destroyed either.
+//!
+//! What is absent: HTTP, and a way to remove a legal hold that is not released.
+
+pub mod keeper;
+mod retention;
+
+pub use keeper::{Gone, Over};
+pub use retention::{Days, Retention, Rule, Then};
+
+use watertight_tenancy::Migration;
+
+/// The name of the constraint that a statement breaks which would touch what is held.
+pub const LEGAL_HOLD: &str = "legal_hold";
+
+/// This room's migrations. They come after those of tenancy, vault and ledger.
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "custody/0001_legal_holds",
+        sql: include_str!("../sql/0001_legal_holds.sql"),
+    },
+    Migration {
+        name: "custody/0002_retention",
+        sql: include_str!("../sql/0002_retention.sql"),
+    },
+];

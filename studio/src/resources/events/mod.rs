@@ -1,0 +1,88 @@
+//! What happens to bookings, told as it happens: `GET /v1/events`, server-sent events (HTML standard,
+//! section 9.2).
+//!
+//! ```text
+//! id: 5b0c…                   the last that you know; send it back as `Last-Event-ID`
+//! event: open                 or `reset`: what you sent is not known here, so load everything anew
+//! data: {}
+//!
+//! id: 77e1…
+//! event: booking
+//! data: {"type":"booking.confirm","booking_id":"…","version":3}
+//!
+//! : still here
+//! ```
+//!
+//! Each version of a booking that the caller may view is told once, by ids: what it says is for
+//! `GET /v1/bookings/{id}`. Versions come in an order that nothing is put into later
+//! (`docs/decisions/events.md`), so whoever goes on from an id misses nothing and is told nothing twice.
+//!
+//! A stream ends after four minutes, and within seconds when the session, the membership or the role
+//! ends, the studio is frozen, or the client takes nothing; clients open the next by themselves. Opening
+//! one is an entry in the ledger, and so is each telling, with the ids that it told.
+
+mod streams;
+mod tell;
+
+pub use streams::Streams;
+
+use uuid::Uuid;
+use watertight::door::{Routes, get};
+use watertight_authority::{Fact, Resource};
+use watertight_terms::TenantId;
+
+use super::Registered;
+
+/// Streams, for policies and the ledger.
+#[derive(Debug)]
+pub struct Event(TenantId);
+
+impl Resource for Event {
+    const NOUN: &'static str = "event";
+    const ENTITY: &'static str = "Studio";
+
+    fn id(&self) -> Uuid {
+        self.0.0
+    }
+
+    fn tenant(&self) -> TenantId {
+        self.0
+    }
+
+    fn version(&self) -> i32 {
+        1
+    }
+
+    fn facts(&self) -> Vec<(&'static str, Fact)> {
+        Vec::new()
+    }
+}
+
+/// What may be done with streams.
+pub mod actions {
+    crate::resources::actions! { super::Event: Open "event.open" }
+}
+
+/// Streams, for the register.
+pub const RESOURCE: Registered = Registered {
+    schema: include_str!("schema.cedarschema"),
+    policy: include_str!("policy.cedar"),
+    migrations: &[super::migration!("0014_events")],
+    tables: &[],
+    rows: &[],
+    constraints: &[],
+    routes,
+};
+
+fn routes(routes: Routes) -> Routes {
+    routes.route(
+        "/v1/events",
+        get(tell::open)
+            .says(
+                "what happens to the bookings that you may view, as it happens: server-sent events",
+            )
+            .expensive()
+            .lasting()
+            .needs::<actions::Open, Event>(),
+    )
+}

@@ -1,0 +1,93 @@
+//! A telling to a member: a mail, of what happened to the time that is theirs and where to look. What it is
+//! called, for whom it is and what it pays stays here.
+
+use jiff::{Timestamp, tz::TimeZone};
+use uuid::Uuid;
+use watertight_outbound::mail::Mail;
+use watertight_tenancy::{Read, TenantTx};
+use watertight_terms::Fault;
+
+use super::tell::{Outcome, Version};
+use crate::{
+    app::Desk,
+    resources::members::{Member, actions::ViewContact},
+};
+
+/// A member who is told by mail.
+const MAILED: Read = Read::new(
+    "SELECT id FROM tenancy.members WHERE tenant_id = $1 AND id = $2 AND mails AND state = 'active'
+       AND NOT provider_removed",
+);
+
+/// The mail of a delivery to a member; none when they are not told any more, or there is no relay.
+pub(super) async fn to(
+    tx: &mut TenantTx,
+    desk: &Desk,
+    (delivery, member): (Uuid, Uuid),
+    told: &Version,
+) -> Result<Option<Mail>, Fault> {
+    let mailed = tx.read(MAILED, &[&member]).await?;
+    if desk.relay.is_none() || mailed.is_empty() {
+        return Ok(None);
+    }
+    let granted = tx.grant::<ViewContact, Member>(member).await?;
+    let member = tx.seen(granted)?;
+    let Some(address) = member.address(tx, &desk.vault).await? else {
+        return Ok(None);
+    };
+    let (studio, zone) = tx.studio();
+    let zone = TimeZone::get(zone).map_err(|error| Fault::bug(format!("a zone: {error}")))?;
+    let origin = &desk.origin;
+    let host = origin.split("://").last().unwrap_or_default();
+    let host = host.split(':').next().unwrap_or_default();
+    Ok(Some(Mail {
+        // The delivery's, so that whoever is told twice knows it by that.
+        id: format!("{delivery}@{host}"),
+        at: told.at.into(),
+        to: address.expose().to_owned(),
+        subject: format!("{studio}: {}", happened(told)),
+        text: format!(
+            "{}.\n\nfrom {}\nto   {}\n\n{origin}/ui/bookings/{}\n\n-- \nYou are told of bookings of your time. \
+             Switch it off with PATCH /v1/me/mails.\n",
+            happened(told),
+            written(told.starts_at, &zone),
+            written(told.ends_at, &zone),
+            told.booking
+        ),
+    }))
+}
+
+fn happened(told: &Version) -> &'static str {
+    match told.deed.as_str() {
+        "create" | "confirm" => "a booking of yours is confirmed",
+        "change" | "undo" => "a booking of yours was changed",
+        "challenge" => "an option on your time was challenged",
+        "release" | "expire" | "lapse" => "an option on your time was released",
+        _ => "a booking of yours was called off",
+    }
+}
+
+fn written(instant: Timestamp, zone: &TimeZone) -> String {
+    let local = instant.to_zoned(zone.clone());
+    local.strftime("%Y-%m-%d %H:%M %Z").to_string()
+}
+
+/// Hands it to the relay.
+pub(super) async fn send(desk: &Desk, mail: &Mail) -> Outcome {
+    let Some(relay) = &desk.relay else {
+        return Outcome::default();
+    };
+    match relay.send(mail).await {
+        Ok(status) => Outcome {
+            status: Some(status),
+            is_final: false,
+        },
+        Err(untaken) => {
+            tracing::info!(mail = mail.id, "{untaken}");
+            Outcome {
+                status: untaken.status,
+                is_final: untaken.is_final,
+            }
+        }
+    }
+}
