@@ -27,13 +27,26 @@ enum Run {
     Fuzz,
     /// 1,000 bodies for each endpoint that takes one: the client's schemas and the server agree
     Clients,
+    /// 50,000 mixed requests, with failures, cancels, ended backends and vanished clients: each has its entry
+    Accounts,
+    /// A server under load, killed twenty times: nothing that it answered is missing in the ledger
+    Kills,
     /// Makes a new resource in a copy of the last commit, and everything is green with it
     NewResource,
 }
 
-const RUNS: [Run; 4] = [Run::Stories, Run::Fuzz, Run::Clients, Run::NewResource];
+const RUNS: [Run; 6] = [
+    Run::Stories,
+    Run::Fuzz,
+    Run::Clients,
+    Run::Accounts,
+    Run::Kills,
+    Run::NewResource,
+];
 const STORIES: &str = "10000";
 const BODIES: &str = "1000";
+const REQUESTS: &str = "50000";
+const KILLS: &str = "20";
 
 /// What a run had: the seed that tells the same again, and how much of it there was.
 type Shown = (Option<String>, String);
@@ -48,6 +61,8 @@ pub(crate) fn run(shop: &Shop, arguments: &Arguments) -> Result<(), Trouble> {
             Run::Stories => ("stories", stories(shop)?),
             Run::Fuzz => ("fuzz", fuzz(shop, arguments.minutes)?),
             Run::Clients => ("clients", clients(shop)?),
+            Run::Accounts => ("accounts", accounts(shop)?),
+            Run::Kills => ("kills", kills(shop)?),
             Run::NewResource => ("new-resource", new_resource(shop)?),
         };
         let evidence = Evidence {
@@ -67,12 +82,8 @@ pub(crate) fn run(shop: &Shop, arguments: &Arguments) -> Result<(), Trouble> {
 fn stories(shop: &Shop) -> Result<Shown, Trouble> {
     provide(shop, &[Tool::PostgreSql])?;
     let seed = seed()?;
-    let mut test = shop.cargo("test");
-    test.args(["-p", "studio", "--all-features", "--test", "walls", "--"])
-        .args(["no_story_of_any_roles", "--nocapture"])
-        .env("WATERTIGHT_STORIES", STORIES)
-        .env("WATERTIGHT_SEED", &seed);
-    with_database(shop, &mut test)?;
+    let told = [("WATERTIGHT_STORIES", STORIES), ("WATERTIGHT_SEED", &seed)];
+    wall(shop, "no_story_of_any_roles", &told)?;
     Ok((Some(seed), format!("{STORIES} stories")))
 }
 
@@ -80,13 +91,32 @@ fn clients(shop: &Shop) -> Result<Shown, Trouble> {
     provide(shop, &[Tool::PostgreSql, Tool::Npm])?;
     client::provide(shop)?;
     let seed = seed()?;
+    let told = [("WATERTIGHT_BODIES", BODIES), ("WATERTIGHT_SEED", &seed)];
+    wall(shop, "take_the_same_bodies", &told)?;
+    Ok((Some(seed), format!("{BODIES} bodies an endpoint")))
+}
+
+fn accounts(shop: &Shop) -> Result<Shown, Trouble> {
+    provide(shop, &[Tool::PostgreSql])?;
+    let told = [("WATERTIGHT_REQUESTS", REQUESTS)];
+    wall(shop, "of_mixed_requests_every_ticket", &told)?;
+    Ok((None, format!("{REQUESTS} requests, none without its entry")))
+}
+
+fn kills(shop: &Shop) -> Result<Shown, Trouble> {
+    provide(shop, &[Tool::PostgreSql])?;
+    let told = [("WATERTIGHT_KILLS", KILLS)];
+    wall(shop, "of_a_server_that_is_killed", &told)?;
+    Ok((None, format!("{KILLS} kills, nothing answered is missing")))
+}
+
+/// One test of the product's walls, told how much of it there is to be.
+fn wall(shop: &Shop, name: &str, told: &[(&str, &str)]) -> Result<(), Trouble> {
     let mut test = shop.cargo("test");
     test.args(["-p", "studio", "--all-features", "--test", "walls", "--"])
-        .args(["take_the_same_bodies", "--nocapture"])
-        .env("WATERTIGHT_BODIES", BODIES)
-        .env("WATERTIGHT_SEED", &seed);
-    with_database(shop, &mut test)?;
-    Ok((Some(seed), format!("{BODIES} bodies an endpoint")))
+        .args([name, "--nocapture"])
+        .envs(told.iter().copied());
+    with_database(shop, &mut test)
 }
 
 /// 32 bytes of the system's randomness, in hexadecimal digits.

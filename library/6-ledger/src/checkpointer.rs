@@ -147,7 +147,7 @@ impl Checkpointer {
     /// Makes checkpoints for as long as the process lives, `pause` after each turn that found
     /// nothing more to do.
     pub async fn keep(self, pause: Duration) {
-        let mut started = false;
+        let (mut started, mut is_first) = (false, true);
         loop {
             if !started {
                 started = self.told("writing what is missing outside", self.catch_up().await);
@@ -157,7 +157,10 @@ impl Checkpointer {
                 Ok(round) => round.numbered > 0 || !round.behind.is_empty(),
                 Err(_) => false,
             };
-            self.measure(round.as_ref().ok());
+            // What waited while nobody was there to number it is no lag of ours.
+            if !std::mem::take(&mut is_first) {
+                self.measure(round.as_ref().ok());
+            }
             self.told("making checkpoints", round);
             if !again {
                 tokio::time::sleep(pause).await;

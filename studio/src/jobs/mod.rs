@@ -52,6 +52,8 @@ const CLAIM_MOST: u32 = 50;
 
 /// The kind of work that the triggers of bookings schedule where something is to be told.
 const DELIVERIES: &str = "deliveries";
+/// And that of the ledger, where entries are.
+const ENTRIES: &str = "entries";
 /// So many studios are told at once, and so much is told each.
 const TELLING_MOST: usize = 8;
 const AT_ONCE: usize = 4;
@@ -118,6 +120,7 @@ impl Worker {
                     let worker = self.clone();
                     telling.spawn(async move { worker.tell(&job).await });
                 }
+                (ENTRIES, _) => noted(&job, self.prepare(&job).await),
                 (retention::KIND, _) => {
                     let worker = self.clone();
                     telling.spawn(async move { noted(&job, worker.retain(&job).await) });
@@ -142,6 +145,17 @@ impl Worker {
             for id in ids {
                 let ended = async |tx| due.work(tx, &self.desk, id).await;
                 unless_changed(self.act(EXPIRY, job, Some(id), ended).await)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes deliveries of new entries of the ledger.
+    async fn prepare(&self, job: &Job) -> Result<(), Fault> {
+        let now = self.desk.clock.now();
+        for _ in 0..ROUNDS_MOST {
+            if !self.act(DELIVERY, job, None, tell::prepare).await? {
+                return self.tenancy.done(job, now).await;
             }
         }
         Ok(())

@@ -56,7 +56,7 @@ async function verify() {
   const newest = given.items.reduce((one, other) => (other.size > one.size ? other : one));
   localStorage.setItem(origin, JSON.stringify({ note: newest.note, keys: given.keys, day: newest.day }));
   const gone = removed > 0 ? ` The first ${removed} were removed after their time, as the studio's signed stub says.` : "";
-  return `Sound: ${entries} entries, ${covered} of them covered by ${checkpoints} checkpoints.${gone}`;
+  return `Sound: ${entries} entries, ${covered} of them covered by ${checkpoints} ${checkpoints === 1 ? "checkpoint" : "checkpoints"}.${gone}`;
 }
 
 function told(error) {

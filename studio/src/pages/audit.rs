@@ -104,7 +104,7 @@ fn filter(filters: &Filters) -> Markup {
     };
     let outcome = value("outcome");
     html! {
-        form class="fields" method="get" action="/ui/audit" {
+        form class="fields filters" method="get" action="/ui/audit" {
             label { "Who" input name="actor" maxlength="100" value=(value("actor")) placeholder="user_…, service:…"; }
             label { "What" input name="action" maxlength="100" value=(value("action")) placeholder="booking.confirm"; }
             label { "Of what" input name="resource" maxlength="100" value=(value("resource")) placeholder="artist"; }

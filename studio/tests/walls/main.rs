@@ -56,6 +56,7 @@ mod rotation;
 mod schema;
 mod settings;
 mod states;
+mod streaming;
 mod tables;
 mod telling;
 mod time;

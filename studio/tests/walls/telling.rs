@@ -25,23 +25,23 @@ use crate::{
 
 /// A request as it came in.
 #[derive(Debug, Clone)]
-struct Told {
-    id: String,
-    at_s: String,
-    signature: String,
-    body: String,
+pub(crate) struct Told {
+    pub(crate) id: String,
+    pub(crate) at_s: String,
+    pub(crate) signature: String,
+    pub(crate) body: String,
 }
 
 /// Somebody who is told, and answers as `answer` says.
 #[derive(Clone)]
-struct Listener {
+pub(crate) struct Listener {
     told: Arc<Mutex<Vec<Told>>>,
     answer: Arc<Mutex<u16>>,
     address: SocketAddr,
 }
 
 impl Listener {
-    async fn new(answer: u16) -> Self {
+    pub(crate) async fn new(answer: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let this = Self {
             told: Arc::default(),
@@ -55,11 +55,16 @@ impl Listener {
         this
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/hook", self.address)
     }
 
-    fn told(&self) -> Vec<Told> {
+    /// Answers with another status from now on.
+    pub(crate) fn answer(&self, status: u16) {
+        *self.answer.lock().unwrap() = status;
+    }
+
+    pub(crate) fn told(&self) -> Vec<Told> {
         self.told.lock().unwrap().clone()
     }
 }
@@ -85,7 +90,7 @@ async fn hear(
 }
 
 /// A server over the same database that may reach these.
-fn reaching(world: &World, listeners: &[&Listener]) -> App {
+pub(crate) fn reaching(world: &World, listeners: &[&Listener]) -> App {
     let mut config = world.config.clone();
     config.outbound.allow = listeners
         .iter()
@@ -97,13 +102,18 @@ fn reaching(world: &World, listeners: &[&Listener]) -> App {
 
 /// A webhook of a studio, made where it may lead; gives its id and its secret.
 async fn webhook(world: &World, app: &App, studio: usize, url: &str) -> (String, String) {
+    hook(world, app, studio, json!({ "url": url })).await
+}
+
+/// The same, as its body says.
+pub(crate) async fn hook(world: &World, app: &App, studio: usize, body: Value) -> (String, String) {
     let base = crate::world::serve(app).await;
     let made = world
         .http
         .post(format!("{base}/v1/webhooks"))
         .bearer_auth(world.token(studio, "owner"))
         .header("content-type", "application/json")
-        .body(json!({ "url": url }).to_string())
+        .body(body.to_string())
         .send()
         .await
         .unwrap();
@@ -113,13 +123,13 @@ async fn webhook(world: &World, app: &App, studio: usize, url: &str) -> (String,
     (text("id"), text("secret"))
 }
 
-const FAST: Pace = Pace {
+pub(crate) const FAST: Pace = Pace {
     poll_ms: 20,
     lease_s: 1,
 };
 
 /// Works until it is so, twenty seconds at most.
-async fn work_until_so(app: &App, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn work_until_so(app: &App, mut is_so: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     let wait = async {
         while !is_so().await {
@@ -130,7 +140,7 @@ async fn work_until_so(app: &App, mut is_so: impl AsyncFnMut() -> bool) {
     work_until(app, FAST, wait).await;
 }
 
-async fn deliveries(world: &World, studio: usize) -> Vec<Value> {
+pub(crate) async fn deliveries(world: &World, studio: usize) -> Vec<Value> {
     let owner = world.token(studio, "owner");
     let list = world.send("GET", "/v1/deliveries?limit=100", &owner, None);
     list.await.1["items"].as_array().unwrap().clone()
@@ -220,7 +230,7 @@ async fn whoever_does_not_answer_is_told_again_by_the_same_id_and_the_dead_are_r
     let told = listener.told();
     assert_eq!((told.len(), told[0].id == told[1].id), (2, true));
 
-    *listener.answer.lock().unwrap() = 200;
+    listener.answer(200);
     let id = pending["id"].as_str().unwrap();
     let path = format!("/v1/deliveries/{id}/replay");
     for (part, expected) in [("manager", 403), ("freelancer", 403)] {

@@ -1508,7 +1508,7 @@ export const patchTimeOffId = <ThrowOnError extends boolean = true>(options: Opt
 });
 
 /**
- * where the studio is told of its bookings
+ * where the studio is told of its bookings, or of its ledger
  *
  * needs `webhook.view`
  */
@@ -1526,7 +1526,7 @@ export const getWebhooks = <ThrowOnError extends boolean = true>(options: Option
 });
 
 /**
- * tells every change of a booking there; the answer alone shows the secret
+ * tells every change of a booking there, or every entry of the ledger; the answer alone shows the secret
  *
  * needs `webhook.create`
  */

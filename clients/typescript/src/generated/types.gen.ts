@@ -574,6 +574,10 @@ export type Webhook = {
     created_at: string;
     updated_at: string;
     url: string;
+    /**
+     * What is told there.
+     */
+    kind: 'bookings' | 'audit';
     is_paused: boolean;
     archived_at: string | null;
 };
@@ -587,6 +591,10 @@ export type NewWebhook = {
     created_at: string;
     updated_at: string;
     url: string;
+    /**
+     * What is told there.
+     */
+    kind: 'bookings' | 'audit';
     is_paused: boolean;
     archived_at: string | null;
     secret: string;
@@ -601,8 +609,16 @@ export type Delivery = {
     created_at: string;
     updated_at: string;
     webhook_id: string;
-    booking_id: string;
-    booking_version: number;
+    /**
+     * A booking's version was told: this one. None: entries of the ledger were.
+     */
+    booking_id: string | null;
+    booking_version: number | null;
+    /**
+     * Entries of the ledger were told: from this number to `last_seq`.
+     */
+    first_seq: number | null;
+    last_seq: number | null;
     /**
      * How far it is.
      */
@@ -7269,6 +7285,10 @@ export type PostWebhooksData = {
      */
     body: {
         url: string;
+        /**
+         * What is told there.
+         */
+        kind?: 'bookings' | 'audit';
     };
     headers?: {
         /**

@@ -524,6 +524,10 @@ export const zWebhook = z.object({
     created_at: z.iso.datetime({ offset: true }),
     updated_at: z.iso.datetime({ offset: true }),
     url: z.string(),
+    kind: z.union([
+        z.literal('bookings'),
+        z.literal('audit')
+    ]),
     is_paused: z.boolean(),
     archived_at: z.iso.datetime({ offset: true }).nullable()
 });
@@ -537,6 +541,10 @@ export const zNewWebhook = z.object({
     created_at: z.iso.datetime({ offset: true }),
     updated_at: z.iso.datetime({ offset: true }),
     url: z.string(),
+    kind: z.union([
+        z.literal('bookings'),
+        z.literal('audit')
+    ]),
     is_paused: z.boolean(),
     archived_at: z.iso.datetime({ offset: true }).nullable(),
     secret: z.string()
@@ -551,8 +559,10 @@ export const zDelivery = z.object({
     created_at: z.iso.datetime({ offset: true }),
     updated_at: z.iso.datetime({ offset: true }),
     webhook_id: z.guid(),
-    booking_id: z.guid(),
-    booking_version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
+    booking_id: z.guid().nullable(),
+    booking_version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }).nullable(),
+    first_seq: z.int().nullable(),
+    last_seq: z.int().nullable(),
     state: z.enum([
         'pending',
         'delivered',
@@ -2065,7 +2075,11 @@ export const zGetWebhooksResponse = z.object({
  * A new webhook.
  */
 export const zPostWebhooksBody = z.strictObject({
-    url: z.string().refine(hasLength(1, 2000)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+    url: z.string().refine(hasLength(1, 2000)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal),
+    kind: z.union([
+        z.literal('bookings'),
+        z.literal('audit')
+    ]).optional().default('bookings')
 });
 
 export const zPostWebhooksHeaders = z.object({

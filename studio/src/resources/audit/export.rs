@@ -78,6 +78,19 @@ pub(super) async fn export(
         .await
 }
 
+pub(super) async fn events(tx: &mut TenantTx, first: i64, last: i64) -> Result<Vec<Value>, Fault> {
+    let rows = tx.read(LIST, &[&first, &(last - first + 1)]).await?;
+    let mut events = Vec::new();
+    for row in &rows {
+        let entry = Numbered::from_row(row)?;
+        // Where some were removed, more follow.
+        if entry.seq <= last {
+            events.push(ocsf(&entry.view()?));
+        }
+    }
+    Ok(events)
+}
+
 const COLUMNS: [&str; 14] = [
     "seq",
     "time",

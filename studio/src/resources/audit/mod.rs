@@ -120,6 +120,14 @@ fn routes(routes: Routes) -> Routes {
         )
 }
 
+/// Entries from one number to another as OCSF events, for whoever may read them.
+///
+/// # Errors
+/// When the database refuses.
+pub(crate) async fn events(tx: &mut TenantTx, first: i64, last: i64) -> Result<Vec<Value>, Fault> {
+    export::events(tx, first, last).await
+}
+
 /// What the page of the ledger loads and lets save, with the cookie of its session.
 pub(crate) fn downloads(routes: Routes) -> Routes {
     routes

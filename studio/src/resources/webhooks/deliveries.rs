@@ -28,12 +28,11 @@ pub struct Delivery {
     tenant: TenantId,
     id: Uuid,
     version: i32,
-    created_at: Timestamp,
+    pub(super) created_at: Timestamp,
     updated_at: Timestamp,
     pub(super) webhook: Option<Uuid>,
     pub(super) member: Option<Uuid>,
-    pub(super) booking: Uuid,
-    pub(super) booking_version: i32,
+    pub(super) of: Of,
     pub(super) state: State,
     pub(super) attempts: i32,
     pub(super) next_at: Timestamp,
@@ -58,6 +57,27 @@ impl Resource for Delivery {
 
     fn facts(&self) -> Vec<(&'static str, Fact)> {
         Vec::new()
+    }
+}
+
+/// What is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// A version of a booking.
+    Booking(Uuid, i32),
+    /// Entries of the ledger, from one number to another.
+    Entries(i64, i64),
+}
+
+impl Of {
+    fn from_row(row: &Row) -> Result<Self, Fault> {
+        let booking: (Option<Uuid>, Option<i32>) =
+            (row.field("booking_id")?, row.field("booking_version")?);
+        match (booking, row.field("first_seq")?, row.field("last_seq")?) {
+            ((Some(booking), Some(version)), None, None) => Ok(Self::Booking(booking, version)),
+            ((None, None), Some(first), Some(last)) => Ok(Self::Entries(first, last)),
+            _ => Err(Fault::bug("a delivery of nothing, or of two things")),
+        }
     }
 }
 
@@ -107,6 +127,8 @@ pub(super) const COLUMNS: Columns = Columns {
         ("member_id", Class::Internal),
         ("booking_id", Class::Internal),
         ("booking_version", Class::Internal),
+        ("first_seq", Class::Internal),
+        ("last_seq", Class::Internal),
         ("state", Class::Internal),
         ("attempts", Class::Internal),
         ("next_at", Class::Internal),
@@ -123,8 +145,8 @@ pub(super) const COLUMNS: Columns = Columns {
 
 macro_rules! columns {
     () => {
-        "tenant_id, id, version, created_at, updated_at, webhook_id, member_id, booking_id, booking_version, state, attempts,
-           next_at, status"
+        "tenant_id, id, version, created_at, updated_at, webhook_id, member_id, booking_id, booking_version, first_seq,
+           last_seq, state, attempts, next_at, status"
     };
 }
 
@@ -145,8 +167,7 @@ impl Stored for Delivery {
             updated_at: row.field("updated_at")?,
             webhook: row.field("webhook_id")?,
             member: row.field("member_id")?,
-            booking: row.field("booking_id")?,
-            booking_version: row.field("booking_version")?,
+            of: Of::from_row(row)?,
             state: State::parse(&state)?,
             attempts: row.field("attempts")?,
             next_at: row.field("next_at")?,
@@ -202,8 +223,12 @@ struct DeliveryView {
     webhook_id: Option<Uuid>,
     /// Who is told by mail; none: it goes to a webhook.
     member_id: Option<Uuid>,
-    booking_id: Uuid,
-    booking_version: i32,
+    /// A booking's version was told: this one. None: entries of the ledger were.
+    booking_id: Option<Uuid>,
+    booking_version: Option<i32>,
+    /// Entries of the ledger were told: from this number to `last_seq`.
+    first_seq: Option<i64>,
+    last_seq: Option<i64>,
     state: State,
     attempts: i32,
     /// None: no attempt is to come.
@@ -215,6 +240,10 @@ struct DeliveryView {
 impl From<Delivery> for DeliveryView {
     fn from(delivery: Delivery) -> Self {
         let is_pending = delivery.state == State::Pending;
+        let (booking, entries) = match delivery.of {
+            Of::Booking(booking, version) => (Some((booking, version)), None),
+            Of::Entries(first, last) => (None, Some((first, last))),
+        };
         Self {
             id: delivery.id,
             version: delivery.version,
@@ -222,8 +251,10 @@ impl From<Delivery> for DeliveryView {
             updated_at: delivery.updated_at,
             webhook_id: delivery.webhook,
             member_id: delivery.member,
-            booking_id: delivery.booking,
-            booking_version: delivery.booking_version,
+            booking_id: booking.map(|(booking, _)| booking),
+            booking_version: booking.map(|(_, version)| version),
+            first_seq: entries.map(|(first, _)| first),
+            last_seq: entries.map(|(_, last)| last),
             state: delivery.state,
             attempts: delivery.attempts,
             next_at: is_pending.then_some(delivery.next_at),

@@ -11,7 +11,7 @@ use watertight_terms::{Entry, Fault, Limits, problems};
 use watertight_vault::{Holder, Place};
 
 use super::{
-    ARCHIVE, COUNT, CREATE, EDIT, SECRET, Webhook, WebhookView,
+    ARCHIVE, COUNT, CREATE, EDIT, Kind, SECRET, Webhook, WebhookView,
     actions::{Archive, Create, Edit, View},
     hook::Secret,
 };
@@ -67,6 +67,9 @@ pub(super) async fn show(
 pub(super) struct New {
     #[garde(dive)]
     url: Line<2000>,
+    #[serde(default)]
+    #[garde(skip)]
+    kind: Kind,
 }
 
 /// A new webhook as answered, with its secret: this once.
@@ -95,7 +98,8 @@ pub(super) async fn create(
         row: id,
     };
     let sealed = keys.seal(place, &text)?;
-    let parameters: [&(dyn ToSql + Sync); 4] = [&id, &now, &&*new.url, &sealed.as_stored()];
+    let kind = new.kind.as_str();
+    let parameters: [&(dyn ToSql + Sync); 5] = [&id, &now, &&*new.url, &sealed.as_stored(), &kind];
     let spent = tx.create(granted, CREATE, &parameters).await?;
     let webhook = tx.written::<Webhook>(Webhook::LOAD, id).await?;
     let view = NewWebhookView {

@@ -2,7 +2,7 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 use watertight_outbound::{GetOptions, Outbound, SendRequest, Verb};
 use watertight_tenancy::{Row, Stored, TenantTx};
@@ -49,12 +49,23 @@ pub(super) struct Hook {
     body: String,
 }
 
+/// A version of a booking, as it is told.
+pub(super) fn body(told: &Version) -> Value {
+    json!({
+        "type": format!("booking.{}", told.deed), "timestamp": told.at,
+        "data": {
+            "booking_id": told.booking, "version": told.version, "state": told.state, "artist_id": told.artist,
+            "project_id": told.project, "starts_at": told.starts_at, "ends_at": told.ends_at,
+        },
+    })
+}
+
 /// What a webhook is told; none when it is archived.
 pub(super) async fn to(
     tx: &mut TenantTx,
     desk: &Desk,
     webhook: Uuid,
-    told: &Version,
+    body: &Value,
 ) -> Result<Option<Hook>, Fault> {
     let rows = tx.read(TARGET, &[&webhook]).await?;
     let Some(target) = rows.first() else {
@@ -62,13 +73,6 @@ pub(super) async fn to(
     };
     let webhook = Webhook::from_row(target)?;
     let secret = secret(tx, desk, &webhook, target).await?;
-    let body = json!({
-        "type": format!("booking.{}", told.deed), "timestamp": told.at,
-        "data": {
-            "booking_id": told.booking, "version": told.version, "state": told.state, "artist_id": told.artist,
-            "project_id": told.project, "starts_at": told.starts_at, "ends_at": told.ends_at,
-        },
-    });
     Ok(Some(Hook {
         url: webhook.url,
         secret,

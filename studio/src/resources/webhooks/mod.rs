@@ -1,8 +1,8 @@
-//! Where a studio wants to be told of its bookings, and what became of each telling.
+//! Where a studio wants to be told of its bookings or of its ledger, and what became of each telling.
 //!
 //! ```text
 //! GET    /v1/webhooks                  owners; the secret is shown once, by the answer to the POST
-//! POST   /v1/webhooks                  {"url": "https://hooks.example.com/studio"}
+//! POST   /v1/webhooks                  {"url": "https://hooks.example.com/studio", "kind": "bookings"}
 //! PATCH  /v1/webhooks/{id}             {"is_paused": true}
 //! DELETE /v1/webhooks/{id}             archives it; nothing is told there any more
 //! GET    /v1/deliveries                by time; ?webhook_id=…&state=pending|delivered|dead
@@ -21,6 +21,15 @@
 //! ```
 //!
 //! Names, notes and rates are not told: whoever may see them asks the API.
+//!
+//! A webhook of the kind `audit` is told of the ledger instead, for the studio's SIEM: every entry from its
+//! making on, a hundred at most each time, as OCSF events. Entries about telling itself come with the next
+//! others. What came while it was paused is told afterwards.
+//!
+//! ```json
+//! {"type": "audit.entries", "timestamp": "2031-03-03T09:00:00Z",
+//!  "data": {"first_seq": 1200, "last_seq": 1207, "events": [{"class_uid": 6003, …}]}}
+//! ```
 
 pub mod deliveries;
 mod handlers;
@@ -30,7 +39,7 @@ pub(crate) mod tell;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use watertight::door::{Routes, delete, get, patch, post};
 use watertight_authority::{Fact, Opens, Resource};
@@ -56,8 +65,36 @@ pub struct Webhook {
     created_at: Timestamp,
     updated_at: Timestamp,
     url: String,
+    kind: Kind,
     is_paused: bool,
     archived_at: Option<Timestamp>,
+}
+
+/// What is told there.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum Kind {
+    /// Each version of a booking.
+    #[default]
+    Bookings,
+    /// The entries of the ledger.
+    Audit,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Bookings => "bookings",
+            Self::Audit => "audit",
+        }
+    }
+
+    fn parse(name: &str) -> Result<Self, Fault> {
+        let mut all = [Self::Bookings, Self::Audit].into_iter();
+        all.find(|kind| kind.as_str() == name)
+            .ok_or_else(|| Fault::bug(format!("a webhook of the kind `{name}`")))
+    }
 }
 
 impl Resource for Webhook {
@@ -88,6 +125,7 @@ pub const RESOURCE: Registered = Registered {
     migrations: &[
         super::migration!("0012_webhooks"),
         super::migration!("0015_mail"),
+        super::migration!("0022_audit_webhooks"),
     ],
     tables: &[COLUMNS, deliveries::COLUMNS],
     rows: &[Rows::of::<Webhook>(), Rows::of::<Delivery>()],
@@ -113,6 +151,8 @@ const COLUMNS: Columns = Columns {
         ("updated_at", Class::Internal),
         ("url", Class::Internal),
         ("secret", Class::Secret),
+        ("kind", Class::Internal),
+        ("told_until", Class::Internal),
         ("is_paused", Class::Internal),
         ("archived_at", Class::Internal),
     ],
@@ -131,13 +171,13 @@ impl Opens<Webhook> for actions::Sign {
 
 /// Where a delivery goes, and what it is signed with, unless nothing is told there any more.
 const TARGET: Read = Read::new(
-    "SELECT tenant_id, id, version, created_at, updated_at, url, is_paused, archived_at, secret
+    "SELECT tenant_id, id, version, created_at, updated_at, url, kind, is_paused, archived_at, secret
      FROM studio.webhooks WHERE tenant_id = $1 AND id = $2 AND archived_at IS NULL",
 );
 
 impl Stored for Webhook {
     const LOAD: Read = Read::new(
-        "SELECT tenant_id, id, version, created_at, updated_at, url, is_paused, archived_at
+        "SELECT tenant_id, id, version, created_at, updated_at, url, kind, is_paused, archived_at
          FROM studio.webhooks WHERE tenant_id = $1 AND id = $2",
     );
 
@@ -149,6 +189,7 @@ impl Stored for Webhook {
             created_at: row.field("created_at")?,
             updated_at: row.field("updated_at")?,
             url: row.field("url")?,
+            kind: Kind::parse(&row.field::<String>("kind")?)?,
             is_paused: row.field("is_paused")?,
             archived_at: row.field("archived_at")?,
         })
@@ -160,7 +201,7 @@ impl Stored for Webhook {
 macro_rules! list {
     ($after:literal, $direction:literal) => {
         Read::new(concat!(
-            "SELECT tenant_id, id, version, created_at, updated_at, url, is_paused, archived_at FROM studio.webhooks
+            "SELECT tenant_id, id, version, created_at, updated_at, url, kind, is_paused, archived_at FROM studio.webhooks
              WHERE tenant_id = $1 AND $2::uuid IS NULL AND archived_at IS NULL
                AND ($4::uuid IS NULL OR (created_at, id) ",
             $after,
@@ -187,7 +228,9 @@ const COUNT: Read = Read::new(
 );
 
 const CREATE: Insert = Insert::new(
-    "INSERT INTO studio.webhooks (tenant_id, id, created_at, updated_at, url, secret) VALUES ($1, $2, $3, $3, $4, $5)",
+    // The ledger is told from here on.
+    "INSERT INTO studio.webhooks (tenant_id, id, created_at, updated_at, url, secret, kind, told_until) VALUES ($1, $2, $3, $3, $4, $5, $6::text,
+       CASE WHEN $6::text = 'audit' THEN (SELECT coalesce(max(l.seq) + 1, 0) FROM ledger.leaves l WHERE l.tenant_id = $1) END)",
 );
 
 const EDIT: Change = Change::new(
@@ -209,6 +252,7 @@ struct WebhookView {
     created_at: Timestamp,
     updated_at: Timestamp,
     url: String,
+    kind: Kind,
     is_paused: bool,
     archived_at: Option<Timestamp>,
 }
@@ -221,6 +265,7 @@ impl From<Webhook> for WebhookView {
             created_at: webhook.created_at,
             updated_at: webhook.updated_at,
             url: webhook.url,
+            kind: webhook.kind,
             is_paused: webhook.is_paused,
             archived_at: webhook.archived_at,
         }
@@ -233,12 +278,12 @@ fn routes(routes: Routes) -> Routes {
         .route(
             "/v1/webhooks",
             get(handlers::list)
-                .says("where the studio is told of its bookings")
+                .says("where the studio is told of its bookings, or of its ledger")
                 .needs::<View, Webhook>()
                 .and(
                     post(handlers::create)
-                        .says("tells every change of a booking there; the answer alone shows the secret")
-                        .sample(r#"{"url": "https://hooks.example.com/studio"}"#)
+                        .says("tells every change of a booking there, or every entry of the ledger; the answer alone shows the secret")
+                        .sample(r#"{"url": "https://hooks.example.com/studio", "kind": "bookings"}"#)
                         .needs::<Create, Webhook>(),
                 ),
         )

@@ -12,21 +12,22 @@
 //! version.
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 use uuid::Uuid;
 use watertight_authority::Resource;
 use watertight_outbound::mail::Mail;
-use watertight_tenancy::{Read, TenantTx, ToSql};
+use watertight_tenancy::{Read, Tell, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault};
 
 use super::{
     deliveries::{
-        Delivery, State, WRITE,
+        Delivery, Of, State, WRITE,
         actions::{Attempt, Settle},
     },
     hook::{self, Hook},
     mail,
 };
-use crate::app::Desk;
+use crate::{app::Desk, resources::audit};
 
 /// At most so many are looked up at once.
 const BATCH: i64 = 20;
@@ -37,6 +38,10 @@ const DUE: Read = Read::new(
     "SELECT id FROM studio.deliveries WHERE tenant_id = $1 AND state = 'pending' AND next_at <= $2
      ORDER BY next_at, id LIMIT $3",
 );
+
+const TELL_ENTRIES: Tell = Tell::new("w1", "SELECT studio.tell_entries($1) AS made");
+/// So many deliveries it makes at most.
+const MADE_MOST: i32 = 50;
 
 /// A version of a booking: `$2` the booking, `$3` the version.
 const VERSION: Read = Read::new(
@@ -131,9 +136,22 @@ pub(crate) async fn take(mut tx: TenantTx, desk: &Desk, id: Uuid) -> Result<Opti
 
 /// To whom it is told, and what; none when nothing is told there any more.
 async fn way(tx: &mut TenantTx, desk: &Desk, delivery: &Delivery) -> Result<Option<Way>, Fault> {
-    let version = version(tx, delivery).await?;
+    let (booking, version) = match delivery.of {
+        Of::Booking(booking, version) => (booking, version),
+        Of::Entries(first, last) => {
+            let webhook = delivery
+                .webhook
+                .ok_or_else(|| Fault::bug("entries of the ledger that go to nobody"))?;
+            let body = entries_told(tx, first, last, delivery.created_at).await?;
+            return Ok(hook::to(tx, desk, webhook, &body).await?.map(Way::Hook));
+        }
+    };
+    let version = self::version(tx, booking, version).await?;
     match (delivery.webhook, delivery.member) {
-        (Some(webhook), _) => Ok(hook::to(tx, desk, webhook, &version).await?.map(Way::Hook)),
+        (Some(webhook), _) => {
+            let told = hook::to(tx, desk, webhook, &hook::body(&version)).await?;
+            Ok(told.map(Way::Hook))
+        }
         (None, Some(member)) => {
             let mail = mail::to(tx, desk, (delivery.id(), member), &version);
             Ok(mail.await?.map(Way::Mail))
@@ -142,8 +160,37 @@ async fn way(tx: &mut TenantTx, desk: &Desk, delivery: &Delivery) -> Result<Opti
     }
 }
 
-async fn version(tx: &mut TenantTx, delivery: &Delivery) -> Result<Version, Fault> {
-    let (booking, version) = (delivery.booking, delivery.booking_version);
+/// Entries of the ledger, as they are told: to the letter the same each time.
+async fn entries_told(
+    tx: &mut TenantTx,
+    first: i64,
+    last: i64,
+    made_at: Timestamp,
+) -> Result<Value, Fault> {
+    let events = audit::events(tx, first, last).await?;
+    Ok(json!({
+        "type": "audit.entries", "timestamp": made_at,
+        "data": { "first_seq": first, "last_seq": last, "events": events },
+    }))
+}
+
+/// Makes deliveries of what the ledger has and nobody was told. Says whether there may be more.
+///
+/// # Errors
+/// When the database refuses.
+pub(crate) async fn prepare(mut tx: TenantTx) -> Result<bool, Fault> {
+    let tenant = tx.tenant().to_string();
+    let rows = tx.tell(TELL_ENTRIES, &[&tenant]).await?;
+    let made: i32 = match rows.first() {
+        Some(row) => row.field("made")?,
+        None => 0,
+    };
+    let entry = Entry::new("delivery.prepare", "delivery");
+    tx.commit(entry).await.map(drop)?;
+    Ok(made >= MADE_MOST)
+}
+
+async fn version(tx: &mut TenantTx, booking: Uuid, version: i32) -> Result<Version, Fault> {
     let rows = tx.read(VERSION, &[&booking, &version]).await?;
     let row = rows.first();
     let row = row.ok_or_else(|| Fault::bug("a delivery of a version that is not there"))?;
