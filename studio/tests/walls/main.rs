@@ -44,6 +44,7 @@ mod rates_shared;
 mod reconciling;
 mod refusals;
 mod requests;
+mod retention;
 mod rotation;
 mod schema;
 mod settings;
