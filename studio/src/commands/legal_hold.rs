@@ -140,7 +140,10 @@ impl Release {
 
 impl List {
     async fn run(&self, operator: &Operator, output: &Output) -> Result<u8, Failure> {
-        let rows = operator.rows(LIST, &[&self.studio]).await.map_err(refused)?;
+        let rows = operator
+            .rows(LIST, &[&self.studio])
+            .await
+            .map_err(refused)?;
         let all = rows.iter().map(document).collect::<Result<Vec<_>, _>>();
         let all = all.map_err(refused)?;
         let lines: Vec<String> = all.iter().map(Value::to_string).collect();

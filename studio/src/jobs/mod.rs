@@ -196,7 +196,14 @@ impl Worker {
         row: Option<Uuid>,
         work: impl AsyncFnOnce(TenantTx) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let tx = begin(&self.tenancy, &self.desk, service.name, job.tenant, "worker").await?;
+        let tx = begin(
+            &self.tenancy,
+            &self.desk,
+            service.name,
+            job.tenant,
+            "worker",
+        )
+        .await?;
         let account = tx.account().clone();
         let worked = work(tx).await;
         if let Err(fault) = &worked

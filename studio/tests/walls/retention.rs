@@ -65,7 +65,7 @@ async fn years_pass(raw: &RawConnection, years: u32) {
         "SET session_replication_role = replica;
          UPDATE studio.bookings SET starts_at = starts_at - interval '{years} years', ends_at = ends_at - interval '{years} years',
            slice_starts = ARRAY[starts_at - interval '{years} years'], slice_ends = ARRAY[ends_at - interval '{years} years'],
-           updated_at = updated_at - interval '{years} years';
+           updated_at = updated_at - interval '{years} years', version = version + 1;
          UPDATE studio.artists SET archived_at = archived_at - interval '{years} years';
          UPDATE tenancy.members SET updated_at = updated_at - interval '{years} years';
          RESET session_replication_role"

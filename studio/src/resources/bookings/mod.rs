@@ -163,7 +163,9 @@ const VERSION_COLUMNS: Columns = Columns {
         ("actor", Internal),
         ("actor_role", Internal)
     ),
-    retention: Retention::With { table: "studio.bookings" },
+    retention: Retention::With {
+        table: "studio.bookings",
+    },
 };
 
 const OCCUPANCY_COLUMNS: Columns = Columns {
@@ -181,7 +183,9 @@ const OCCUPANCY_COLUMNS: Columns = Columns {
         ("starts_at", Class::Internal),
         ("ends_at", Class::Internal),
     ],
-    retention: Retention::With { table: "studio.bookings" },
+    retention: Retention::With {
+        table: "studio.bookings",
+    },
 };
 
 const CONSTRAINTS: &[Constraint] = &[

@@ -111,13 +111,21 @@ impl New {
         ];
         for (pointer, is_given, is_wanted) in given {
             match (is_given, is_wanted) {
-                (false, true) => return Err(wrong_field(pointer, "required", "its scope asks for it")),
-                (true, false) => return Err(wrong_field(pointer, "unknown-field", "its scope has none")),
+                (false, true) => {
+                    return Err(wrong_field(pointer, "required", "its scope asks for it"));
+                }
+                (true, false) => {
+                    return Err(wrong_field(pointer, "unknown-field", "its scope has none"));
+                }
                 _ => {}
             }
         }
         if is_window && self.starts_at >= self.ends_at {
-            return Err(wrong_field("/ends_at", "out-of-range", "is not after `starts_at`"));
+            return Err(wrong_field(
+                "/ends_at",
+                "out-of-range",
+                "is not after `starts_at`",
+            ));
         }
         Ok(())
     }
