@@ -303,10 +303,22 @@ async fn a_change_and_a_placing_do_not_pass_each_other() {
         )
         .await
         .unwrap();
-    let (changed, ()) = tokio::join!(change(&world, 0, &path, json!({ "notes": "n" })), async {
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let watching = world.as_admin().await;
+    let placing = async {
+        // Until it waits; without the lock it does not.
+        for _ in 0..150 {
+            let waiting = "pg_locks WHERE locktype = 'advisory' AND NOT granted
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+            let sql = format!("SELECT count(*) FROM {waiting}");
+            if watching.value::<i64>(&sql, &[]).await.unwrap() > 0 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
         transaction.commit().await.unwrap();
-    });
+    };
+    let edit = json!({ "notes": "n" });
+    let (changed, ()) = tokio::join!(change(&world, 0, &path, edit), placing);
     assert_eq!(changed, held());
 }
 
