@@ -31,6 +31,7 @@ mod invariants;
 mod leaving;
 mod ledger;
 mod ledger_page;
+mod ledger_retention;
 mod legal_holds;
 mod mails;
 mod marker;
