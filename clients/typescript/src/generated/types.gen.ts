@@ -367,6 +367,37 @@ export type Holiday = {
 };
 
 /**
+ * A legal hold as answered.
+ */
+export type LegalHold = {
+    id: string;
+    version: number;
+    created_at: string;
+    updated_at: string;
+    /**
+     * What it is on.
+     */
+    scope: 'studio' | 'person' | 'project' | 'window';
+    ref: string | null;
+    starts_at: string | null;
+    ends_at: string | null;
+    reason: string;
+    /**
+     * A member's id, or `operator:` and the login.
+     */
+    placed_by: string;
+    released_at: string | null;
+    released_by: string | null;
+};
+
+/**
+ * The choice as answered.
+ */
+export type Mails = {
+    wanted: boolean;
+};
+
+/**
  * A page, and how many there are on all of them.
  */
 export type Members = {
@@ -608,7 +639,14 @@ export type Delivery = {
     version: number;
     created_at: string;
     updated_at: string;
-    webhook_id: string;
+    /**
+     * None: it goes to a member.
+     */
+    webhook_id: string | null;
+    /**
+     * Who is told by mail; none: it goes to a webhook.
+     */
+    member_id: string | null;
     /**
      * A booking's version was told: this one. None: entries of the ledger were.
      */
@@ -629,7 +667,7 @@ export type Delivery = {
      */
     next_at: string | null;
     /**
-     * What the last attempt was answered; none: nothing.
+     * What the last attempt was answered, by HTTP or by SMTP; none: nothing.
      */
     status: number | null;
 };
@@ -4638,6 +4676,496 @@ export type PatchHolidaysIdResponses = {
 };
 
 export type PatchHolidaysIdResponse = PatchHolidaysIdResponses[keyof PatchHolidaysIdResponses];
+
+export type GetLegalHoldsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        limit?: number;
+        /**
+         * `next_cursor` of the same list
+         */
+        cursor?: string;
+        sort?: 'created_at' | '-created_at';
+        /**
+         * Those that stand, or those that were released.
+         */
+        open?: boolean;
+    };
+    url: '/v1/legal-holds';
+};
+
+export type GetLegalHoldsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetLegalHoldsError = GetLegalHoldsErrors[keyof GetLegalHoldsErrors];
+
+export type GetLegalHoldsResponses = {
+    /**
+     * A page as answered.
+     */
+    200: {
+        items: Array<LegalHold>;
+        next_cursor: string | null;
+    };
+};
+
+export type GetLegalHoldsResponse = GetLegalHoldsResponses[keyof GetLegalHoldsResponses];
+
+export type PostLegalHoldsData = {
+    /**
+     * A new legal hold.
+     */
+    body: {
+        /**
+         * What it is on.
+         */
+        scope: 'studio' | 'person' | 'project' | 'window';
+        /**
+         * Of a person (an artist or a member) or a project.
+         */
+        ref?: string | null;
+        /**
+         * Of a window.
+         */
+        starts_at?: string | null;
+        ends_at?: string | null;
+        reason: string;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/legal-holds';
+};
+
+export type PostLegalHoldsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostLegalHoldsError = PostLegalHoldsErrors[keyof PostLegalHoldsErrors];
+
+export type PostLegalHoldsResponses = {
+    /**
+     * what was made; `Location` says where it is
+     */
+    201: LegalHold;
+};
+
+export type PostLegalHoldsResponse = PostLegalHoldsResponses[keyof PostLegalHoldsResponses];
+
+export type GetLegalHoldsIdData = {
+    body?: never;
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/legal-holds/{id}';
+};
+
+export type GetLegalHoldsIdErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetLegalHoldsIdError = GetLegalHoldsIdErrors[keyof GetLegalHoldsIdErrors];
+
+export type GetLegalHoldsIdResponses = {
+    /**
+     * what was asked for
+     */
+    200: LegalHold;
+};
+
+export type GetLegalHoldsIdResponse = GetLegalHoldsIdResponses[keyof GetLegalHoldsIdResponses];
+
+export type PostLegalHoldsIdReleaseData = {
+    body?: never;
+    headers?: {
+        /**
+         * the version that you looked at; another one is 412
+         */
+        'If-Match'?: string;
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/legal-holds/{id}/release';
+};
+
+export type PostLegalHoldsIdReleaseErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * `If-Match` names another version than the current one
+     */
+    412: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostLegalHoldsIdReleaseError = PostLegalHoldsIdReleaseErrors[keyof PostLegalHoldsIdReleaseErrors];
+
+export type PostLegalHoldsIdReleaseResponses = {
+    /**
+     * what was asked for
+     */
+    200: LegalHold;
+};
+
+export type PostLegalHoldsIdReleaseResponse = PostLegalHoldsIdReleaseResponses[keyof PostLegalHoldsIdReleaseResponses];
+
+export type GetMeMailsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/me/mails';
+};
+
+export type GetMeMailsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetMeMailsError = GetMeMailsErrors[keyof GetMeMailsErrors];
+
+export type GetMeMailsResponses = {
+    /**
+     * what was asked for
+     */
+    200: Mails;
+};
+
+export type GetMeMailsResponse = GetMeMailsResponses[keyof GetMeMailsResponses];
+
+export type PatchMeMailsData = {
+    /**
+     * What is chosen; what is absent stays.
+     */
+    body: {
+        /**
+         * Whether mails are wanted.
+         */
+        wanted?: boolean;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/me/mails';
+};
+
+export type PatchMeMailsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PatchMeMailsError = PatchMeMailsErrors[keyof PatchMeMailsErrors];
+
+export type PatchMeMailsResponses = {
+    /**
+     * what was asked for
+     */
+    200: Mails;
+};
+
+export type PatchMeMailsResponse = PatchMeMailsResponses[keyof PatchMeMailsResponses];
 
 export type GetMembersData = {
     body?: never;

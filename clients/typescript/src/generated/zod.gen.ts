@@ -332,6 +332,36 @@ export const zHoliday = z.object({
 });
 
 /**
+ * A legal hold as answered.
+ */
+export const zLegalHold = z.object({
+    id: z.guid(),
+    version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
+    created_at: z.iso.datetime({ offset: true }),
+    updated_at: z.iso.datetime({ offset: true }),
+    scope: z.enum([
+        'studio',
+        'person',
+        'project',
+        'window'
+    ]),
+    ref: z.guid().nullable(),
+    starts_at: z.iso.datetime({ offset: true }).nullable(),
+    ends_at: z.iso.datetime({ offset: true }).nullable(),
+    reason: z.string(),
+    placed_by: z.string(),
+    released_at: z.iso.datetime({ offset: true }).nullable(),
+    released_by: z.string().nullable()
+});
+
+/**
+ * The choice as answered.
+ */
+export const zMails = z.object({
+    wanted: z.boolean()
+});
+
+/**
  * A member as answered. The address is absent where the caller may not see it; lists have none.
  */
 export const zMember = z.object({
@@ -558,7 +588,8 @@ export const zDelivery = z.object({
     version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
     created_at: z.iso.datetime({ offset: true }),
     updated_at: z.iso.datetime({ offset: true }),
-    webhook_id: z.guid(),
+    webhook_id: z.guid().nullable(),
+    member_id: z.guid().nullable(),
     booking_id: z.guid().nullable(),
     booking_version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }).nullable(),
     first_seq: z.int().nullable(),
@@ -1521,6 +1552,86 @@ export const zPatchHolidaysIdPath = z.object({
  * what was asked for
  */
 export const zPatchHolidaysIdResponse = zHoliday;
+
+export const zGetLegalHoldsQuery = z.object({
+    limit: z.int().gte(1).lte(100).optional(),
+    cursor: z.string().refine(hasLength(1, 2048)).regex(/^[A-Za-z0-9_-]+$/u).optional(),
+    sort: z.enum(['created_at', '-created_at']).optional().default('created_at'),
+    open: z.boolean().optional()
+});
+
+/**
+ * A page as answered.
+ */
+export const zGetLegalHoldsResponse = z.object({
+    items: z.array(zLegalHold),
+    next_cursor: z.string().nullable()
+});
+
+/**
+ * A new legal hold.
+ */
+export const zPostLegalHoldsBody = z.strictObject({
+    scope: z.enum([
+        'studio',
+        'person',
+        'project',
+        'window'
+    ]),
+    ref: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u).nullish(),
+    starts_at: z.iso.datetime({ offset: true }).refine(hasLength(0, 35)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$/u).nullish(),
+    ends_at: z.iso.datetime({ offset: true }).refine(hasLength(0, 35)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$/u).nullish(),
+    reason: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+});
+
+export const zPostLegalHoldsHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+/**
+ * what was made; `Location` says where it is
+ */
+export const zPostLegalHoldsResponse = zLegalHold;
+
+export const zGetLegalHoldsIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zGetLegalHoldsIdResponse = zLegalHold;
+
+export const zPostLegalHoldsIdReleaseHeaders = z.object({
+    'If-Match': z.string().regex(/^"v[1-9][0-9]{0,9}"$/u).optional(),
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostLegalHoldsIdReleasePath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostLegalHoldsIdReleaseResponse = zLegalHold;
+
+/**
+ * what was asked for
+ */
+export const zGetMeMailsResponse = zMails;
+
+/**
+ * What is chosen; what is absent stays.
+ */
+export const zPatchMeMailsBody = z.strictObject({
+    wanted: z.boolean().optional()
+});
+
+/**
+ * what was asked for
+ */
+export const zPatchMeMailsResponse = zMails;
 
 export const zGetMembersQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),
