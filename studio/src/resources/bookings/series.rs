@@ -157,7 +157,7 @@ impl Series {
                 }),
                 None if days.len() == TIMES_MOST => {
                     let detail = format!("that is more than {TIMES_MOST} times; end it sooner");
-                    return Err(wrong_field("/until", "invalid", &detail));
+                    return Err(wrong_field("/until", "window", &detail));
                 }
                 None => days.push(day),
             }
@@ -165,7 +165,7 @@ impl Series {
         match days.is_empty() {
             true => Err(wrong_field(
                 "/until",
-                "invalid",
+                "window",
                 "there is no such day from `from` on",
             )),
             false => Ok((days, skipped)),
@@ -212,7 +212,7 @@ pub(super) async fn create(
     if series.part.is_some() && series.hours.is_some() {
         return Err(wrong_field(
             "/hours",
-            "invalid",
+            "window",
             "give either `part` or `hours`",
         ));
     }

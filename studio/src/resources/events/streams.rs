@@ -39,10 +39,10 @@ impl Streams {
     pub(super) fn take(&self, tenant: TenantId, member: Uuid) -> Result<Place, Fault> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = open.values().flat_map(HashMap::values).sum();
-        let studio = open.entry(tenant).or_default();
-        let of_studio: usize = studio.values().sum();
-        let of_member = studio.get(&member).copied().unwrap_or_default();
-        if of_member >= MEMBER_MOST {
+        let studio = open.get(&tenant);
+        let of_studio = studio.map_or(0, |members| members.values().sum());
+        let of_member = studio.and_then(|members| members.get(&member).copied());
+        if of_member.unwrap_or_default() >= MEMBER_MOST {
             let spoken = "you have too many streams open; close some";
             return Err(Fault::new(problems::TOO_MANY_REQUESTS, spoken).again_after(5));
         }
@@ -50,6 +50,7 @@ impl Streams {
             let spoken = "there are as many streams open as there can be; try again";
             return Err(Fault::new(problems::OVERLOADED, spoken).again_after(5));
         }
+        let studio = open.entry(tenant).or_default();
         *studio.entry(member).or_default() += 1;
         let open = Arc::clone(&self.open);
         Ok(Place {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 use watertight::{
     answer::{Answer, Created, Draft},
-    argument::{CursorText, Id, IfMatch, Instant, Path, Prose, Query, Valid},
+    argument::{CursorText, Id, IfMatch, Instant, Line, Path, Query, Valid},
 };
 use watertight_tenancy::{Stored, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Limits};
@@ -76,7 +76,7 @@ pub(super) struct New {
     #[garde(skip)]
     ends_at: Option<Instant>,
     #[garde(dive)]
-    reason: Prose<1000>,
+    reason: Line<1000>,
 }
 
 pub(super) async fn place(
@@ -123,7 +123,7 @@ impl New {
         if is_window && self.starts_at >= self.ends_at {
             return Err(wrong_field(
                 "/ends_at",
-                "out-of-range",
+                "window",
                 "is not after `starts_at`",
             ));
         }
