@@ -278,7 +278,7 @@ async fn artists(
 ) -> Result<Vec<Artist>, Fault> {
     if ids.is_some() == skills.is_some() {
         let detail = "give either `artist_ids` or `skills`";
-        return Err(wrong_field("/artist_ids", "invalid", detail));
+        return Err(wrong_field("/artist_ids", "required", detail));
     }
     let ids: Option<Vec<Uuid>> = ids.map(|ids| ids.into_iter().map(|Id(id)| id).collect());
     let skills: Option<Vec<String>> =
