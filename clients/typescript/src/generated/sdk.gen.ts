@@ -1256,7 +1256,7 @@ export const patchPhasesId = <ThrowOnError extends boolean = true>(options: Opti
 /**
  * what its bookings cost, beside its budget
  *
- * needs `project.view_costs`
+ * needs `project.sum_costs`
  */
 export const getProjectsIdCosts = <ThrowOnError extends boolean = true>(options: Options<GetProjectsIdCostsData, ThrowOnError>): RequestResult<GetProjectsIdCostsResponses, GetProjectsIdCostsErrors, ThrowOnError, 'data'> => options.client.get<GetProjectsIdCostsResponses, GetProjectsIdCostsErrors, ThrowOnError, 'data'>({
     requestValidator: async (data) => await z.object({

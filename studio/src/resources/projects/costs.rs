@@ -10,7 +10,7 @@ use watertight::{
 use watertight_tenancy::{Read, Row, TenantTx};
 use watertight_terms::{Entry, Fault};
 
-use super::{Project, actions::ViewCosts};
+use super::{Project, actions::SumCosts};
 use crate::resources::money::Money;
 
 /// The costs of a project's bookings by their currency. `$2` the project, `$3` the studio's zone.
@@ -75,7 +75,7 @@ pub(super) async fn show(
     mut tx: TenantTx,
     Path(id): Path<Uuid>,
 ) -> Result<Answer<CostsView>, Fault> {
-    let granted = tx.grant::<ViewCosts, Project>(id).await?;
+    let granted = tx.grant::<SumCosts, Project>(id).await?;
     let budget = tx.seen(granted)?.budget;
     let zone = tx.studio().1.to_owned();
     let rows = tx.read(COSTS, &[&id, &zone]).await?;
@@ -101,6 +101,6 @@ pub(super) async fn show(
         unrated,
         items,
     };
-    let entry = Entry::new("project.view_costs", "project").ids([id]);
+    let entry = Entry::new("project.sum_costs", "project").ids([id]);
     Draft::ok(view)?.finish(tx, entry).await
 }

@@ -103,7 +103,7 @@ pub const RESOURCE: Registered = Registered {
 /// What may be done with a project.
 pub mod actions {
     crate::resources::actions! { super::Project:
-        View "project.view", Inspect "project.inspect", ViewCosts "project.view_costs", Create "project.create", Import "project.import",
+        View "project.view", Inspect "project.inspect", SumCosts "project.sum_costs", Create "project.create", Import "project.import",
         Edit "project.change", Archive "project.archive"
     }
 }
@@ -317,14 +317,14 @@ impl ProjectView {
 }
 
 fn routes(routes: Routes) -> Routes {
-    use actions::{Archive, Create, Edit, Import, View, ViewCosts};
+    use actions::{Archive, Create, Edit, Import, SumCosts, View};
     routes
         .route(
             "/v1/projects/{id}/costs",
             get(costs::show)
                 .says("what its bookings cost, beside its budget")
                 .expensive()
-                .needs::<ViewCosts, Project>(),
+                .needs::<SumCosts, Project>(),
         )
         .route(
             "/v1/projects/export",
