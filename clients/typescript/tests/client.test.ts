@@ -18,12 +18,12 @@ const ID = '0b0c4c1e-6d8f-4f6e-9a3e-0a8d4d6d2b11';
 const AT = '2026-03-01T09:00:00Z';
 const ARTIST = {
   id: ID, version: 7, created_at: AT, updated_at: AT, kind: 'staff', name: 'Ada', skills: ['rigging'],
-  zone: 'Europe/Berlin', notes: '', archived_at: null,
+  zone: 'Europe/Berlin', notes: '', archived_at: null, reference: 'A-1', working_hours: null,
 };
 const BOOKING = {
   id: ID, version: 3, created_at: AT, updated_at: AT, reference: 'B-1', artist_id: ID, project_id: ID, title: '',
   state: 'confirmed', rank: null, starts_at: AT, ends_at: AT, from: null, to: null, expires_at: null, challenge: null,
-  notes: '', reason: null, payable: null, ended_at: null, archived_at: null, slices: [],
+  notes: '', reason: null, payable: null, ended_at: null, archived_at: null, slices: [], kind: 'work',
 };
 const problem = (status: number, more: object = {}) => ({
   type: '/problems/conflict', title: 'conflict', status, detail: 'it is so', request_id: ID, ...more,
