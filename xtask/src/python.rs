@@ -1,6 +1,9 @@
 //! Python with the packages by which tests read what we write: in an environment of the checkout's own.
 
-use std::process::Command;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::{
     setup::{self, Tool},
@@ -13,20 +16,30 @@ const PACKAGES: [&str; 2] = ["icalendar==7.3.2", "tzdata==2026.6"];
 
 /// Brings it, where it is not there as it must be.
 pub(crate) fn provide(shop: &Shop) -> Result<(), Trouble> {
-    let python = shop.path(FOLDER).join("bin/python");
-    let said = shop.path(FOLDER).join("packages");
-    let wanted = PACKAGES.join("\n");
+    environment(shop, &shop.path(FOLDER), &PACKAGES).map(drop)
+}
+
+/// An environment in a folder, with what `pip install` is told; gives its Python.
+pub(crate) fn environment(
+    shop: &Shop,
+    folder: &Path,
+    packages: &[&str],
+) -> Result<PathBuf, Trouble> {
+    let python = folder.join("bin/python");
+    let said = folder.join("packages");
+    let wanted = packages.join("\n");
     if std::fs::read_to_string(&said).is_ok_and(|there| there == wanted) {
-        return Ok(());
+        return Ok(python);
     }
     setup::provide(shop, &[Tool::Python])?;
     say(format_args!(
-        "installing: {} into {FOLDER}",
-        PACKAGES.join(" ")
+        "installing: {} into {}",
+        packages.join(" "),
+        folder.display()
     ));
     let mut make = Command::new("python3");
-    run(make.args(["-m", "venv"]).arg(shop.path(FOLDER))).map_err(setup::as_setup)?;
-    let mut install = Command::new(python);
+    run(make.args(["-m", "venv"]).arg(folder)).map_err(setup::as_setup)?;
+    let mut install = Command::new(&python);
     install.args([
         "-m",
         "pip",
@@ -34,6 +47,8 @@ pub(crate) fn provide(shop: &Shop) -> Result<(), Trouble> {
         "--quiet",
         "--disable-pip-version-check",
     ]);
-    run(install.args(PACKAGES)).map_err(setup::as_setup)?;
-    std::fs::write(said, wanted).map_err(|error| Trouble::setup("cannot note the packages", error))
+    run(install.args(packages)).map_err(setup::as_setup)?;
+    std::fs::write(said, wanted)
+        .map_err(|error| Trouble::setup("cannot note the packages", error))?;
+    Ok(python)
 }
