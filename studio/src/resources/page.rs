@@ -12,11 +12,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 use watertight::{
-    answer::{Answer, Draft},
+    answer::{Answer, Draft, Nothing},
     argument::{CursorText, spoken},
 };
 use watertight_authority::Action;
-use watertight_tenancy::{Read, Stored, TenantTx, ToSql};
+use watertight_tenancy::{Change, Read, Stored, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, FieldFault, Limits, problems};
 
 use crate::app::Desk;
@@ -295,6 +295,24 @@ pub fn expect_version(named: Option<i32>, current: i32) -> Result<(), Fault> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Archives a row, where nothing else has to be looked at. The statement's own parameter is the time.
+///
+/// # Errors
+/// Whatever [`TenantTx::grant`] and [`TenantTx::change`] say, or stale by [`expect_version`].
+pub async fn archive<A: Action<R>, R: Stored>(
+    mut tx: TenantTx,
+    desk: &Desk,
+    id: Uuid,
+    version: Option<i32>,
+    statement: Change,
+) -> Result<Answer<Nothing>, Fault> {
+    let granted = tx.grant::<A, R>(id).await?;
+    expect_version(version, granted.version())?;
+    let (spent, _row) = tx.change(granted, statement, &[&desk.clock.now()]).await?;
+    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
+    Draft::no_content().commit(tx, entry).await
 }
 
 /// Refuses a change of what is archived; `what` names it, as in `the booking`.

@@ -125,16 +125,10 @@ pub(super) async fn edit(
 }
 
 pub(super) async fn archive(
-    mut tx: TenantTx,
+    tx: TenantTx,
     desk: Desk,
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
 ) -> Result<Answer<Nothing>, Fault> {
-    let granted = tx.grant::<Archive, Holiday>(id).await?;
-    expect_version(version, granted.version())?;
-    let now = desk.clock.now();
-    let (spent, _row) = tx.change(granted, ARCHIVE, &[&now]).await?;
-    Draft::no_content()
-        .commit(tx, Entry::new(spent.action(), spent.noun()).ids([id]))
-        .await
+    page::archive::<Archive, Holiday>(tx, &desk, id, version, ARCHIVE).await
 }

@@ -156,17 +156,12 @@ pub(super) async fn edit(
 }
 
 pub(super) async fn archive(
-    mut tx: TenantTx,
+    tx: TenantTx,
     desk: Desk,
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
 ) -> Result<Answer<Nothing>, Fault> {
-    let granted = tx.grant::<Archive, Webhook>(id).await?;
-    expect_version(version, granted.version())?;
-    let now = desk.clock.now();
-    let (spent, _row) = tx.change(granted, ARCHIVE, &[&now]).await?;
-    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    Draft::no_content().commit(tx, entry).await
+    page::archive::<Archive, Webhook>(tx, &desk, id, version, ARCHIVE).await
 }
 
 async fn expect_few(tx: &mut TenantTx) -> Result<(), Fault> {
