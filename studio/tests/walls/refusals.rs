@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use studio::resources::{policies, routes};
+use studio::resources::{document, policies, routes};
 use watertight::{
     door::{Declared, Way, What},
     openapi::sample,
@@ -340,6 +340,32 @@ async fn every_route_that_posts_can_be_repeated() {
         );
     }
     assert!(posting >= 16);
+}
+
+/// Every route that says that it takes `If-Match` refuses another version than the row's, and does what was
+/// asked once nobody names a wrong one: so the refusal changed nothing.
+#[tokio::test]
+async fn every_route_that_takes_a_version_refuses_another() {
+    let world = World::new().await;
+    let document = document();
+    let mut taking = 0;
+    for route in api() {
+        let method = method(&route);
+        let said = &document["paths"][route.path][method.to_lowercase()]["parameters"];
+        let mut said = said.as_array().into_iter().flatten();
+        if !said.any(|parameter| parameter["name"] == "If-Match") {
+            continue;
+        }
+        taking += 1;
+        let Request { path, body, .. } = request(&world, &route).await;
+        let token = world.token(0, "owner");
+        let wrong = [("if-match", "\"v999\"")];
+        let refused = world.ask(method, &path, &token, &wrong, body.clone()).await;
+        assert_eq!(refused.status, 412, "{method} {path} {refused:?}");
+        let done = world.send(method, &path, &token, body).await;
+        assert!((200..300).contains(&done.0), "{method} {path} {done:?}");
+    }
+    assert!(taking >= 20);
 }
 
 /// The rule in the entry of a request of the first studio.
