@@ -165,8 +165,10 @@ BEGIN
   IF p[1] IS DISTINCT FROM 'v1' OR cardinality(p) IS DISTINCT FROM 11 THEN
     RAISE EXCEPTION 'context malformed' USING ERRCODE = 'ZT001';
   END IF;
-  -- At a higher level the snapshot would be older than the lock, and a frozen studio would answer.
-  IF current_setting('transaction_isolation') <> 'read committed' THEN
+  -- At a higher level the snapshot would be older than the lock, and a frozen studio would answer. An archive needs one
+  -- all the same, and has it looked at below.
+  IF current_setting('transaction_isolation') <> 'read committed'
+     AND (current_setting('transaction_isolation'), p[3], p[5]) IS DISTINCT FROM ('repeatable read', 's', 'custody') THEN
     RAISE EXCEPTION 'isolation level not allowed' USING ERRCODE = 'ZT005';
   END IF;
   IF coalesce(current_setting('tenancy.sealed', true), '') <> '' THEN
@@ -222,6 +224,16 @@ BEGIN
   IF NOT pg_try_advisory_xact_lock_shared(keys.lock_key)
      OR NOT pg_try_advisory_xact_lock_shared(keys.member_key) THEN
     refusal := 'ZT010';
+  END IF;
+
+  -- A snapshot that was taken before them is as good if the studio is still as it shows it: otherwise this fails as a
+  -- serialization does. The row's own lock is given back at once, or a freeze would wait for the archive.
+  IF current_setting('transaction_isolation') = 'repeatable read' THEN
+    BEGIN
+      PERFORM FROM tenancy.studios s WHERE s.tenant_id = keys.tenant_id FOR SHARE;
+      RAISE EXCEPTION USING ERRCODE = 'ZT000';
+    EXCEPTION WHEN SQLSTATE 'ZT000' THEN NULL;
+    END;
   END IF;
 
   -- A new statement of a volatile function has a new snapshot, taken after the locks.
