@@ -66,6 +66,9 @@ pub struct Config {
     /// How members are told.
     #[serde(default)]
     pub mail: Mail,
+    /// Archives of studios.
+    #[serde(default)]
+    pub backup: Backup,
 }
 
 /// `[http]`
@@ -286,6 +289,17 @@ pub struct Pentest {
     /// The folder of the reports of `cargo x pentest`, a file a day: `2026-11-27.md`. `studio doctor`
     /// warns when the last is old.
     pub reports: Option<PathBuf>,
+}
+
+/// `[backup]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backup {
+    /// The folder of the studios' archives, mode 0700; best a mount of another machine's disk.
+    pub folder: Option<PathBuf>,
+    /// To whom a studio's archives are encrypted: a file of age's recipients, `age1…`, one a line. `{studio}` in it is the
+    /// studio's id, so that each has its own. Without recipients no archive is written.
+    pub recipients_file: Option<String>,
 }
 
 fn studio() -> String {

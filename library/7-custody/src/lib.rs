@@ -29,6 +29,7 @@
 //!
 //! What is absent: HTTP, and a way to remove a legal hold that is not released.
 
+pub mod archive;
 pub mod keeper;
 mod retention;
 
@@ -49,5 +50,9 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "custody/0002_retention",
         sql: include_str!("../sql/0002_retention.sql"),
+    },
+    Migration {
+        name: "custody/0010_archive",
+        sql: include_str!("../sql/0010_archive.sql"),
     },
 ];

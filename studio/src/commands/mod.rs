@@ -1,6 +1,7 @@
 //! The operators' command line.
 
 mod audit;
+mod backup;
 mod columns;
 mod complete;
 mod config_check;
@@ -11,6 +12,7 @@ mod keys;
 mod legal_hold;
 mod output;
 mod reconcile;
+mod restore;
 mod retain;
 mod serve;
 mod work;
@@ -88,6 +90,10 @@ enum Command {
     /// Keep something as it is, in an incident
     #[command(subcommand)]
     LegalHold(legal_hold::LegalHold),
+    /// Write a studio's archives, or look at those that are there
+    Backup(backup::Backup),
+    /// Bring a studio back to what an archive says
+    Restore(restore::Restore),
     /// Let go of what was kept for long enough
     #[command(subcommand)]
     Retain(retain::Retain),
@@ -133,6 +139,8 @@ impl Cli {
             Command::Config(ConfigCommand::Check) => config_check::run(&global.read()?, output),
             Command::Audit(audit) => audit.run(&global.read()?, output).await,
             Command::Columns => Ok(columns::run(output)),
+            Command::Backup(backup) => backup.run(global.read()?, output).await,
+            Command::Restore(restore) => restore.run(global.read()?, output).await,
             Command::Retain(retain) => retain.run(global.read()?, output).await,
             Command::LegalHold(command) => command.run(&global.read()?, output).await,
             Command::Keys(keys) => keys.run(global.read()?, output).await,

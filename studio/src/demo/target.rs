@@ -66,6 +66,13 @@ const DEFINER_FUNCTIONS: &[&str] = &[
     "plan",
     "studios",
     "again",
+    "archive",
+    "archive_page",
+    "restore_begin",
+    "restore_alone",
+    "restore_rows",
+    "restore_settle",
+    "restore_end",
 ];
 
 pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(), Failure> {

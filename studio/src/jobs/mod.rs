@@ -11,6 +11,7 @@
 //! due no more. What it had claimed comes back by the passing of time. Two workers at the same work do
 //! it once: the second finds another version, or another state.
 
+pub mod archive;
 pub mod renewal;
 pub mod retention;
 
@@ -240,16 +241,20 @@ async fn begin(
     studio: TenantId,
     from: &str,
 ) -> Result<TenantTx, Fault> {
-    let request = Request {
+    let caller = Caller::service(service, studio);
+    let begun = tenancy.begin(&caller, request(desk, from)).await;
+    begun.map_err(|refused| refused.fault)
+}
+
+/// A request of our own.
+fn request(desk: &Desk, from: &str) -> Request {
+    Request {
         id: desk.random.uuid(),
         client_id: None,
         address: from.to_owned(),
         client: None,
         at: desk.clock.now(),
-    };
-    let caller = Caller::service(service, studio);
-    let begun = tenancy.begin(&caller, request).await;
-    begun.map_err(|refused| refused.fault)
+    }
 }
 
 /// Somebody changed it at the same moment: the next look says whether it is due.

@@ -93,7 +93,8 @@ impl World {
         raw.script(&format!(
             "REVOKE ALL ON DATABASE {database} FROM PUBLIC;
              GRANT CONNECT ON DATABASE {database} TO studio_app, studio_migrate, studio_ops;
-             GRANT CREATE ON DATABASE {database} TO studio_owner"
+             GRANT CREATE ON DATABASE {database} TO studio_owner;
+             GRANT TEMPORARY ON DATABASE {database} TO studio_custody"
         ))
         .await
         .unwrap();
