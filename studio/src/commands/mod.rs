@@ -7,6 +7,7 @@ mod complete;
 mod config_check;
 mod create;
 mod doctor;
+mod drill;
 mod install;
 mod keys;
 mod legal_hold;
@@ -23,6 +24,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use audit::{Verdict, Verification};
 pub use complete::{Gap, gaps, last_ticket, reader};
+pub(crate) use install::key_tables;
 pub use install::{first_keys, installation, migrations, write_private};
 pub use output::{Failure, Format, Output};
 pub use serve::{serve_until, verifier};
@@ -94,6 +96,8 @@ enum Command {
     Backup(backup::Backup),
     /// Bring a studio back to what an archive says
     Restore(restore::Restore),
+    /// Bring every studio's archives back into a cluster of its own, and compare
+    Drill(drill::Drill),
     /// Let go of what was kept for long enough
     #[command(subcommand)]
     Retain(retain::Retain),
@@ -141,6 +145,7 @@ impl Cli {
             Command::Columns => Ok(columns::run(output)),
             Command::Backup(backup) => backup.run(global.read()?, output).await,
             Command::Restore(restore) => restore.run(global.read()?, output).await,
+            Command::Drill(drill) => drill.run(global.read()?, output).await,
             Command::Retain(retain) => retain.run(global.read()?, output).await,
             Command::LegalHold(command) => command.run(&global.read()?, output).await,
             Command::Keys(keys) => keys.run(global.read()?, output).await,

@@ -12,6 +12,7 @@
 //! it once: the second finds another version, or another state.
 
 pub mod archive;
+pub mod drill;
 pub mod renewal;
 pub mod retention;
 
