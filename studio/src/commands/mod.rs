@@ -6,6 +6,7 @@ mod complete;
 mod config_check;
 mod create;
 mod doctor;
+mod erase;
 mod install;
 mod keys;
 mod legal_hold;
@@ -88,6 +89,7 @@ enum Command {
     /// Keep something as it is, in an incident
     #[command(subcommand)]
     LegalHold(legal_hold::LegalHold),
+    Erase(erase::Erase),
     /// Let go of what was kept for long enough
     #[command(subcommand)]
     Retain(retain::Retain),
@@ -134,6 +136,7 @@ impl Cli {
             Command::Audit(audit) => audit.run(&global.read()?, output).await,
             Command::Columns => Ok(columns::run(output)),
             Command::Retain(retain) => retain.run(global.read()?, output).await,
+            Command::Erase(erase) => erase.run(global.read()?, output).await,
             Command::LegalHold(command) => command.run(&global.read()?, output).await,
             Command::Keys(keys) => keys.run(global.read()?, output).await,
             #[cfg(feature = "demo")]

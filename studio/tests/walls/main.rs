@@ -22,6 +22,7 @@ mod calendar;
 mod classes;
 mod context;
 mod doctor;
+mod erasure;
 mod events;
 mod feeds;
 mod freeze;
