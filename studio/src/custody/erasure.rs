@@ -121,7 +121,7 @@ pub async fn erase(tx: &mut TenantTx, desk: &Desk, person: Uuid) -> Result<Erasu
     let touched = erasure.touched.iter();
     let touched =
         touched.map(|one| json!({ "table": one.table, "becomes": one.becomes, "rows": one.rows }));
-    let facts = json!({ "person": person, "tables": touched.collect::<Vec<_>>() });
+    let facts = [("person", json!(person)), ("tables", touched.collect())];
     let receipt = Receipt::of(tx, desk, "erasure", facts)?;
     Ok(view(person, erasure, Some(receipt)))
 }

@@ -28,15 +28,24 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// A receipt of what this transaction does. `facts` is an object.
+    /// A receipt of what this transaction does, with what else is to be said of it.
     ///
     /// # Errors
     /// When there is no key to sign with.
-    pub fn of(tx: &TenantTx, desk: &Desk, kind: &str, mut facts: Value) -> Result<Self, Fault> {
-        facts["kind"] = json!(kind);
-        facts["at"] = json!(desk.clock.now());
-        facts["studio"] = json!(tx.tenant());
-        facts["entry"] = json!(tx.account().request().id);
+    pub fn of<const N: usize>(
+        tx: &TenantTx,
+        desk: &Desk,
+        kind: &str,
+        facts: [(&str, Value); N],
+    ) -> Result<Self, Fault> {
+        let ours = [
+            ("kind", json!(kind)),
+            ("at", json!(desk.clock.now())),
+            ("studio", json!(tx.tenant())),
+            ("entry", json!(tx.account().request().id)),
+        ];
+        let all = ours.into_iter().chain(facts);
+        let facts: Value = all.map(|(name, fact)| (name.to_owned(), fact)).collect();
         let keys = (desk.checkpoint_keys)();
         Ok(Self {
             note: sign_receipt(&keys, tx.tenant(), &facts)?,

@@ -99,7 +99,6 @@ async fn count(raw: &RawConnection, what: &str) -> i64 {
     raw.value(&sql, &[]).await.unwrap()
 }
 
-// asvs: V14.2.7
 #[tokio::test]
 async fn who_is_erased_is_gone_and_the_bookings_stay_without_them() {
     let world = World::new().await;

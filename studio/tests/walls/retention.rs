@@ -373,6 +373,7 @@ async fn a_run_that_was_killed_goes_on_where_it_was() {
     assert_eq!(noted, 1500, "each row is in an entry once");
 }
 
+// asvs: V14.2.7
 #[tokio::test]
 async fn the_worker_does_it_once_a_day() {
     let world = World::new().await;
