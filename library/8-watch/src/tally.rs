@@ -98,12 +98,8 @@ impl Tally {
         match (own, role) {
             (None, None) => count > limits.unknown * limits.least,
             (own, role) => {
-                let peak = PEAKS * self.before.peak();
-                count
-                    > own
-                        .unwrap_or_default()
-                        .max(role.unwrap_or_default())
-                        .max(peak)
+                let usual = own.unwrap_or_default().max(role.unwrap_or_default());
+                count > usual && self.count() > PEAKS * self.before.peak()
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What each detector of a member says, and what it does not: a flaw, and a near miss.
 
 #![expect(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "tests stop at the first thing that is not as it must be"
 )]
