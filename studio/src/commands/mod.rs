@@ -14,6 +14,7 @@ mod output;
 mod reconcile;
 mod retain;
 mod serve;
+mod watch;
 mod work;
 
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ pub use output::{Failure, Format, Output};
 pub use serve::{serve_until, verifier};
 
 use watertight_terms::{Clock, Random};
+use watertight_watch::Thresholds;
 
 use crate::{app::App, config::Config};
 
@@ -93,6 +95,9 @@ enum Command {
     /// Let go of what was kept for long enough
     #[command(subcommand)]
     Retain(retain::Retain),
+    /// Look for what looks wrong
+    #[command(subcommand)]
+    Watch(watch::Watch),
     /// Two studios to try things with
     #[cfg(feature = "demo")]
     Demo(crate::demo::Demo),
@@ -138,6 +143,7 @@ impl Cli {
             Command::Retain(retain) => retain.run(global.read()?, output).await,
             Command::Erase(erase) => erase.run(global.read()?, output).await,
             Command::LegalHold(command) => command.run(&global.read()?, output).await,
+            Command::Watch(watch) => watch.run(&global.thresholds()?, output),
             Command::Keys(keys) => keys.run(global.read()?, output).await,
             #[cfg(feature = "demo")]
             Command::Demo(demo) => demo.run(output).await,
@@ -170,6 +176,15 @@ impl Global {
             None if !here.exists() && demo.exists() => demo,
             None => here,
         }
+    }
+
+    /// The thresholds of the configuration; the usual ones where there is none, and none was named.
+    fn thresholds(&self) -> Result<Thresholds, Failure> {
+        let is_named = self.config.is_some() || std::env::var_os("STUDIO_CONFIG").is_some();
+        if !is_named && !self.path().exists() {
+            return Ok(Thresholds::default());
+        }
+        Ok(self.read()?.watch)
     }
 
     fn read(&self) -> Result<Config, Failure> {
