@@ -6,6 +6,7 @@
 //! import         a table of 50,000 bookings, planned, written, and brought once more
 //! archives       a studio's archive, written and brought back, beside pg_dump and age; within 256 MiB
 //! reads          128 clients read rows: their entries written together, and each in its request's transaction
+//! watch          how much planted misuse the detectors find in a made month; needs no database
 //! ```
 //!
 //! It asks the server over HTTP, as its members do: what is measured is the role of the server, behind row security, with its
@@ -22,6 +23,7 @@ mod ask;
 mod load;
 mod plan;
 mod reads;
+mod watch;
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
@@ -38,6 +40,21 @@ use ask::{Server, median};
 type Trouble = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Command {
+    #[command(flatten)]
+    arguments: Arguments,
+    #[command(subcommand)]
+    other: Option<Other>,
+}
+
+#[derive(clap::Subcommand)]
+enum Other {
+    /// How much planted misuse is found in a made month, and how often something is said for nothing
+    Watch(watch::Arguments),
+}
+
+#[derive(clap::Args)]
 struct Arguments {
     /// Bookings of both studios together
     #[arg(long, default_value_t = 1_000_000)]
@@ -92,7 +109,12 @@ impl Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
+    let command = Command::parse();
+    let ran = match &command.other {
+        Some(Other::Watch(arguments)) => watch::run(arguments),
+        None => run(command.arguments).await,
+    };
+    match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {
             eprintln!("error: {trouble}");

@@ -20,19 +20,20 @@ SELECT custody.follow(k.conrelid::regclass, k.conname, is_removed => false)
   FROM pg_constraint k WHERE k.conrelid = 'tenancy.members'::regclass AND k.confrelid = 'studio.artists'::regclass;
 SELECT custody.check_late();
 
--- What comes back is nothing new: it has its time and its versions already, and nobody is told.
+-- What comes back is nothing new: it has its time and its versions already, and nobody is told. Of bookings the same is
+-- said where people are erased.
 DO $quiet$
 DECLARE
   t record;
   text text;
 BEGIN
-  FOR t IN SELECT * FROM (VALUES ('keep', 'studio.bookings'), ('keep', 'studio.time_off'), ('tell', 'studio.booking_versions'),
+  FOR t IN SELECT * FROM (VALUES ('keep', 'studio.time_off'), ('tell', 'studio.booking_versions'),
     ('mail', 'studio.booking_versions')) v(name, rel)
   LOOP
     SELECT pg_get_triggerdef(g.oid) INTO STRICT text FROM pg_trigger g WHERE g.tgrelid = t.rel::regclass AND g.tgname = t.name;
     EXECUTE format('DROP TRIGGER %I ON %s', t.name, t.rel);
     EXECUTE replace(text, ' EXECUTE FUNCTION ',
-      ' WHEN (current_user <> ''{app}_custody'' OR current_setting(''custody.restoring'', true) IS DISTINCT FROM ''yes'') EXECUTE FUNCTION ');
+      ' WHEN (current_user <> ''{app}_custody'') EXECUTE FUNCTION ');
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', t.rel, t.name);
   END LOOP;
 END $quiet$;

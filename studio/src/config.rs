@@ -35,6 +35,7 @@ use watertight_edge::Proxies;
 use watertight_identity::RoleMap;
 use watertight_outbound::{OutboundError, OutboundRules};
 use watertight_tenancy::Admission;
+use watertight_watch::{OutOfBounds, Thresholds};
 
 pub use limits::{Limits, Override};
 pub use mail::{Mail, MailSecurity};
@@ -69,6 +70,9 @@ pub struct Config {
     /// Archives of studios.
     #[serde(default)]
     pub backup: Backup,
+    /// From when on something looks wrong.
+    #[serde(default)]
+    pub watch: Thresholds,
 }
 
 /// `[http]`
@@ -483,6 +487,9 @@ impl Config {
         }
         self.limits.check()?;
         self.mail.check()?;
+        if let Err(OutOfBounds { key, why }) = self.watch.check() {
+            return fault("watch", key, why);
+        }
         if !(0..=60).contains(&self.clerk.clock_skew_s) {
             return fault("clerk", "clock_skew_s", "give 0 to 60 seconds");
         }
@@ -540,8 +547,8 @@ fn without_values(said: &str) -> String {
 /// `STUDIO_HTTP_LISTEN=…` becomes `[http] listen`. A value that reads as TOML counts as that, any
 /// other as text.
 fn lay_over(table: &mut toml::Table, name: &str, value: &str) {
-    const SECTIONS: [&str; 8] = [
-        "http", "database", "clerk", "keys", "limits", "outbound", "ledger", "mail",
+    const SECTIONS: [&str; 9] = [
+        "http", "database", "clerk", "keys", "limits", "outbound", "ledger", "mail", "watch",
     ];
     let Some(rest) = name.strip_prefix("STUDIO_") else {
         return;
@@ -657,6 +664,11 @@ mod tests {
                 GOOD.to_owned(),
                 vec![("STUDIO_LEDGER_SEAL_LAG_MS", "1001")],
                 "seal_lag_ms",
+            ),
+            (
+                GOOD.to_owned(),
+                vec![("STUDIO_WATCH_DORMANT_DAYS", "6")],
+                "dormant_days: give 7 to 365",
             ),
             (GOOD.replace("jwks_url", "# "), vec![], "jwks_url"),
             (

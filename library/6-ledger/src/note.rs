@@ -22,6 +22,9 @@ use crate::tree::{Edge, Hash};
 /// The name of every log begins so; its studio's id follows.
 pub const ORIGIN: &str = "studio.watertight/ledger/";
 
+/// And that of a studio's receipts.
+const RECEIPTS: &str = "studio.watertight/receipt/";
+
 /// The kind of signature, in a key's id: Ed25519.
 const ED25519: u8 = 1;
 
@@ -84,6 +87,24 @@ pub fn open_text<'a>(ring: &KeyRing, name: &str, note: &'a str) -> Option<&'a st
     is_ours.then_some(said)
 }
 
+/// A receipt of the studio: one line of JSON in a signed note of another name than the log's, so that neither
+/// is taken for the other.
+///
+/// # Errors
+/// When the ring has no current key.
+pub fn sign_receipt(
+    ring: &KeyRing,
+    tenant: TenantId,
+    receipt: &serde_json::Value,
+) -> Result<String, Fault> {
+    sign_text(ring, &receipts(tenant), &receipt.to_string())
+}
+
+/// The name under which a studio's receipts are signed.
+fn receipts(tenant: TenantId) -> String {
+    format!("{RECEIPTS}{tenant}")
+}
+
 /// What stands for the entries of a log that retention removes: those before `edge`, whose chain ended
 /// with `chain`, all older than the day `before`.
 ///
@@ -110,11 +131,22 @@ pub fn sign_stub(
 /// # Errors
 /// When a key is none: a defect of ours.
 pub fn verifier_keys(ring: &KeyRing, tenant: TenantId) -> Result<Vec<String>, Fault> {
-    let name = origin(tenant);
+    keys_as(ring, &origin(tenant))
+}
+
+/// The same for the studio's receipts.
+///
+/// # Errors
+/// As [`verifier_keys`].
+pub fn receipt_keys(ring: &KeyRing, tenant: TenantId) -> Result<Vec<String>, Fault> {
+    keys_as(ring, &receipts(tenant))
+}
+
+fn keys_as(ring: &KeyRing, name: &str) -> Result<Vec<String>, Fault> {
     let verifier_key = |key: &Key| {
         let pair = pair(key)?;
         let public = pair.public_key().as_ref();
-        let id = hex::encode(key_id(&name, public));
+        let id = hex::encode(key_id(name, public));
         let typed = BASE64_STANDARD.encode([&[ED25519], public].concat());
         Ok(format!("{name}+{id}+{typed}"))
     };

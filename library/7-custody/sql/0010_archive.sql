@@ -28,7 +28,7 @@ CREATE TABLE custody.follows (
 );
 GRANT SELECT ON custody.archived, custody.follows TO {app}_custody, {app}_gate;
 
--- People who were forgotten: anonymised, or their last key destroyed. What an older archive says of them does not come
+-- People who were forgotten: erased, anonymised, or their last key destroyed. What an older archive says of them does not come
 -- back. Ids and nothing else, kept as long as the studio.
 CREATE TABLE custody.forgotten (
   tenant_id uuid NOT NULL REFERENCES tenancy.studios,
@@ -52,13 +52,15 @@ GRANT EXECUTE ON FUNCTION vault.number_of(bytea), custody.has_holds(uuid) TO {ap
 CREATE FUNCTION custody.forget() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
-  gone uuid := (to_jsonb(OLD) ->> TG_ARGV[0])::uuid;
+  about jsonb := CASE TG_OP WHEN 'INSERT' THEN to_jsonb(NEW) ELSE to_jsonb(OLD) END;
+  tenant uuid := about ->> 'tenant_id';
+  gone uuid := about ->> TG_ARGV[0];
 BEGIN
   -- After a rotation the newer key is there.
-  IF TG_OP = 'DELETE' AND EXISTS (SELECT FROM vault.person_keys k WHERE k.tenant_id = OLD.tenant_id AND k.person = gone) THEN
+  IF TG_OP = 'DELETE' AND EXISTS (SELECT FROM vault.person_keys k WHERE k.tenant_id = tenant AND k.person = gone) THEN
     RETURN NULL;
   END IF;
-  INSERT INTO custody.forgotten (tenant_id, person) VALUES (OLD.tenant_id, gone) ON CONFLICT DO NOTHING;
+  INSERT INTO custody.forgotten (tenant_id, person) VALUES (tenant, gone) ON CONFLICT DO NOTHING;
   RETURN NULL;
 END $$;
 GRANT EXECUTE ON FUNCTION custody.forget() TO {app}_owner;
@@ -66,6 +68,8 @@ GRANT EXECUTE ON FUNCTION custody.forget() TO {app}_owner;
 SET LOCAL ROLE {app}_owner;
 CREATE TRIGGER forget AFTER DELETE ON vault.person_keys FOR EACH ROW EXECUTE FUNCTION custody.forget('person');
 ALTER TABLE vault.person_keys ENABLE ALWAYS TRIGGER forget;
+CREATE TRIGGER forget AFTER INSERT ON custody.erased FOR EACH ROW EXECUTE FUNCTION custody.forget('person');
+ALTER TABLE custody.erased ENABLE ALWAYS TRIGGER forget;
 
 -- What a migration calls for a table that goes into archives.
 --   people   columns with the id of a person; `id` where the row is one
@@ -346,7 +350,7 @@ DECLARE
   studio uuid := custody.expect_service(p[3]);
   ended integer := tenancy.take_lock((SELECT s.lock_key FROM tenancy.studios s WHERE s.tenant_id = studio), interval '2 seconds');
 BEGIN
-  PERFORM custody.has_holds(studio), set_config('custody.restoring', 'yes', true), set_config('lock_timeout', '2s', true);
+  PERFORM custody.has_holds(studio), set_config('lock_timeout', '2s', true);
   RETURN ended;
 END $$;
 

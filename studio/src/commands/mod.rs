@@ -8,6 +8,7 @@ mod config_check;
 mod create;
 mod doctor;
 mod drill;
+mod erase;
 mod install;
 mod keys;
 mod legal_hold;
@@ -16,6 +17,7 @@ mod reconcile;
 mod restore;
 mod retain;
 mod serve;
+mod watch;
 mod work;
 
 use std::path::PathBuf;
@@ -30,6 +32,7 @@ pub use output::{Failure, Format, Output};
 pub use serve::{serve_until, verifier};
 
 use watertight_terms::{Clock, Random};
+use watertight_watch::Thresholds;
 
 use crate::{app::App, config::Config};
 
@@ -92,6 +95,7 @@ enum Command {
     /// Keep something as it is, in an incident
     #[command(subcommand)]
     LegalHold(legal_hold::LegalHold),
+    Erase(erase::Erase),
     /// Write a studio's archives, or look at those that are there
     Backup(backup::Backup),
     /// Bring a studio back to what an archive says
@@ -101,6 +105,9 @@ enum Command {
     /// Let go of what was kept for long enough
     #[command(subcommand)]
     Retain(retain::Retain),
+    /// Look for what looks wrong
+    #[command(subcommand)]
+    Watch(watch::Watch),
     /// Two studios to try things with
     #[cfg(feature = "demo")]
     Demo(crate::demo::Demo),
@@ -147,7 +154,9 @@ impl Cli {
             Command::Restore(restore) => restore.run(global.read()?, output).await,
             Command::Drill(drill) => drill.run(global.read()?, output).await,
             Command::Retain(retain) => retain.run(global.read()?, output).await,
+            Command::Erase(erase) => erase.run(global.read()?, output).await,
             Command::LegalHold(command) => command.run(&global.read()?, output).await,
+            Command::Watch(watch) => watch.run(&global.thresholds()?, output),
             Command::Keys(keys) => keys.run(global.read()?, output).await,
             #[cfg(feature = "demo")]
             Command::Demo(demo) => demo.run(output).await,
@@ -180,6 +189,15 @@ impl Global {
             None if !here.exists() && demo.exists() => demo,
             None => here,
         }
+    }
+
+    /// The thresholds of the configuration; the usual ones where there is none, and none was named.
+    fn thresholds(&self) -> Result<Thresholds, Failure> {
+        let is_named = self.config.is_some() || std::env::var_os("STUDIO_CONFIG").is_some();
+        if !is_named && !self.path().exists() {
+            return Ok(Thresholds::default());
+        }
+        Ok(self.read()?.watch)
     }
 
     fn read(&self) -> Result<Config, Failure> {

@@ -83,10 +83,7 @@ impl Default for Pace {
 
 /// Works until `stop` resolves; what is under way is let finish.
 pub async fn work_until(app: &App, pace: Pace, stop: impl Future<Output = ()>) {
-    let worker = Worker {
-        tenancy: app.tenancy.clone(),
-        desk: app.desk.clone(),
-    };
+    let worker = Worker { app: app.clone() };
     let mut telling = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     let mut renewing = std::pin::pin!(renewal::keep_renewing(app));
@@ -107,14 +104,13 @@ pub async fn work_until(app: &App, pace: Pace, stop: impl Future<Output = ()>) {
 
 #[derive(Clone)]
 struct Worker {
-    tenancy: Tenancy,
-    desk: Desk,
+    app: App,
 }
 
 impl Worker {
     async fn round(&self, pace: Pace, telling: &mut JoinSet<()>) -> Result<(), Fault> {
         while telling.try_join_next().is_some() {}
-        for job in self.tenancy.claim(CLAIM_MOST, pace.lease_s).await? {
+        for job in self.app.tenancy.claim(CLAIM_MOST, pace.lease_s).await? {
             match (job.kind.as_str(), Due::parse(&job.kind)) {
                 // Others' servers may be slow: nothing that is due here waits for them.
                 (DELIVERIES | retention::KIND, _) if telling.len() >= TELLING_MOST => {}
@@ -136,16 +132,16 @@ impl Worker {
 
     /// Ends what ran out.
     async fn expire(&self, job: &Job, due: Due) -> Result<(), Fault> {
-        let now = self.desk.clock.now();
+        let now = self.app.desk.clock.now();
         // Bounded: what conflicts each time is left for when the claim has run out.
         for _ in 0..ROUNDS_MOST {
             let found = self.act(EXPIRY, job, None, async |tx| due.find(tx, now).await);
             let ids = found.await?;
             if ids.is_empty() {
-                return self.tenancy.done(job, now).await;
+                return self.app.tenancy.done(job, now).await;
             }
             for id in ids {
-                let ended = async |tx| due.work(tx, &self.desk, id).await;
+                let ended = async |tx| due.work(tx, &self.app.desk, id).await;
                 unless_changed(self.act(EXPIRY, job, Some(id), ended).await)?;
             }
         }
@@ -154,10 +150,10 @@ impl Worker {
 
     /// Makes deliveries of new entries of the ledger.
     async fn prepare(&self, job: &Job) -> Result<(), Fault> {
-        let now = self.desk.clock.now();
+        let now = self.app.desk.clock.now();
         for _ in 0..ROUNDS_MOST {
             if !self.act(DELIVERY, job, None, tell::prepare).await? {
-                return self.tenancy.done(job, now).await;
+                return self.app.tenancy.done(job, now).await;
             }
         }
         Ok(())
@@ -165,10 +161,10 @@ impl Worker {
 
     /// Lets go of what was kept for long enough.
     async fn retain(&self, job: &Job) -> Result<(), Fault> {
-        let now = self.desk.clock.now();
-        retention::run(&self.tenancy, &self.desk, job.tenant, |_| {}).await?;
-        keeper::again(&self.tenancy, job.tenant).await?;
-        self.tenancy.done(job, now).await
+        let now = self.app.desk.clock.now();
+        retention::run(&self.app, job.tenant, |_| {}).await?;
+        keeper::again(&self.app.tenancy, job.tenant).await?;
+        self.app.tenancy.done(job, now).await
     }
 
     /// Tells what is to be told, some of it at once.
@@ -177,12 +173,12 @@ impl Worker {
     }
 
     async fn deliver(&self, job: &Job) -> Result<(), Fault> {
-        let now = self.desk.clock.now();
+        let now = self.app.desk.clock.now();
         for _ in 0..ROUNDS_MOST {
             let due = async |tx| tell::due(tx, now).await;
             let ids = self.act(DELIVERY, job, None, due).await?;
             if ids.is_empty() {
-                return self.tenancy.done(job, now).await;
+                return self.app.tenancy.done(job, now).await;
             }
             let told = ids.into_iter().map(|id| self.deliver_one(job, id));
             let mut told = stream::iter(told).buffer_unordered(AT_ONCE);
@@ -194,12 +190,12 @@ impl Worker {
     }
 
     async fn deliver_one(&self, job: &Job, id: Uuid) -> Result<(), Fault> {
-        let take = async |tx| tell::take(tx, &self.desk, id).await;
+        let take = async |tx| tell::take(tx, &self.app.desk, id).await;
         let Some(letter) = self.act(DELIVERY, job, Some(id), take).await? else {
             return Ok(());
         };
-        let outcome = tell::send(&self.desk, &letter).await?;
-        let settle = async |tx| tell::settle(tx, &self.desk, &letter, outcome).await;
+        let outcome = tell::send(&self.app.desk, &letter).await?;
+        let settle = async |tx| tell::settle(tx, &self.app.desk, &letter, outcome).await;
         self.act(DELIVERY, job, Some(id), settle).await
     }
 
@@ -212,8 +208,8 @@ impl Worker {
         work: impl AsyncFnOnce(TenantTx) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let tx = begin(
-            &self.tenancy,
-            &self.desk,
+            &self.app.tenancy,
+            &self.app.desk,
             service.name,
             job.tenant,
             "worker",
@@ -228,7 +224,7 @@ impl Worker {
                 .ids(row)
                 .rule(fault.slug())
                 .ended(Outcome::Failed, 500);
-            self.tenancy.record(&account, &entry).await.map(drop)?;
+            self.app.tenancy.record(&account, &entry).await.map(drop)?;
         }
         worked
     }

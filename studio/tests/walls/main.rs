@@ -24,6 +24,7 @@ mod classes;
 mod cluster_backups;
 mod context;
 mod doctor;
+mod erasure;
 mod events;
 mod feeds;
 mod freeze;

@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
+
 use garde::Validate;
 use jiff::{Timestamp, civil::Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 use watertight::{
     answer::{Answer, Draft},
@@ -15,6 +18,7 @@ use watertight_terms::{Entry, Fault, Limits};
 use super::{
     CHANGE, Studio,
     actions::{Change, Inspect},
+    kept::{self, Said},
     settings::{HalfDays, Week},
 };
 use crate::{app::Desk, config::AdmissionBy, resources::page::expect_version};
@@ -37,6 +41,9 @@ pub(super) struct StudioView {
     working_hours: Option<Week>,
     impersonation: Acting,
     admission: AdmissionBy,
+    /// For how many days what is over is kept.
+    #[schemars(schema_with = "kept::answered")]
+    retention: BTreeMap<&'static str, u32>,
 }
 
 impl From<Studio> for StudioView {
@@ -59,6 +66,7 @@ impl From<Studio> for StudioView {
                 "clerk" => AdmissionBy::Clerk,
                 _ => AdmissionBy::Owner,
             },
+            retention: kept::kept(&studio.retention),
             name: studio.name,
             zone: studio.zone,
             status: studio.status,
@@ -118,6 +126,9 @@ pub(super) struct Edited {
     #[serde(default)]
     #[garde(dive)]
     admission: Firm<AdmissionBy>,
+    #[serde(default)]
+    #[garde(dive)]
+    retention: Field<Said>,
 }
 
 /// Up to a week.
@@ -159,6 +170,7 @@ pub(super) async fn change(
         edited.half_days,
         edited.working_hours,
     );
+    let retention = retained(edited.retention, &granted.row().retention);
     let now = desk.clock.now();
     let half_days = settings.decided_half_days();
     let half = |pick: fn(&HalfDays) -> Time| half_days.map(pick);
@@ -166,7 +178,7 @@ pub(super) async fn change(
     let (pm_from, pm_to) = (half(|it| it.pm.from.time()), half(|it| it.pm.to.time()));
     let week = Week::as_column(settings.working_hours())?;
     let (hold_minutes, challenge_hours) = settings.decided_patience();
-    let parameters: [&(dyn ToSql + Sync); 8] = [
+    let parameters: [&(dyn ToSql + Sync); 9] = [
         &now,
         &hold_minutes,
         &challenge_hours,
@@ -175,6 +187,7 @@ pub(super) async fn change(
         &pm_from,
         &pm_to,
         &week,
+        &retention,
     ];
     let (spent, _row) = tx.change(granted, CHANGE, &parameters).await?;
     tx.choose(&spent, choices).await?;
@@ -182,6 +195,16 @@ pub(super) async fn change(
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let draft = Draft::ok(view)?.etag(spent.version() + 1);
     draft.commit(tx, entry).await
+}
+
+/// What is decided of the days, as its row has it; none: nothing is.
+fn retained(said: Field<Said>, before: &Map<String, Value>) -> Option<Value> {
+    let decided = match said {
+        Field::Absent => before.clone(),
+        Field::Null => Map::new(),
+        Field::Value(said) => said.after(before.clone()),
+    };
+    (!decided.is_empty()).then_some(Value::Object(decided))
 }
 
 /// The own studio. Its row is hidden from freelancers, who know that there is one: so they are

@@ -8,6 +8,7 @@
 
 pub(crate) mod calendar;
 mod handlers;
+mod kept;
 mod me;
 pub(crate) mod settings;
 
@@ -35,6 +36,8 @@ pub struct Studio {
     impersonation: String,
     admission: String,
     settings: Settings,
+    /// For how many days it keeps what is over, where it decided about them.
+    retention: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Resource for Studio {
@@ -99,7 +102,7 @@ const COLUMNS: Columns = Columns {
 impl Stored for Studio {
     const LOAD: Read = Read::new(
         "SELECT s.version, s.created_at, s.updated_at, s.hold_minutes, s.challenge_hours, s.am_from, s.am_to, s.pm_from,
-           s.pm_to, s.working_hours, s.tenant_id, c.name, c.zone, c.status, c.impersonation, c.admission
+           s.pm_to, s.working_hours, s.retention, s.tenant_id, c.name, c.zone, c.status, c.impersonation, c.admission
          FROM studio.settings s, tenancy.choices() c WHERE s.tenant_id = $1 AND s.id = $2",
     );
 
@@ -115,6 +118,10 @@ impl Stored for Studio {
             impersonation: row.field("impersonation")?,
             admission: row.field("admission")?,
             settings: Settings::new(&zone, Some(row))?,
+            retention: match row.field("retention")? {
+                Some(serde_json::Value::Object(decided)) => decided,
+                _ => serde_json::Map::new(),
+            },
             zone,
         })
     }
@@ -122,7 +129,7 @@ impl Stored for Studio {
 
 const CHANGE: Change = Change::new(
     "UPDATE studio.settings SET version = version + 1, updated_at = $4, hold_minutes = $5, challenge_hours = $6,
-       am_from = $7, am_to = $8, pm_from = $9, pm_to = $10, working_hours = $11
+       am_from = $7, am_to = $8, pm_from = $9, pm_to = $10, working_hours = $11, retention = $12
      WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
 );
 

@@ -1,0 +1,48 @@
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    alert::Alert,
+    tally::{DAY_S, HOUR_S},
+};
+
+/// After a silence of so long the same is something new.
+const SILENCE_S: i64 = 7 * DAY_S;
+/// At most so many are remembered; the oldest are forgotten.
+const MOST: usize = 10_000;
+
+/// What was said already. The same of the same is said again after an hour, as a repetition; after a week of
+/// silence it is new.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Raised(BTreeMap<String, (i64, i64)>);
+
+impl Raised {
+    /// The alert, unless it was said within the hour.
+    pub(crate) fn unless_said(&mut self, mut alert: Alert) -> Option<Alert> {
+        let subject = alert.subject.as_deref().unwrap_or_default();
+        let key = format!("{} {subject}", alert.kind.as_str());
+        let now = alert.at.as_second();
+        let (said, noticed) = self.0.get(&key).copied().unwrap_or((i64::MIN, i64::MIN));
+        let is_known = now.saturating_sub(noticed) < SILENCE_S;
+        if is_known && now.saturating_sub(said) < HOUR_S {
+            self.0.insert(key, (said, now));
+            return None;
+        }
+        alert.is_repeated = is_known;
+        self.0.insert(key, (now, now));
+        self.forget(alert.at);
+        Some(alert)
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        if self.0.len() > MOST {
+            let since = now.as_second() - SILENCE_S;
+            self.0.retain(|_, (_, noticed)| *noticed > since);
+        }
+        while self.0.len() > MOST {
+            self.0.pop_first();
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The schema of `[watch]`, as it is committed.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests stop at the first thing that is not as it must be"
+)]
+
+use watertight_watch::Thresholds;
+
+#[test]
+fn the_schema_of_the_thresholds_is_the_golden_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/watch.schema.json");
+    let text = format!(
+        "{:#}\n",
+        serde_json::to_value(schemars::schema_for!(Thresholds)).unwrap()
+    );
+    if std::env::var_os("INSTA_UPDATE").is_some_and(|update| update == "always") {
+        std::fs::write(path, &text).unwrap();
+    }
+    let golden = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(
+        golden, text,
+        "accept it with `cargo x accept` and read the difference"
+    );
+}

@@ -1,0 +1,4 @@
+//! What is done to a person or a studio as a whole: given out, erased, closed.
+
+pub mod erasure;
+pub mod receipt;
