@@ -604,6 +604,10 @@ export type Studio = {
     name: string;
     zone: string;
     status: string;
+    /**
+     * When it closes, where an owner asked for that.
+     */
+    closes_at: string | null;
     hold_minutes: number;
     challenge_hours: number;
     half_days: HalfDays;
@@ -668,6 +672,32 @@ export type Studio = {
 export type HalfDays = {
     am: Hours;
     pm: Hours;
+};
+
+/**
+ * Where a closing stands.
+ */
+export type Closing = {
+    /**
+     * None: it does not close.
+     */
+    closes_at: string | null;
+    /**
+     * A legal hold stands in its way.
+     */
+    held: boolean;
+    /**
+     * What goes, in this order.
+     */
+    tables: Array<Rows>;
+};
+
+/**
+ * Rows of a table.
+ */
+export type Rows = {
+    table: string;
+    rows: number;
 };
 
 /**
@@ -7600,6 +7630,180 @@ export type PatchStudioResponses = {
 };
 
 export type PatchStudioResponse = PatchStudioResponses[keyof PatchStudioResponses];
+
+export type PostStudioCloseData = {
+    /**
+     * What is asked of a closing.
+     */
+    body: {
+        /**
+         * Only say what would go.
+         */
+        plan?: boolean;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/studio/close';
+};
+
+export type PostStudioCloseErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostStudioCloseError = PostStudioCloseErrors[keyof PostStudioCloseErrors];
+
+export type PostStudioCloseResponses = {
+    /**
+     * what was asked for
+     */
+    200: Closing;
+};
+
+export type PostStudioCloseResponse = PostStudioCloseResponses[keyof PostStudioCloseResponses];
+
+export type PostStudioCloseCancelData = {
+    body?: never;
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/studio/close/cancel';
+};
+
+export type PostStudioCloseCancelErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostStudioCloseCancelError = PostStudioCloseCancelErrors[keyof PostStudioCloseCancelErrors];
+
+export type PostStudioCloseCancelResponses = {
+    /**
+     * what was asked for
+     */
+    200: Closing;
+};
+
+export type PostStudioCloseCancelResponse = PostStudioCloseCancelResponses[keyof PostStudioCloseCancelResponses];
 
 export type GetHealthData = {
     body?: never;

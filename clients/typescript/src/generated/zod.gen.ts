@@ -546,6 +546,7 @@ export const zStudio = z.object({
     name: z.string(),
     zone: z.string(),
     status: z.string(),
+    closes_at: z.iso.datetime({ offset: true }).nullable(),
     hold_minutes: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
     challenge_hours: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
     half_days: zHalfDays,
@@ -566,6 +567,23 @@ export const zStudio = z.object({
         webhooks: z.int().gte(30).lte(5475),
         deliveries: z.int().gte(7).lte(365)
     })
+});
+
+/**
+ * Rows of a table.
+ */
+export const zRows = z.object({
+    table: z.string(),
+    rows: z.int()
+});
+
+/**
+ * Where a closing stands.
+ */
+export const zClosing = z.object({
+    closes_at: z.iso.datetime({ offset: true }).nullable(),
+    held: z.boolean(),
+    tables: z.array(zRows)
 });
 
 /**
@@ -2169,6 +2187,31 @@ export const zPatchStudioHeaders = z.object({
  * what was asked for
  */
 export const zPatchStudioResponse = zStudio;
+
+/**
+ * What is asked of a closing.
+ */
+export const zPostStudioCloseBody = z.strictObject({
+    plan: z.boolean().optional().default(false)
+});
+
+export const zPostStudioCloseHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+/**
+ * what was asked for
+ */
+export const zPostStudioCloseResponse = zClosing;
+
+export const zPostStudioCloseCancelHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+/**
+ * what was asked for
+ */
+export const zPostStudioCloseCancelResponse = zClosing;
 
 /**
  * what was asked for
