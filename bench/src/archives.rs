@@ -45,7 +45,10 @@ pub(crate) async fn measure(
     let bytes = dump(url, &identities)?;
     let dumped_s = started.elapsed().as_secs_f64();
     let all: i64 = admin
-        .value("SELECT sum(n_live_tup)::bigint FROM pg_stat_user_tables WHERE schemaname = 'studio'", &[])
+        .value(
+            "SELECT sum(n_live_tup)::bigint FROM pg_stat_user_tables WHERE schemaname = 'studio'",
+            &[],
+        )
         .await?;
 
     empty(admin, studio).await?;
@@ -89,7 +92,9 @@ async fn empty(admin: &RawConnection, studio: Uuid) -> Result<(), Trouble> {
     for table in ["deliveries", "occupancy", "booking_versions", "bookings"] {
         script += &format!("DELETE FROM studio.{table} WHERE tenant_id = '{studio}';");
     }
-    admin.script(&(script + "RESET session_replication_role")).await?;
+    admin
+        .script(&(script + "RESET session_replication_role"))
+        .await?;
     Ok(())
 }
 

@@ -58,7 +58,10 @@ fn line(studio: TenantId, drilled: &Drilled) -> String {
     let (rows, keys) = (drilled.data.rows(), drilled.keys.rows());
     match drilled.differing.as_slice() {
         [] => format!("studio {studio}: {rows} rows and {keys} keys, brought back as they were"),
-        tables => format!("studio {studio}: came back as something else: {}", tables.join(", ")),
+        tables => format!(
+            "studio {studio}: came back as something else: {}",
+            tables.join(", ")
+        ),
     }
 }
 

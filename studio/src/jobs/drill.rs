@@ -148,7 +148,9 @@ impl Scratch {
         let pg = folder.join("pg");
         let cluster = Cluster::start(&Options::new(&pg)).map_err(|error| wrong(&error))?;
         let admin = SecretString::from(cluster.admin_url());
-        let config = installed(app, &admin).await.map_err(|error| wrong(&error))?;
+        let config = installed(app, &admin)
+            .await
+            .map_err(|error| wrong(&error))?;
         let verifier = app.verifier.clone();
         let other = App::new(config, verifier, app.clock.clone(), app.random.clone());
         let other = other.map_err(|error| wrong(&error))?;
