@@ -13,10 +13,12 @@ CREATE TABLE tenancy.studios (
   zone text NOT NULL CHECK (length(zone) BETWEEN 1 AND 64),
   organization text NOT NULL UNIQUE CHECK (organization ~ '^[A-Za-z0-9_-]{1,64}$'),
   status text NOT NULL DEFAULT 'active'
-    CHECK (status IN ('active', 'freezing', 'frozen', 'suspended', 'closing')),
+    CHECK (status IN ('active', 'freezing', 'frozen', 'suspended', 'closed')),
   epoch integer NOT NULL DEFAULT 1,
   -- When the identity provider said that the organization is gone: the grace begins.
   suspended_at timestamptz,
+  -- When it closes, where an owner asked for that. Until then it is as active as before.
+  closes_at timestamptz,
   -- Whether somebody at the identity provider may act as a member: an owner's choice.
   impersonation text NOT NULL DEFAULT 'refused' CHECK (impersonation IN ('refused', 'read_only')),
   -- Who admits whom nobody here invited: its owners, or the identity provider as far as a manager.
@@ -257,7 +259,9 @@ BEGIN
   refusal := CASE
     WHEN found_row.state = 'removed' THEN 'ZT011'
     WHEN found_row.state = 'pending' THEN 'ZT017'
-    WHEN refusal IS NOT NULL OR found_row.status <> 'active' THEN 'ZT010'
+    -- A closed one is entered by whoever removes what is left of it.
+    WHEN refusal IS NOT NULL OR NOT (found_row.status = 'active'
+      OR found_row.status = 'closed' AND p[3] = 's' AND p[5] = 'custody') THEN 'ZT010'
     WHEN to_timestamp(p[8]::double precision) < found_row.valid_after THEN 'ZT013'
     -- A session belongs to whom it was first seen with, and an ended one to nobody.
     WHEN EXISTS (SELECT FROM tenancy.sessions v WHERE p[3] = 'm' AND v.session = p[6]
@@ -367,10 +371,11 @@ BEGIN
 END $$;
 
 -- What was decided for the own studio, for its owners and managers.
-CREATE FUNCTION tenancy.choices() RETURNS TABLE (name text, zone text, status text, impersonation text, admission text)
+CREATE FUNCTION tenancy.choices() RETURNS TABLE (name text, zone text, status text, impersonation text, admission text, closes_at timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 BEGIN
-  RETURN QUERY SELECT s.name, s.zone, s.status, s.impersonation, s.admission FROM tenancy.studios s
+  RETURN QUERY SELECT s.name, s.zone, CASE WHEN s.closes_at IS NULL THEN s.status ELSE 'closing' END, s.impersonation, s.admission,
+      s.closes_at FROM tenancy.studios s
     WHERE s.tenant_id = tenancy.tenant_id() AND tenancy.role() IN ('owner', 'manager');
 END $$;
 GRANT EXECUTE ON FUNCTION tenancy.choose(text, text, text), tenancy.choices() TO {app}_app;

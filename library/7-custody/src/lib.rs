@@ -31,9 +31,13 @@
 //! keys of whom is erased are destroyed, what rows say of them goes, and does not come back with an older
 //! copy of those rows.
 //!
+//! **Closing** ([`closing`]): a migration says in which order the rows of its tables go,
+//! `custody.shreds(40, 'studio.bookings')`. The keys go first.
+//!
 //! What is absent: HTTP, and a way to remove a legal hold that is not released.
 
 pub mod archive;
+pub mod closing;
 pub mod erasure;
 pub mod keeper;
 mod retention;
@@ -66,6 +70,10 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "custody/0004_erasure",
         sql: include_str!("../sql/0004_erasure.sql"),
+    },
+    Migration {
+        name: "custody/0005_closing",
+        sql: include_str!("../sql/0005_closing.sql"),
     },
     Migration {
         name: "custody/0010_archive",

@@ -7,7 +7,10 @@ use watertight_tenancy::{Finding, Severity};
 use watertight_terms::{Clock, Random};
 
 use super::{Failure, Output};
-use crate::{app, config::Config};
+use crate::{
+    app::{self, App},
+    config::Config,
+};
 
 /// Examines the database: 0 when nothing refuses, 1 when something does.
 pub(super) async fn run(config: &Config, output: &Output) -> Result<u8, Failure> {
@@ -19,11 +22,33 @@ pub(super) async fn run(config: &Config, output: &Output) -> Result<u8, Failure>
     let today = clock.now().to_zoned(TimeZone::UTC).date();
     findings.extend(unattacked(config.pentest.reports.as_deref(), today));
     findings.extend(archives(config.backup.folder.as_deref(), clock.now()));
-    let refuses = findings
-        .iter()
-        .any(|finding| finding.severity == Severity::Refuses);
+    if !refuses(&findings) {
+        findings.extend(locked(config).await?);
+    }
+    let refuses = refuses(&findings);
     output.result(&text(&findings), &value(&findings, refuses));
     Ok(u8::from(refuses))
+}
+
+fn refuses(findings: &[Finding]) -> bool {
+    let mut all = findings.iter();
+    all.any(|finding| finding.severity == Severity::Refuses)
+}
+
+/// That the key-encryption keys are not those that this database was sealed with: each opens the value that was
+/// noted when it was first used.
+async fn locked(config: &Config) -> Result<Option<Finding>, Failure> {
+    let clock = Clock::system();
+    let verifier = super::verifier(config, clock.clone())?;
+    let app = App::new(config.clone(), verifier, clock, Random::system());
+    let app = app.map_err(|error| Failure::setup(error.to_string()))?;
+    let checked = app.desk.vault.check(&app.tenancy).await;
+    Ok(checked.err().map(|fault| Finding {
+        check: "vault-keys",
+        severity: Severity::Refuses,
+        what: fault.to_string(),
+        fix: "give back the key-encryption keys that `[keys]` named when personal fields were sealed",
+    }))
 }
 
 /// A report of an attack may be so old.

@@ -29,16 +29,17 @@ impl Erase {
         let mut tx = retention::begin_as_custody(&app, studio)
             .await
             .map_err(refused)?;
-        let entry = Entry::new("person.erase", "person").ids([self.person]);
         let view = if self.plan {
             let view = erasure::planned(&mut tx, self.person).await;
             let view = view.map_err(refused)?;
-            let finished = tx.finish(entry.rule("plan")).await;
+            let entry = Entry::new("erasure.plan", "person").ids([self.person]);
+            let finished = tx.finish(entry).await;
             finished.map(drop).map_err(refused)?;
             view
         } else {
             let view = erasure::erase(&mut tx, &app.desk, self.person).await;
             let view = view.map_err(refused)?;
+            let entry = Entry::new("person.erase", "person").ids([self.person]);
             let committed = tx.commit(entry).await;
             committed.map(drop).map_err(refused)?;
             view

@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod close;
 mod columns;
 mod complete;
 mod config_check;
@@ -102,6 +103,7 @@ enum Command {
     Restore(restore::Restore),
     /// Bring every studio's archives back into a cluster of its own, and compare
     Drill(drill::Drill),
+    Close(close::Close),
     /// Let go of what was kept for long enough
     #[command(subcommand)]
     Retain(retain::Retain),
@@ -154,6 +156,7 @@ impl Cli {
             Command::Restore(restore) => restore.run(global.read()?, output).await,
             Command::Drill(drill) => drill.run(global.read()?, output).await,
             Command::Retain(retain) => retain.run(global.read()?, output).await,
+            Command::Close(close) => close.run(global.read()?, output).await,
             Command::Erase(erase) => erase.run(global.read()?, output).await,
             Command::LegalHold(command) => command.run(&global.read()?, output).await,
             Command::Watch(watch) => watch.run(&global.thresholds()?, output),

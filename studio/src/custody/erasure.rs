@@ -92,13 +92,14 @@ pub(crate) async fn asked<A: Action<R>, R: Stored>(
 ) -> Result<Answer<ErasureView>, Fault> {
     let granted = tx.grant::<A, R>(id).await?;
     drop(tx.seen(granted)?);
-    let entry = Entry::new(A::NAME, R::NOUN).ids([id]);
     if asked.plan {
         let view = planned(&mut tx, id).await?;
-        return Draft::ok(view)?.finish(tx, entry.rule("plan")).await;
+        let entry = Entry::new("erasure.plan", R::NOUN).ids([id]);
+        return Draft::ok(view)?.finish(tx, entry).await;
     }
     tx.verified_within(Reverification::Strict, &desk.clock)?;
     let view = erase(&mut tx, desk, id).await?;
+    let entry = Entry::new(A::NAME, R::NOUN).ids([id]);
     Draft::ok(view)?.commit(tx, entry).await
 }
 

@@ -73,6 +73,14 @@ const DEFINER_FUNCTIONS: &[&str] = &[
     "restore_rows",
     "restore_settle",
     "restore_end",
+    "log_until",
+    "erase",
+    "close",
+    "rows_of",
+    "begin_shred",
+    "drain",
+    "shred",
+    "keep_receipt",
 ];
 
 pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(), Failure> {

@@ -28,6 +28,7 @@ use watertight_terms::{Entry, Fault, Kind, Outcome, Request, TenantId};
 
 use crate::{
     app::{App, Desk},
+    custody::closing,
     resources::{bookings::due::Due, webhooks::tell},
 };
 
@@ -49,6 +50,9 @@ const DELIVERY: Service = Service {
     action: "delivery.work",
     noun: "delivery",
 };
+/// The kind of work that is due when a studio's time has come.
+const CLOSING: &str = "closing";
+
 /// At most so much is claimed at once.
 const CLAIM_MOST: u32 = 50;
 
@@ -113,7 +117,7 @@ impl Worker {
         for job in self.app.tenancy.claim(CLAIM_MOST, pace.lease_s).await? {
             match (job.kind.as_str(), Due::parse(&job.kind)) {
                 // Others' servers may be slow: nothing that is due here waits for them.
-                (DELIVERIES | retention::KIND, _) if telling.len() >= TELLING_MOST => {}
+                (DELIVERIES | retention::KIND | CLOSING, _) if telling.len() >= TELLING_MOST => {}
                 (DELIVERIES, _) => {
                     let worker = self.clone();
                     telling.spawn(async move { worker.tell(&job).await });
@@ -122,6 +126,10 @@ impl Worker {
                 (retention::KIND, _) => {
                     let worker = self.clone();
                     telling.spawn(async move { noted(&job, worker.retain(&job).await) });
+                }
+                (CLOSING, _) => {
+                    let worker = self.clone();
+                    telling.spawn(async move { noted(&job, worker.close(&job).await) });
                 }
                 (_, Some(due)) => noted(&job, self.expire(&job, due).await),
                 (_, None) => noted(&job, Err(Fault::bug("work of an unknown kind"))),
@@ -164,6 +172,13 @@ impl Worker {
         let now = self.app.desk.clock.now();
         retention::run(&self.app, job.tenant, |_| {}).await?;
         keeper::again(&self.app.tenancy, job.tenant).await?;
+        self.app.tenancy.done(job, now).await
+    }
+
+    /// Closes what is to be closed, if its time has come.
+    async fn close(&self, job: &Job) -> Result<(), Fault> {
+        let now = self.app.desk.clock.now();
+        closing::shred(&self.app, job.tenant, |_| {}).await?;
         self.app.tenancy.done(job, now).await
     }
 

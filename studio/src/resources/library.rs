@@ -30,7 +30,7 @@ const DAY: Retention = Retention::Days { days: 1 };
 pub const TABLES: &[Columns] = &[
     table!("install.migrations", Retention::Installation; Internal: "name", "digest", "applied_at";),
     table!("tenancy.studios", Retention::Studio; Internal: "tenant_id", "name", "zone", "organization", "status", "epoch",
-        "suspended_at", "impersonation", "admission", "lock_key", "created_at";),
+        "suspended_at", "closes_at", "impersonation", "admission", "lock_key", "created_at";),
     table!("tenancy.services", Retention::Studio; Internal: "tenant_id", "name", "enabled";),
     table!("tenancy.page_sessions", Retention::Days { days: 30 }; Internal: "tenant_id", "id", "digest", "member_id", "session", "claimed",
         "issued_s", "client", "opened_at", "seen_at", "idle", "expires_at", "ended_at";),
@@ -62,5 +62,8 @@ pub const TABLES: &[Columns] = &[
     table!("custody.archived", Retention::Installation; Internal: "rel", "step", "is_restored", "is_key", "people";),
     table!("custody.follows", Retention::Installation; Internal: "reference", "rel", "refers", "columns", "keys", "is_removed";),
     table!("custody.forgotten", Retention::Studio; Internal: "tenant_id", "person", "at";),
+    table!("custody.shredded", Retention::Installation; Internal: "step", "rel", "is_free";),
+    // Of what is no more.
+    table!("custody.receipts", Retention::Installation; Internal: "tenant_id", "note", "made_at";),
     table!("custody.logs", Retention::Installation; Internal: "name", "least_days";),
 ];

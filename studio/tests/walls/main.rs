@@ -21,6 +21,7 @@ mod bookings;
 mod browsers;
 mod calendar;
 mod classes;
+mod closing;
 mod cluster_backups;
 mod context;
 mod doctor;

@@ -17,11 +17,16 @@ use watertight_terms::{Entry, Fault, Limits};
 
 use super::{
     CHANGE, Studio,
-    actions::{Change, Inspect},
+    actions::{Change, Close, Inspect},
     kept::{self, Said},
     settings::{HalfDays, Week},
 };
-use crate::{app::Desk, config::AdmissionBy, resources::page::expect_version};
+use crate::{
+    app::Desk,
+    config::AdmissionBy,
+    custody::closing::{self, ClosingView},
+    resources::page::expect_version,
+};
 
 /// The studio as its owners and managers see it.
 #[derive(Serialize, JsonSchema)]
@@ -34,6 +39,8 @@ pub(super) struct StudioView {
     name: String,
     zone: String,
     status: String,
+    /// When it closes, where an owner asked for that.
+    closes_at: Option<Timestamp>,
     hold_minutes: i32,
     challenge_hours: i32,
     half_days: HalfDays,
@@ -70,6 +77,7 @@ impl From<Studio> for StudioView {
             name: studio.name,
             zone: studio.zone,
             status: studio.status,
+            closes_at: studio.closes_at,
         }
     }
 }
@@ -195,6 +203,35 @@ pub(super) async fn change(
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let draft = Draft::ok(view)?.etag(spent.version() + 1);
     draft.commit(tx, entry).await
+}
+
+pub(super) async fn close(
+    mut tx: TenantTx,
+    desk: Desk,
+    Valid(asked): Valid<closing::Asked>,
+) -> Result<Answer<ClosingView>, Fault> {
+    let granted = own::<Close>(&mut tx).await?;
+    drop(tx.seen(granted)?);
+    let id = tx.tenant().0;
+    if asked.plan {
+        let view = closing::stands(&mut tx).await?;
+        let entry = Entry::new("closing.plan", "studio").ids([id]);
+        return Draft::ok(view)?.finish(tx, entry).await;
+    }
+    tx.verified_within(Reverification::Strict, &desk.clock)?;
+    watertight_custody::closing::ask(&mut tx).await?;
+    let view = closing::stands(&mut tx).await?;
+    let entry = Entry::new("studio.close", "studio").ids([id]);
+    Draft::ok(view)?.commit(tx, entry).await
+}
+
+pub(super) async fn cancel_closing(mut tx: TenantTx) -> Result<Answer<ClosingView>, Fault> {
+    let granted = own::<Close>(&mut tx).await?;
+    drop(tx.seen(granted)?);
+    watertight_custody::closing::take_back(&mut tx).await?;
+    let view = closing::stands(&mut tx).await?;
+    let entry = Entry::new("closing.cancel", "studio").ids([tx.tenant().0]);
+    Draft::ok(view)?.commit(tx, entry).await
 }
 
 /// What is decided of the days, as its row has it; none: nothing is.
