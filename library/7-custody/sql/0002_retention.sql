@@ -38,6 +38,8 @@ DECLARE
 BEGIN
   EXECUTE format('GRANT USAGE ON SCHEMA %I TO {app}_custody', in_schema);
   EXECUTE format('GRANT SELECT, DELETE ON %s TO {app}_custody', rel);
+  -- Several ask for the same table: retention, archives, closing.
+  IF EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = rel AND p.polname = 'custody') THEN RETURN; END IF;
   EXECUTE format('CREATE POLICY custody ON %s TO {app}_custody
     USING (tenant_id = (SELECT tenancy.tenant_id())) WITH CHECK (tenant_id = (SELECT tenancy.tenant_id()))', rel);
 END $$;

@@ -43,8 +43,7 @@ CREATE POLICY digest ON custody.forgotten FOR SELECT TO {app}_digest USING (true
 GRANT SELECT ON custody.forgotten TO {app}_custody, {app}_digest;
 GRANT SELECT, INSERT ON custody.forgotten TO {app}_gate;
 
-CREATE POLICY custody ON vault.studio_keys FOR SELECT TO {app}_custody USING (tenant_id = (SELECT tenancy.tenant_id()));
-GRANT SELECT ON vault.studio_keys, vault.sealed_columns TO {app}_custody;
+GRANT SELECT ON vault.sealed_columns TO {app}_custody;
 
 SET LOCAL ROLE {app}_gate;
 GRANT EXECUTE ON FUNCTION vault.number_of(bytea), custody.has_holds(uuid) TO {app}_custody;
@@ -77,13 +76,9 @@ ALTER TABLE custody.erased ENABLE ALWAYS TRIGGER forget;
 CREATE FUNCTION custody.archives(rel regclass, step integer, is_restored boolean DEFAULT true, people name[] DEFAULT '{}',
   blanked name DEFAULT NULL, is_key boolean DEFAULT false)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-DECLARE
-  r record;
 BEGIN
   INSERT INTO custody.archived VALUES (archives.rel, archives.step, archives.is_restored, archives.is_key, archives.people);
-  IF NOT is_key AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = rel AND p.polname = 'custody') THEN
-    PERFORM custody.entrust(rel);
-  END IF;
+  PERFORM custody.entrust(rel);
   IF is_restored THEN EXECUTE format('GRANT INSERT ON %s TO {app}_custody', rel); END IF;
   IF blanked IS NOT NULL THEN
     EXECUTE format('CREATE TRIGGER forget AFTER UPDATE OF %I ON %s FOR EACH ROW

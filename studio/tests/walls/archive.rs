@@ -309,6 +309,30 @@ async fn every_table_of_the_product_is_in_an_archive() {
     assert_eq!(loose, Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn a_drill_brings_a_studio_back_elsewhere_and_leaves_nothing() {
+    let world = World::new().await;
+    let archives = Archives::of(&world);
+    booking_of_before(&world, 0).await;
+    let body = json!({ "name": "Mia Moss", "email": "mia@example.org" });
+    let owner = world.token(0, "owner");
+    let (status, _) = world.send("POST", "/v1/artists", &owner, Some(body)).await;
+    assert_eq!(status, 201);
+    let folder = archives.identity(0).with_extension("drills");
+    fs::create_dir(&folder).unwrap();
+    let studio = world.studios[0].tenant.to_string();
+    let place = folder.display().to_string();
+    let done = archives
+        .run(&["drill", "--studio", &studio, "--folder", &place])
+        .await;
+    assert_eq!(done.code, 0, "{}", done.said);
+    let drill = &done.value["drills"][0];
+    assert_eq!(drill["differing"], json!([]));
+    assert!(drill["rows"].as_u64().unwrap() > 10 && drill["keys"].as_u64().unwrap() > 1);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    assert_eq!(archives.files(), Vec::<PathBuf>::new());
+}
+
 /// A snapshot that is older than a freeze shows nothing of the frozen studio.
 #[tokio::test]
 async fn a_snapshot_of_before_a_freeze_is_refused() {

@@ -66,11 +66,12 @@ async fn rows(raw: &RawConnection, studio: Uuid) -> Vec<(String, i64)> {
 }
 
 /// What is left of a closed studio: its row, its ledger, and what says that nothing else is.
-const STAYS: [&str; 11] = [
+const STAYS: [&str; 12] = [
     "tenancy.studios",
     "tenancy.services",
     "custody.receipts",
     "custody.erased",
+    "custody.forgotten",
     "ledger.entries",
     "ledger.waiting",
     "ledger.changes",
