@@ -14,7 +14,7 @@
 pub mod renewal;
 pub mod retention;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use tokio::task::JoinSet;
@@ -23,10 +23,11 @@ use watertight_custody::keeper;
 use watertight_identity::{Caller, ServiceName};
 use watertight_tenancy::{Job, Tenancy, TenantTx};
 use watertight_terms::{Entry, Fault, Kind, Outcome, Request, TenantId};
+use watertight_watch::Thresholds;
 
 use crate::{
     app::{App, Desk},
-    resources::{bookings::due::Due, webhooks::tell},
+    resources::{alerts::learn, bookings::due::Due, webhooks::tell},
 };
 
 /// As whom it acts, and how the ledger calls what came to nothing.
@@ -47,6 +48,11 @@ const DELIVERY: Service = Service {
     action: "delivery.work",
     noun: "delivery",
 };
+const WATCH: Service = Service {
+    name: ServiceName::new("watch"),
+    action: "watch.learn",
+    noun: "alert",
+};
 /// At most so much is claimed at once.
 const CLAIM_MOST: u32 = 50;
 
@@ -54,6 +60,8 @@ const CLAIM_MOST: u32 = 50;
 const DELIVERIES: &str = "deliveries";
 /// And that of the ledger, where entries are.
 const ENTRIES: &str = "entries";
+/// That of looking at new entries for what looks wrong.
+const WATCHING: &str = "watch";
 /// So many studios are told at once, and so much is told each.
 const TELLING_MOST: usize = 8;
 const AT_ONCE: usize = 4;
@@ -84,6 +92,7 @@ pub async fn work_until(app: &App, pace: Pace, stop: impl Future<Output = ()>) {
     let worker = Worker {
         tenancy: app.tenancy.clone(),
         desk: app.desk.clone(),
+        thresholds: Arc::new(app.config.watch.clone()),
     };
     let mut telling = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
@@ -107,6 +116,7 @@ pub async fn work_until(app: &App, pace: Pace, stop: impl Future<Output = ()>) {
 struct Worker {
     tenancy: Tenancy,
     desk: Desk,
+    thresholds: Arc<Thresholds>,
 }
 
 impl Worker {
@@ -121,6 +131,7 @@ impl Worker {
                     telling.spawn(async move { worker.tell(&job).await });
                 }
                 (ENTRIES, _) => noted(&job, self.prepare(&job).await),
+                (WATCHING, _) => noted(&job, self.watch(&job).await),
                 (retention::KIND, _) => {
                     let worker = self.clone();
                     telling.spawn(async move { noted(&job, worker.retain(&job).await) });
@@ -155,6 +166,18 @@ impl Worker {
         let now = self.desk.clock.now();
         for _ in 0..ROUNDS_MOST {
             if !self.act(DELIVERY, job, None, tell::prepare).await? {
+                return self.tenancy.done(job, now).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at new entries of the ledger.
+    async fn watch(&self, job: &Job) -> Result<(), Fault> {
+        let now = self.desk.clock.now();
+        for _ in 0..ROUNDS_MOST {
+            let look = async |tx| learn::look(tx, &self.desk, &self.thresholds).await;
+            if !self.act(WATCH, job, None, look).await? {
                 return self.tenancy.done(job, now).await;
             }
         }
