@@ -108,7 +108,6 @@ ALTER TABLE tenancy.studios ENABLE ALWAYS TRIGGER begin_watching;
 
 SELECT custody.keeps('studio.alerts', starts => 'opened_at', ends => 'last_seen_at',
     lets => '{version,updated_at,severity,state,last_seen_at,times,evidence,note}'),
-  custody.entrust('studio.alerts'),
-  custody.retains('alerts', 15, 'studio.alerts', since => 't.updated_at', is_over => 't.state = ''closed''', least_days => 30);
+  custody.entrust('studio.alerts');
 REVOKE CREATE ON SCHEMA studio FROM {app}_gate;
 REVOKE CREATE ON SCHEMA ledger FROM {app}_ledger;

@@ -13,6 +13,7 @@
 mod accounts;
 mod acting;
 mod agreement;
+mod alerts;
 mod audit;
 mod availability;
 mod bodies;

@@ -16,11 +16,12 @@ use garde::Validate;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use uuid::Uuid;
 use watertight::door::{Routes, get, patch};
 use watertight_authority::{Fact, Resource};
 use watertight_custody::{Days, Retention, Rule, Then};
-use watertight_tenancy::{Change, Insert, Read, Row, Rows, Stored};
+use watertight_tenancy::{Change, Insert, Read, Row, Rows, Stored, TenantTx};
 use watertight_terms::{Fault, TenantId};
 use watertight_watch::{Kind, Severity};
 
@@ -138,7 +139,10 @@ impl Resource for Alert {
 pub const RESOURCE: Registered = Registered {
     schema: include_str!("schema.cedarschema"),
     policy: include_str!("policy.cedar"),
-    migrations: &[super::migration!("0029_alerts")],
+    migrations: &[
+        super::migration!("0029_alerts"),
+        super::migration!("0030_alerts_told"),
+    ],
     tables: &[COLUMNS, learn::COLUMNS],
     rows: &[Rows::of::<Alert>(), Rows::of::<learn::Watching>()],
     constraints: &[],
@@ -280,6 +284,56 @@ const HANDLE: Change = Change::new(
     "UPDATE studio.alerts SET version = version + 1, updated_at = $4, state = $5, note = $6
      WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
 );
+
+/// An alert as it is told when it is opened.
+pub(super) struct Told {
+    pub(super) id: Uuid,
+    pub(super) kind: Kind,
+    pub(super) severity: Severity,
+    pub(super) opened_at: Timestamp,
+    subject: Option<String>,
+    evidence: Vec<i64>,
+}
+
+/// Reads what is told.
+///
+/// # Errors
+/// When the database refuses.
+pub(super) async fn told(tx: &mut TenantTx, id: Uuid) -> Result<Told, Fault> {
+    let rows = tx.read(Alert::LOAD, &[&id]).await?;
+    let row = rows.first();
+    let row = row.ok_or_else(|| Fault::bug("a delivery of an alert that is not there"))?;
+    let alert = Alert::from_row(row)?;
+    Ok(Told {
+        id: alert.id,
+        kind: alert.kind,
+        severity: alert.severity,
+        opened_at: alert.opened_at,
+        subject: alert.subject,
+        evidence: alert.evidence,
+    })
+}
+
+impl Told {
+    /// What a webhook is told.
+    pub(super) fn body(&self) -> Value {
+        let finding = watertight_watch::Alert {
+            kind: self.kind,
+            severity: self.severity,
+            subject: self.subject.clone(),
+            at: self.opened_at,
+            evidence: self.evidence.clone(),
+            is_repeated: false,
+        };
+        json!({
+            "type": "alert.opened", "timestamp": self.opened_at,
+            "data": {
+                "alert_id": self.id, "kind": self.kind, "severity": self.severity, "subject": self.subject,
+                "evidence": self.evidence, "advice": self.kind.advice(), "finding": finding.ocsf(&self.id.to_string()),
+            },
+        })
+    }
+}
 
 /// An alert as answered.
 #[derive(Serialize, JsonSchema)]
