@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use studio::{
     app::App,
     commands::serve_until,
+    config::Config,
     demo::{ISSUER, ORIGIN, World, clerk_role, seed::SeededStudio},
 };
 use tokio::{net::TcpListener, task::JoinSet};
@@ -15,7 +16,10 @@ use watertight_identity::{
 };
 use watertight_terms::{Clock, Random};
 
-use crate::Trouble;
+use crate::{
+    Trouble,
+    reads::{self, Reader},
+};
 
 /// A server on a port of its own, and the studio that asks it.
 pub(crate) struct Server {
@@ -27,14 +31,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(world: &World, random: &Random) -> Result<Self, Trouble> {
-        let clock = Clock::system();
-        let double = Double::new(ISSUER, ORIGIN, clock.clone(), random.clone())?;
-        let settings = VerifierSettings::new(ISSUER, [ORIGIN]);
-        let verifier = Verifier::new(settings, double.keys(), clock.clone())?;
-        let mut config = world.config.clone();
-        // Nobody is told at Clerk of what is measured.
-        config.clerk.secret_key_file = None;
-        let app = App::new(config, verifier, clock, random.clone())?;
+        let (app, double) = app(world.config.clone(), random)?;
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let base = format!("http://{}", listener.local_addr()?);
         tokio::spawn(async move { serve_until(listener, &app, std::future::pending()).await });
@@ -48,16 +45,7 @@ impl Server {
     }
 
     fn token(&self) -> String {
-        let person = self.studio.person("manager");
-        self.double.token(&TokenRequest {
-            subject: person.subject.clone(),
-            session: person.session.clone(),
-            organization: self.studio.organization.clone(),
-            slug: "bench".to_owned(),
-            role: clerk_role(&person.role).to_owned(),
-            version: 2,
-            life_s: 60,
-        })
+        token(&self.double, &self.studio)
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<(u16, Value), Trouble> {
@@ -125,6 +113,44 @@ impl Server {
             statuses.iter().filter(|status| **status == 200).count(),
         ))
     }
+}
+
+/// Who reads at once with others, each on a connection of its own.
+pub(crate) async fn reader(world: &World, random: &Random) -> Result<Reader, Trouble> {
+    let mut config = world.config.clone();
+    config.database.pool_max = reads::CLIENTS;
+    let (app, double) = app(config, random)?;
+    let studio = world.studios.first().ok_or("no studio was made")?;
+    Ok(Reader {
+        caller: app.verifier.verify(&token(&double, studio)).await?,
+        artist: *studio.artists.first().ok_or("no artist was made")?,
+        app,
+    })
+}
+
+/// A server that is not heard yet, and who signs the tokens that it takes.
+fn app(mut config: Config, random: &Random) -> Result<(App, Double), Trouble> {
+    let clock = Clock::system();
+    let double = Double::new(ISSUER, ORIGIN, clock.clone(), random.clone())?;
+    let settings = VerifierSettings::new(ISSUER, [ORIGIN]);
+    let verifier = Verifier::new(settings, double.keys(), clock.clone())?;
+    // Nobody is told at Clerk of what is measured.
+    config.clerk.secret_key_file = None;
+    let app = App::new(config, verifier, clock, random.clone())?;
+    Ok((app, double))
+}
+
+fn token(double: &Double, studio: &SeededStudio) -> String {
+    let person = studio.person("manager");
+    double.token(&TokenRequest {
+        subject: person.subject.clone(),
+        session: person.session.clone(),
+        organization: studio.organization.clone(),
+        slug: "bench".to_owned(),
+        role: clerk_role(&person.role).to_owned(),
+        version: 2,
+        life_s: 60,
+    })
 }
 
 /// Who of those with one skill is free in 90 days, among the bookings that were made.

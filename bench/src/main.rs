@@ -4,6 +4,7 @@
 //! availability   200 artists, 90 days, beside a million bookings of two studios; its plan is a golden file
 //! confirmations  200 options on one artist, all confirmed at once: one wins, and within 5 s all are told
 //! import         a table of 50,000 bookings, planned, written, and brought once more
+//! reads          128 clients read rows: their entries written together, and each in its request's transaction
 //! watch          how much planted misuse the detectors find in a made month; needs no database
 //! ```
 //!
@@ -19,11 +20,12 @@
 mod ask;
 mod load;
 mod plan;
+mod reads;
 mod watch;
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use serde_json::json;
 use studio::demo::World;
 use watertight_cluster::{Cluster, Options};
@@ -69,12 +71,36 @@ struct Arguments {
     /// What importing the table may take
     #[arg(long, default_value_t = 90.0)]
     import_s: f64,
+    /// Reads of each way, in each of five rounds
+    #[arg(long, default_value_t = 20_000)]
+    reads: usize,
+    /// By how much entries that are written together must be faster
+    #[arg(long, default_value_t = 1.5)]
+    reads_ratio: f64,
+    /// Only these parts
+    #[arg(long, value_enum, value_name = "PART", conflicts_with = "accept")]
+    only: Vec<Part>,
     /// Writes the plan and the figures down
     #[arg(long)]
     accept: bool,
     /// Where it keeps its database
     #[arg(long, default_value = ".studio/bench")]
     folder: PathBuf,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Availability,
+    Confirmations,
+    Import,
+    Reads,
+}
+
+impl Arguments {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
 }
 
 #[tokio::main]
@@ -94,7 +120,14 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Trouble> {
-    let cluster = Cluster::start_fresh(&Options::new(arguments.folder.join("pg")))?;
+    let mut options = Options::new(arguments.folder.join("pg"));
+    // Those who read at once, and the server's others.
+    let connections = (
+        "max_connections".to_owned(),
+        (reads::CLIENTS + 72).to_string(),
+    );
+    options.settings.push(connections);
+    let cluster = Cluster::start_fresh(&options)?;
     let folder = arguments.folder.join("server");
     fs::create_dir_all(&folder)?;
     let random = Random::system();
@@ -118,14 +151,35 @@ async fn run(arguments: Arguments) -> Result<(), Trouble> {
         cluster.version().0,
         cluster.version().1
     )];
-    figures.push(availability(&server, &arguments).await?);
-    figures.push(confirmations(&server, &arguments).await?);
-    figures.push(import(&server, &arguments).await?);
+    if arguments.wants(Part::Availability) {
+        figures.push(availability(&server, &arguments).await?);
+    }
+    if arguments.wants(Part::Confirmations) {
+        figures.push(confirmations(&server, &arguments).await?);
+    }
+    if arguments.wants(Part::Import) {
+        figures.push(import(&server, &arguments).await?);
+    }
+    if arguments.wants(Part::Reads) {
+        figures.push(reads(&world, &random, &arguments).await?);
+    }
     for figure in &figures {
         println!("{figure}");
     }
+    if !arguments.wants(Part::Availability) {
+        return Ok(());
+    }
     let shape = shape(&server, &admin, &arguments).await?;
     keep(&arguments, &shape, &figures)
+}
+
+async fn reads(world: &World, random: &Random, arguments: &Arguments) -> Result<String, Trouble> {
+    let reader = ask::reader(world, random).await?;
+    let (ratio, figure) = reads::compare(reader, arguments.reads).await?;
+    match ratio >= arguments.reads_ratio {
+        true => Ok(figure),
+        false => Err(format!("{figure}, of at least {}", arguments.reads_ratio).into()),
+    }
 }
 
 async fn availability(server: &Server, arguments: &Arguments) -> Result<String, Trouble> {

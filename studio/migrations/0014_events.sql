@@ -10,19 +10,25 @@ GRANT CREATE ON SCHEMA studio TO {app}_gate;
 ALTER TABLE studio.booking_versions ADD COLUMN xact xid8 NOT NULL DEFAULT '0';
 ALTER TABLE studio.booking_versions ALTER xact DROP DEFAULT;
 CREATE INDEX booking_versions_in_order ON studio.booking_versions (tenant_id, xact, version, id);
+-- Whose it was until this version, where that is another: who is told that it went is told nothing else of it.
+ALTER TABLE studio.booking_versions ADD COLUMN former_artist_id uuid;
 CREATE POLICY gate_see ON studio.booking_versions FOR SELECT TO {app}_gate USING (true);
-GRANT SELECT (tenant_id, id, source_id, version, deed, artist_id, xact) ON studio.booking_versions TO {app}_gate;
+GRANT SELECT (tenant_id, id, source_id, version, deed, artist_id, former_artist_id, xact) ON studio.booking_versions TO {app}_gate;
 
 SET LOCAL ROLE {app}_gate;
 CREATE FUNCTION studio.place_version() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   NEW.xact := pg_current_xact_id();
+  NEW.former_artist_id := (SELECT v.artist_id FROM studio.booking_versions v
+    WHERE v.tenant_id = NEW.tenant_id AND v.source_id = NEW.source_id AND v.version = NEW.version - 1
+      AND v.artist_id <> NEW.artist_id);
   RETURN NEW;
 END $$;
 
 -- The versions after one of them, as many as asked for, of the bookings that whoever this transaction is
--- bound to may see: their ids, and nothing of what they say. After the nil id is all of them.
+-- bound to may see: their ids, and nothing of what they say. Whoever sees the own ones only is told that one
+-- went to another, as of the own artist. After the nil id is all of them.
 CREATE FUNCTION studio.versions_after(after uuid, most integer)
 RETURNS TABLE (tenant_id uuid, id uuid, artist_id uuid, booking_id uuid, version integer, deed text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -35,8 +41,10 @@ DECLARE
   last record;
 BEGIN
   SELECT v.xact, v.version, v.id INTO last FROM studio.booking_versions v WHERE v.tenant_id = tenant AND v.id = after;
-  RETURN QUERY SELECT v.tenant_id, v.id, v.artist_id, v.source_id, v.version, v.deed FROM studio.booking_versions v
-    WHERE v.tenant_id = tenant AND (sees OR v.artist_id = own) AND v.xact < pg_snapshot_xmin(pg_current_snapshot())
+  RETURN QUERY SELECT v.tenant_id, v.id, CASE WHEN sees OR v.artist_id = own THEN v.artist_id ELSE own END,
+      v.source_id, v.version, CASE WHEN sees OR v.artist_id = own THEN v.deed ELSE 'withdraw' END
+    FROM studio.booking_versions v
+    WHERE v.tenant_id = tenant AND (sees OR own IN (v.artist_id, v.former_artist_id)) AND v.xact < pg_snapshot_xmin(pg_current_snapshot())
       AND (after = '00000000-0000-0000-0000-000000000000' OR (v.xact, v.version, v.id) > (last.xact, last.version, last.id))
     ORDER BY v.xact, v.version, v.id LIMIT least(most, 1000);
 END $$;
@@ -76,7 +84,7 @@ BEGIN
   SELECT v.xact, v.version, v.id INTO last FROM studio.booking_versions v
     WHERE v.tenant_id = who.tenant AND v.id = p[8]::uuid;
   RETURN QUERY SELECT true, EXISTS (SELECT FROM studio.booking_versions v
-    WHERE v.tenant_id = who.tenant AND (who.sees_all OR v.artist_id = who.artist)
+    WHERE v.tenant_id = who.tenant AND (who.sees_all OR who.artist IN (v.artist_id, v.former_artist_id))
       AND v.xact < pg_snapshot_xmin(pg_current_snapshot())
       AND (p[8] = '00000000-0000-0000-0000-000000000000' OR (v.xact, v.version, v.id) > (last.xact, last.version, last.id)));
 END $$;

@@ -21,7 +21,10 @@ use zeroize::Zeroizing;
 use crate::{
     config::{Config, Provider},
     people::People,
-    resources::{self, events::Streams},
+    resources::{
+        self,
+        events::{Imports, Streams},
+    },
     webhooks::Receiver,
 };
 
@@ -67,6 +70,8 @@ pub struct Desk {
     pub relay: Option<Relay>,
     /// The streams that are open.
     pub streams: Streams,
+    /// The imports that write.
+    pub imports: Imports,
     /// The origin under which people know the product.
     pub origin: Arc<str>,
     /// What checkpoints are signed with, for its public halves.
@@ -180,6 +185,7 @@ impl App {
             outbound: config.outbound()?,
             relay: config.mail.relay().map_err(AppFault::Mail)?,
             streams: Streams::default(),
+            imports: Imports::default(),
             origin: config.http.public_origin.as_str().into(),
             checkpoint_keys,
         };

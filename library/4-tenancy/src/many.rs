@@ -42,6 +42,12 @@ impl TenantTx {
         self.run(LONGER, &[&limit]).await.map(drop)
     }
 
+    /// From now on `count` is told, part by part, how many rows of many were written; it is dropped with the
+    /// transaction.
+    pub fn count_written(&mut self, count: impl Fn(usize) + Send + Sync + 'static) {
+        self.counts = Some(Box::new(count));
+    }
+
     /// Reads rows and asks for each whether the caller may do `A` with it. `$1` is the tenant, `parameters` start at
     /// `$2`.
     ///
@@ -137,7 +143,12 @@ impl TenantTx {
         };
         self.lease.arrived();
         match answers {
-            Ok(counts) if counts.iter().all(|count| *count == 1) => Ok(()),
+            Ok(counts) if counts.iter().all(|count| *count == 1) => {
+                if let Some(count) = &self.counts {
+                    count(rows.len());
+                }
+                Ok(())
+            }
             Ok(_) => Err(self.breaks(otherwise())),
             Err(error) => Err(self.breaks(self.parts.desk.sql_fault.fault(&error))),
         }

@@ -35,6 +35,8 @@ pub struct TenantTx {
     broken: bool,
     /// The fields that were opened: the entry names them.
     opened: Mutex<Vec<&'static str>>,
+    /// Who is told how many rows were written, where there are many.
+    pub(crate) counts: Option<Box<dyn Fn(usize) + Send + Sync>>,
 }
 
 /// What `enter` found out.
@@ -71,6 +73,7 @@ impl TenantTx {
             keyed: None,
             broken: false,
             opened: Mutex::default(),
+            counts: None,
         }
     }
 

@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 use watertight_tenancy::{End, Receipt, Right, TenantTx};
-use watertight_terms::{Entry, Fault, Outcome};
+use watertight_terms::{Entry, Fault, Outcome, Random};
 
 use crate::{describe::Description, door::Guest};
 
@@ -374,10 +374,47 @@ impl<T> IntoResponse for Answer<T> {
 }
 
 impl Answer<Html> {
-    /// The same page, whose scripts run and load: files of our own, and nothing that stands in the page.
-    pub fn with_scripts(mut self) -> Self {
-        self.written.has_scripts = true;
-        self
+    /// The same page, whose scripts run and load from here: those that carry the nonce, which this answer
+    /// alone has, and nothing else that stands in the page.
+    ///
+    /// # Errors
+    /// None that a nonce gives.
+    pub fn with_scripts(mut self, nonce: &Nonce) -> Result<Self, Fault> {
+        let scripts = format!(
+            "{PAGE_CSP}; script-src {}; connect-src 'self'",
+            nonce.source()
+        );
+        self.written.policy = Some(header_value(&scripts)?);
+        Ok(self)
+    }
+}
+
+/// What the scripts of one answer carry, drawn for it (CSP level 3, `nonce-source`).
+///
+/// ```
+/// # use watertight::answer::Nonce;
+/// # use watertight_terms::Random;
+/// let nonce = Nonce::new(&Random::system());
+/// assert_eq!(nonce.source(), format!("'nonce-{nonce}'"));
+/// ```
+#[derive(Debug)]
+pub struct Nonce(String);
+
+impl Nonce {
+    /// One that nobody has seen.
+    pub fn new(random: &Random) -> Self {
+        Self(hex::encode(random.bytes::<16>()))
+    }
+
+    /// As a policy names it.
+    pub fn source(&self) -> String {
+        format!("'nonce-{}'", self.0)
+    }
+}
+
+impl std::fmt::Display for Nonce {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -434,7 +471,8 @@ struct Written {
     location: Option<HeaderValue>,
     cookie: Option<HeaderValue>,
     media: HeaderValue,
-    has_scripts: bool,
+    /// What a page may load, where that is more than `PAGE_CSP` has.
+    policy: Option<HeaderValue>,
     body: Bytes,
     /// What comes in the place of `body`, bit by bit. Behind a lock that nobody waits for: drafts are
     /// shared between threads, and a body cannot be.
@@ -445,11 +483,6 @@ struct Written {
 /// script of a page could ever make markup from text.
 pub const PAGE_CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; \
      object-src 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
-
-/// The same for a page with scripts, which are files of ours and load from us alone.
-pub const SCRIPT_CSP: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; \
-     base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
-     trusted-types 'none'";
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -472,7 +505,7 @@ impl Written {
             location: None,
             cookie: None,
             media: JSON,
-            has_scripts: false,
+            policy: None,
             body,
             going_on: None,
         }
@@ -530,11 +563,8 @@ impl Written {
         let headers = response.headers_mut();
         if has_body {
             if self.media == HTML {
-                let policy = match self.has_scripts {
-                    true => SCRIPT_CSP,
-                    false => PAGE_CSP,
-                };
-                let policy = HeaderValue::from_static(policy);
+                let usual = HeaderValue::from_static(PAGE_CSP);
+                let policy = self.policy.unwrap_or(usual);
                 headers.insert(header::CONTENT_SECURITY_POLICY, policy);
                 // Under `no-referrer` browsers send `Origin: null` with a page's own forms.
                 let own = HeaderValue::from_static("same-origin");

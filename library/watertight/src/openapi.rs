@@ -77,7 +77,7 @@ pub fn document(routes: &Routes, about: &About) -> Value {
 fn programs(routes: &Routes) -> impl Iterator<Item = &Declared> {
     let declared = routes.declared().iter();
     let is_page = |path: &str| path.starts_with("/ui") || path.starts_with("/problems/");
-    declared.filter(move |route| route.way == Way::Api && !is_page(route.path))
+    declared.filter(move |route| matches!(route.way, Way::Api | Way::Feed) && !is_page(route.path))
 }
 
 /// A path as the document writes it: it has no word for a parameter that takes the rest of the path, so
@@ -96,6 +96,7 @@ fn tag(route: &Declared) -> &'static str {
 fn operation(route: &Declared, schemas: &mut Schemas) -> Value {
     let posts = route.method == http::Method::POST;
     let is_public = matches!(route.what, What::Public { .. });
+    let has_versions = !is_public && route.way == Way::Api;
     let mut description = Description::new(schemas);
     (route.describe)(&mut description);
     if let Some(guests) = route.told.guests {
@@ -108,7 +109,7 @@ fn operation(route: &Declared, schemas: &mut Schemas) -> Value {
     let mut answers: Map<String, Value> = description
         .answers
         .iter()
-        .map(|(status, answer)| (status.to_string(), with_headers(answer, is_public)))
+        .map(|(status, answer)| (status.to_string(), with_headers(answer, has_versions)))
         .collect();
     for status in statuses {
         let refused = json!({ "$ref": format!("#/components/responses/{status}") });
@@ -128,6 +129,10 @@ fn operation(route: &Declared, schemas: &mut Schemas) -> Value {
         }
         operation["requestBody"] =
             json!({ "required": body.required, "content": { body.media: content } });
+    }
+    if route.way == Way::Feed {
+        // Its address is the secret.
+        operation["security"] = json!([]);
     }
     match route.what {
         What::Needs { action, .. } => operation["description"] = json!(format!("needs `{action}`")),
@@ -181,6 +186,11 @@ fn refusals(route: &Declared, description: &Description<'_>) -> BTreeSet<u16> {
     if matches!(route.what, What::Public { .. }) {
         return statuses;
     }
+    if route.way == Way::Feed {
+        // Whoever may not read it any more is told that it is not there.
+        statuses.extend([400, 404]);
+        return statuses;
+    }
     statuses.extend([400, 401, 403]);
     let has = |name: &str| {
         let mut parameters = description.parameters.iter();
@@ -203,7 +213,7 @@ fn refusals(route: &Declared, description: &Description<'_>) -> BTreeSet<u16> {
 }
 
 /// An answer with the headers that every answer has, and an object's version.
-fn with_headers(answer: &Value, is_public: bool) -> Value {
+fn with_headers(answer: &Value, has_versions: bool) -> Value {
     let mut answer = answer.clone();
     answer["headers"]["X-Request-Id"] = request_id();
     let limits = [
@@ -219,7 +229,7 @@ fn with_headers(answer: &Value, is_public: bool) -> Value {
     for (name, about) in limits {
         answer["headers"][name] = json!({ "description": about, "schema": { "type": "string" } });
     }
-    if !is_public && answer.get("content").is_some() {
+    if has_versions && answer.get("content").is_some() {
         answer["headers"]["ETag"] = json!({
             "description": "the version of an object, for `If-Match`",
             "schema": { "type": "string", "pattern": "^\"v[1-9][0-9]{0,9}\"$" },

@@ -2,7 +2,7 @@ use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use serde_json::Value;
 use watertight::{
-    answer::{Answer, Html},
+    answer::{Answer, Html, Nonce},
     argument::{Argument, Input, PageCaller, Query},
     describe::Description,
     door::{Routes, get},
@@ -34,11 +34,12 @@ async fn list(
     let (zone, visitor) = (zone(&tx)?, Visitor::of(&mut tx, secret));
     let title = format!("Ledger of {}", tx.studio().0);
     let filters = asked.0.filters();
+    let nonce = Nonce::new(&desk.random);
     let listed = audit::list(tx, desk, asked).await?;
     let page = listed.page(|list| {
         let body = html! {
             p class="quiet" { "Every access to the studio's data, newest first. Looking at it is an access too." }
-            (verifier())
+            (verifier(&nonce))
             (filter(&filters))
             (table(list, &zone))
             @if let Some(cursor) = list["next_cursor"].as_str() {
@@ -48,7 +49,7 @@ async fn list(
         };
         frame(&title, Some(&visitor), &body).into_string()
     })?;
-    Ok(page.with_scripts())
+    page.with_scripts(&nonce)
 }
 
 /// What a form asks for: it sends the fields that nobody filled in too, as nothing.
@@ -77,7 +78,7 @@ impl Argument for Filled {
 }
 
 /// The part that a script fills: without one it says where else to verify.
-fn verifier() -> Markup {
+fn verifier(nonce: &Nonce) -> Markup {
     html! {
         section id="verify" class="verify" aria-live="polite" {
             p id="state" {
@@ -89,7 +90,7 @@ fn verifier() -> Markup {
                 button id="keep" hidden { "Save what was verified" }
             }
             noscript { p { "This needs JavaScript; " code { "watertight verify" } " does it without a browser." } }
-            script type="module" src="/ui/audit.js" {}
+            script type="module" nonce=(nonce) src="/ui/audit.js" {}
         }
     }
 }

@@ -23,7 +23,10 @@ mod sign_in;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, header};
-use watertight::door::{Routes, open};
+use watertight::{
+    answer::Nonce,
+    door::{Routes, open},
+};
 use watertight_terms::Random;
 
 pub use frame::refuse;
@@ -35,7 +38,7 @@ pub fn routes(routes: Routes, provider: Provider, random: Random) -> Routes {
         .route(
             "/ui/sign-in",
             open(Method::GET, move || {
-                let shown = sign_in(&provider, random.bytes());
+                let shown = sign_in(&provider, &Nonce::new(&random));
                 async move { shown.into_response() }
             })
             .public("nobody is signed in before the sign-in"),

@@ -1,6 +1,7 @@
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderValue, header};
 use maud::{Markup, html};
+use watertight::answer::Nonce;
 
 use super::frame::frame;
 
@@ -32,22 +33,22 @@ impl IntoResponse for SignIn {
 /// Makes the page to sign in, for one answer. Clerk's script asks who is there and has its token;
 /// ours exchanges that for the cookie. `nonce` is drawn for this answer: scripts run that carry it, and
 /// those that they load, whatever address they are from; nothing that somebody wrote into the page does.
-pub fn sign_in(provider: &Provider, nonce: [u8; 16]) -> SignIn {
+pub fn sign_in(provider: &Provider, nonce: &Nonce) -> SignIn {
     let frontend = &provider.frontend;
-    let nonce = hex::encode(nonce);
+    let source = nonce.source();
     // Trusted Types are left out here and nowhere else: Clerk's script has no policy for them.
     let csp = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}' 'strict-dynamic'; connect-src 'self' {frontend}; \
+        "default-src 'none'; script-src {source} 'strict-dynamic'; connect-src 'self' {frontend}; \
          style-src 'self'; img-src 'self' https://img.clerk.com; worker-src 'self' blob:; base-uri 'none'; \
          object-src 'none'; form-action 'self' {frontend}; frame-ancestors 'none'"
     );
     SignIn {
-        html: frame("Sign in", None, &body(provider, &nonce)).into_string(),
+        html: frame("Sign in", None, &body(provider, nonce)).into_string(),
         csp: HeaderValue::from_str(&csp).unwrap_or(HeaderValue::from_static("default-src 'none'")),
     }
 }
 
-fn body(provider: &Provider, nonce: &str) -> Markup {
+fn body(provider: &Provider, nonce: &Nonce) -> Markup {
     let script = format!(
         "{}/npm/@clerk/clerk-js@5/dist/clerk.browser.js",
         provider.frontend

@@ -8,7 +8,8 @@
 //!
 //! A line is found again by its first column, the key: so the same table, brought twice, changes nothing the second
 //! time. It is read by the type that reads the body of a `POST`, and written by the statements of `POST` and `PATCH`. A
-//! column that is not there stays as it is; a cell that is empty is emptied.
+//! column that is not there stays as it is; a cell that is empty is emptied. While rows are written, whoever imports is told
+//! on their event stream how many are.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,9 +22,11 @@ use watertight::{
     answer::{Answer, Csv, Draft},
     argument::{Column, Line, Lines, LinesFault, TableLine},
 };
-use watertight_authority::{Action, Granted, SpentNew};
+use watertight_authority::{Action, Granted, Principal, SpentNew};
 use watertight_tenancy::{Read, Stored, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, problems};
+
+use crate::app::Desk;
 
 /// A table may have so many bytes.
 pub(crate) const BODY_BYTES: usize = 10_000_000;
@@ -297,11 +300,17 @@ impl<E: Action<R>, R: Table, C> Work<E, R, C> {
         Err(Fault::new(problems::INVALID, spoken).fields(fields))
     }
 
-    /// The rows that are to be made and changed.
-    pub(crate) fn ids(&self) -> Vec<Uuid> {
+    /// The rows that are to be made and changed. From now on whoever imports is told how many of them are
+    /// written.
+    pub(crate) fn begin(&self, tx: &mut TenantTx, desk: &Desk) -> Vec<Uuid> {
         let made = self.made.iter().map(|(id, _)| *id);
-        made.chain(self.changed.iter().map(|(granted, _)| granted.id()))
-            .collect()
+        let changed = self.changed.iter().map(|(granted, _)| granted.id());
+        let ids: Vec<Uuid> = made.chain(changed).collect();
+        if let Principal::Member { id: member, .. } = tx.standing().principal {
+            let running = desk.imports.begin(tx.tenant(), member, R::NOUN, ids.len());
+            tx.count_written(move |written| running.count(written));
+        }
+        ids
     }
 }
 

@@ -215,6 +215,78 @@ async fn each_version_is_told_to_those_who_may_view_it() {
     );
 }
 
+/// What went to another artist is told to the one it was of, once.
+#[tokio::test]
+async fn an_artist_is_told_that_a_booking_went_to_another() {
+    let world = World::new().await;
+    let mut streams = Vec::new();
+    for part in ["owner", "freelancer"] {
+        let mut stream = Stream::open(&world, &world.base, (0, part), None).await;
+        assert_eq!(stream.next().await.unwrap().kind, "open");
+        streams.push(stream);
+    }
+    let (id, owner) = (pencil(&world, 0, 0, 1).await, world.token(0, "owner"));
+    let path = format!("/v1/bookings/{id}");
+    let to = |artist: usize| json!({ "artist_id": world.studios[0].artists[artist] });
+    for change in [to(1), json!({ "title": "not told to the former" }), to(0)] {
+        let (status, body) = world.send("PATCH", &path, &owner, Some(change)).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    let mut told = Vec::new();
+    for (stream, count) in streams.iter_mut().zip([4, 3]) {
+        let events = stream.exactly(count).await;
+        let events = events.iter().map(|event| {
+            assert_eq!(event.told().0, id);
+            (
+                event.data["type"].as_str().unwrap().to_owned(),
+                event.told().1,
+            )
+        });
+        told.push(events.collect::<Vec<_>>());
+    }
+    let of = |what: &str, version: i64| (format!("booking.{what}"), version);
+    let all = [
+        of("create", 1),
+        of("change", 2),
+        of("change", 3),
+        of("change", 4),
+    ];
+    assert_eq!(told[0], all);
+    assert_eq!(
+        told[1],
+        [of("create", 1), of("withdraw", 2), of("change", 4)]
+    );
+}
+
+/// While an import writes, whoever imports is told how far it is, and nobody else.
+#[tokio::test]
+async fn whoever_imports_is_told_how_far_it_is() {
+    let world = World::new().await;
+    let mut streams = Vec::new();
+    for of in [(0, "manager"), (0, "owner"), (1, "manager")] {
+        let mut stream = Stream::open(&world, &world.base, of, None).await;
+        assert_eq!(stream.next().await.unwrap().kind, "open");
+        streams.push(stream);
+    }
+    let lines: String = (0..6_000).map(|n| format!("I-{n},artist {n}\n")).collect();
+    let request = world.http.post(format!("{}/v1/artists/import", world.base));
+    let request = request
+        .bearer_auth(world.token(0, "manager"))
+        .header("content-type", "text/csv")
+        .body(format!("reference,name\n{lines}"));
+    let import = tokio::spawn(async move { request.send().await.unwrap().status() });
+    let told = streams[0].next().await.unwrap();
+    assert_eq!(told.kind, "import");
+    assert_eq!(told.data["type"], "artist.import");
+    let (done, total) = (told.data["done"].as_i64(), told.data["total"].as_i64());
+    assert!(done.unwrap() <= 6_000 && total == Some(6_000), "{told:?}");
+    assert_eq!(import.await.unwrap(), 200);
+    for stream in &mut streams[1..] {
+        let heard = stream.next_within(Duration::from_secs(2)).await;
+        assert_eq!(heard, Err(()), "what is another's");
+    }
+}
+
 /// A transaction that began first and commits last is told too, and the order is one for all.
 #[tokio::test]
 async fn whoever_goes_on_from_an_id_misses_nothing_and_hears_nothing_twice() {

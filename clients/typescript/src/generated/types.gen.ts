@@ -4254,6 +4254,75 @@ export type DeleteFeedsIdResponses = {
 
 export type DeleteFeedsIdResponse = DeleteFeedsIdResponses[keyof DeleteFeedsIdResponses];
 
+export type GetFeedsFileData = {
+    body?: never;
+    headers?: {
+        /**
+         * the entity tags of what you have; 304 when it is still so
+         */
+        'If-None-Match'?: string;
+    };
+    path: {
+        file: string;
+    };
+    query?: never;
+    url: '/feeds/{file}';
+};
+
+export type GetFeedsFileErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetFeedsFileError = GetFeedsFileErrors[keyof GetFeedsFileErrors];
+
+export type GetFeedsFileResponses = {
+    /**
+     * what was asked for
+     */
+    200: string;
+};
+
+export type GetFeedsFileResponse = GetFeedsFileResponses[keyof GetFeedsFileResponses];
+
 export type GetHolidaysData = {
     body?: never;
     path?: never;

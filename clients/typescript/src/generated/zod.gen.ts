@@ -1477,6 +1477,19 @@ export const zDeleteFeedsIdPath = z.object({
  */
 export const zDeleteFeedsIdResponse = z.void();
 
+export const zGetFeedsFileHeaders = z.object({
+    'If-None-Match': z.string().regex(/^.*$/u).optional()
+});
+
+export const zGetFeedsFilePath = z.object({
+    file: z.string().regex(/^[A-Za-z0-9_-]{43}\.ics$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zGetFeedsFileResponse = z.string();
+
 export const zGetHolidaysQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),
     cursor: z.string().refine(hasLength(1, 2048)).regex(/^[A-Za-z0-9_-]+$/u).optional(),

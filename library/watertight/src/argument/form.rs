@@ -2,6 +2,7 @@ use bytes::Bytes;
 use garde::Validate;
 use http::header;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use watertight_identity::{feed::FeedSecret, page::PageSecret};
 use watertight_terms::{Fault, problems};
 
@@ -80,7 +81,10 @@ impl Argument for PageCaller {
 pub struct FeedCaller(pub FeedSecret);
 
 impl Argument for FeedCaller {
-    fn describe(_: &mut Description<'_>) {}
+    fn describe(description: &mut Description<'_>) {
+        let pattern = "^[A-Za-z0-9_-]{43}\\.ics$";
+        description.takes_path("file", json!({ "type": "string", "pattern": pattern }));
+    }
 
     fn take(input: &Input) -> Result<Self, Fault> {
         crate::door::feed_secret(&input.path)

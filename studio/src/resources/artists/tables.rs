@@ -145,7 +145,7 @@ pub(super) async fn import(
         return table::planned(tx, view, Entry::new("artist.import", "artist")).await;
     }
     work.expect_faultless()?;
-    let (ids, now) = (work.ids(), desk.clock.now());
+    let (ids, now) = (work.begin(&mut tx, &desk), desk.clock.now());
     let (nothing, no_hours): (Option<Vec<u8>>, Option<Value>) = (None, None);
     let made: Vec<Given<'_>> = work
         .made

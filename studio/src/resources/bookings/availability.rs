@@ -105,7 +105,7 @@ const AVAILABILITY: Read = Read::new(
            ORDER BY since, source_id) AS by FROM wanted
          LEFT JOIN studio.ranks_of($1, ARRAY(SELECT source_id FROM wanted WHERE state = 'pencil')) ON booking = source_id
          GROUP BY wanted.artist_id),
-       work AS (SELECT own, range_agg(tstzrange(f, t)) AS hours
+       work AS MATERIALIZED (SELECT own, range_agg(tstzrange(f, t)) AS hours
          FROM unnest($9::uuid[], $6::timestamptz[], $7::timestamptz[]) h (own, f, t) GROUP BY own)
      SELECT asked.place, asked.id AS artist_id, coalesce(contended.by, '[]') AS contended_by,
        (SELECT coalesce(max(upper(s) - lower(s)) >= make_interval(secs => $5), false)

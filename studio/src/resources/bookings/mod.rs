@@ -173,6 +173,7 @@ const VERSION_COLUMNS: Columns = Columns {
     columns: with_booking_columns!(
         ("source_id", Internal),
         ("xact", Internal),
+        ("former_artist_id", Internal),
         ("actor", Internal),
         ("actor_role", Internal)
     ),

@@ -311,7 +311,7 @@ pub(super) async fn import(
         return table::planned(tx, view, Entry::new("booking.import", "booking")).await;
     }
     work.expect_faultless()?;
-    let ids = work.ids();
+    let ids = work.begin(&mut tx, &desk);
     let flats: Vec<Flat<'_>> = work
         .made
         .iter()

@@ -10,20 +10,25 @@
 //! event: booking
 //! data: {"type":"booking.confirm","booking_id":"…","version":3}
 //!
+//! event: import               how far your own import is, where the same process serves both
+//! data: {"type":"booking.import","done":12000,"total":50000}
+//!
 //! : still here
 //! ```
 //!
 //! Each version of a booking that the caller may view is told once, by ids: what it says is for
-//! `GET /v1/bookings/{id}`. Versions come in an order that nothing is put into later
+//! `GET /v1/bookings/{id}`. An artist whose booking goes to another is told `booking.withdraw`, once. Versions come in an order that nothing is put into later
 //! (`docs/decisions/events.md`), so whoever goes on from an id misses nothing and is told nothing twice.
 //!
 //! A stream ends after four minutes, and within seconds when the session, the membership or the role
 //! ends, the studio is frozen, or the client takes nothing; clients open the next by themselves. Opening
 //! one is an entry in the ledger, and so is each telling, with the ids that it told.
 
+mod imports;
 mod streams;
 mod tell;
 
+pub use imports::Imports;
 pub use streams::Streams;
 
 use uuid::Uuid;

@@ -76,8 +76,8 @@ impl Streams {
 #[derive(Debug)]
 pub(super) struct Place {
     open: Arc<Mutex<HashMap<TenantId, HashMap<Uuid, usize>>>>,
-    tenant: TenantId,
-    member: Uuid,
+    pub(super) tenant: TenantId,
+    pub(super) member: Uuid,
 }
 
 impl Drop for Place {

@@ -141,7 +141,8 @@ pub(super) async fn open(
         desk,
         lasting,
         after,
-        _place: place,
+        imports: Vec::new(),
+        place,
     };
     // Only now: nothing is told before the entry of the opening is durable.
     tokio::spawn(stream.run(kind, sender));
@@ -154,7 +155,9 @@ struct Stream {
     lasting: Lasting,
     /// The version that was told last.
     after: Uuid,
-    _place: Place,
+    /// How far the own imports were at the last look.
+    imports: Vec<(&'static str, usize, usize)>,
+    place: Place,
 }
 
 impl Stream {
@@ -221,7 +224,24 @@ impl Stream {
             let _ = write!(text, "{}", event(one.place, "booking", &data));
             self.after = one.place;
         }
+        text += &self.imports();
         Ok(Some(text))
+    }
+
+    /// How far the own imports are, where that is news.
+    fn imports(&mut self) -> String {
+        let now = self.desk.imports.of(self.place.tenant, self.place.member);
+        let mut text = String::new();
+        for import in &now {
+            if !self.imports.contains(import) {
+                let (noun, done, total) = import;
+                let data =
+                    json!({ "type": format!("{noun}.import"), "done": done, "total": total });
+                let _ = write!(text, "{}", event(self.after, "import", &data));
+            }
+        }
+        self.imports = now;
+        text
     }
 
     async fn stands(&self) -> Result<(bool, bool), Fault> {

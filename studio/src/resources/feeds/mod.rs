@@ -94,6 +94,10 @@ fn routes(routes: Routes) -> Routes {
         )
         .route(
             "/feeds/{file}",
-            get(handlers::read).feed().expensive().needs::<Read, Feed>(),
+            get(handlers::read)
+                .says("a calendar feed, RFC 5545: whoever has its address reads it")
+                .feed()
+                .expensive()
+                .needs::<Read, Feed>(),
         )
 }

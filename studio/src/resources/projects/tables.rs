@@ -177,7 +177,7 @@ pub(super) async fn import(
         return table::planned(tx, view, Entry::new("project.import", "project")).await;
     }
     work.expect_faultless()?;
-    let (ids, now) = (work.ids(), desk.clock.now());
+    let (ids, now) = (work.begin(&mut tx, &desk), desk.clock.now());
     let budgets: Vec<_> = work
         .made
         .iter()

@@ -1,0 +1,126 @@
+//! What it costs that every read has its entry: written together with others', as it is done, and each in
+//! the transaction of its own request, as it would be done otherwise.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use studio::{
+    app::App,
+    resources::artists::{Artist, actions::View},
+};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+use watertight_identity::Caller;
+use watertight_terms::{Entry, Fault, Outcome, Request};
+
+use crate::Trouble;
+
+/// So many ask at once.
+pub(crate) const CLIENTS: usize = 128;
+/// Each way is measured so often, in turn: a machine that is busy for a while is so for both.
+const ROUNDS: usize = 5;
+
+/// Whose entry is written how.
+#[derive(Clone, Copy)]
+enum Way {
+    Together,
+    Alone,
+}
+
+/// Who reads what.
+pub(crate) struct Reader {
+    pub(crate) app: App,
+    pub(crate) caller: Caller,
+    pub(crate) artist: Uuid,
+}
+
+impl Reader {
+    /// Reads one row; its entry is durable when this returns.
+    async fn read(&self, way: Way) -> Result<(), Fault> {
+        let begun = self.app.tenancy.begin(&self.caller, self.facts()).await;
+        let mut tx = begun.map_err(|refused| refused.fault)?;
+        let granted = tx.grant::<View, Artist>(self.artist).await?;
+        tx.seen(granted)?;
+        let entry = Entry::new("artist.view", "artist").ids([self.artist]);
+        let entry = entry.ended(Outcome::Allowed, 200);
+        match way {
+            Way::Together => tx.finish(entry).await.map(drop),
+            Way::Alone => tx.commit(entry).await.map(drop),
+        }
+    }
+
+    fn facts(&self) -> Request {
+        Request {
+            id: self.app.random.uuid(),
+            client_id: None,
+            address: "127.0.0.1".to_owned(),
+            client: None,
+            at: self.app.clock.now(),
+        }
+    }
+}
+
+/// Measures both ways with `reads` reads each, five times in turn. Gives the medians, and says them.
+pub(crate) async fn compare(reader: Reader, reads: usize) -> Result<(f64, String), Trouble> {
+    let reader = Arc::new(reader);
+    fill_pool(&reader).await?;
+    for way in [Way::Together, Way::Alone] {
+        rate(&reader, way, CLIENTS).await?;
+    }
+    let (mut together, mut alone) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        together.push(rate(&reader, Way::Together, reads).await?);
+        alone.push(rate(&reader, Way::Alone, reads).await?);
+    }
+    let (together, alone) = (middle(together), middle(alone));
+    let ratio = together / alone;
+    Ok((
+        ratio,
+        format!(
+            "a read with its entry, {CLIENTS} connections: {together:.0} a second, {alone:.0} with each entry in its request's transaction: {ratio:.2} times"
+        ),
+    ))
+}
+
+/// How many reads a second.
+async fn rate(reader: &Arc<Reader>, way: Way, reads: usize) -> Result<f64, Trouble> {
+    let started = Instant::now();
+    let mut clients = JoinSet::new();
+    for client in 0..CLIENTS {
+        let reader = Arc::clone(reader);
+        clients.spawn(async move {
+            for _ in (client..reads).step_by(CLIENTS) {
+                reader.read(way).await?;
+            }
+            Ok::<_, Fault>(())
+        });
+    }
+    while let Some(done) = clients.join_next().await {
+        done?.map_err(|fault| fault.to_string())?;
+    }
+    Ok(reads as f64 / started.elapsed().as_secs_f64())
+}
+
+/// Makes all connections: on a small machine not all of them are made in time at once.
+async fn fill_pool(reader: &Arc<Reader>) -> Result<(), Trouble> {
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let reader = Arc::clone(reader);
+        clients.spawn(async move {
+            while reader.read(Way::Together).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+    }
+    tokio::time::timeout(Duration::from_secs(120), clients.join_all())
+        .await
+        .map_err(|_elapsed| "the connections were not made within two minutes")?;
+    Ok(())
+}
+
+fn middle(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates.get(rates.len() / 2).copied().unwrap_or_default()
+}
