@@ -16,4 +16,5 @@ pub mod path;
 pub mod people;
 pub mod problems;
 pub mod resources;
+pub mod strangers;
 pub mod webhooks;

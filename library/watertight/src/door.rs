@@ -29,6 +29,7 @@ mod lasting;
 mod open;
 mod places;
 mod rates;
+mod strangers;
 mod way;
 
 use std::{
@@ -81,6 +82,7 @@ struct Inside {
     bounds: Bounds,
     pages: Option<Pages>,
     rates: Option<Rates>,
+    strangers: Option<strangers::Hear>,
     vault: Arc<Vault>,
     taken: Arc<Mutex<Taken>>,
     state: http::Extensions,
@@ -113,6 +115,7 @@ impl Door {
             bounds,
             pages: None,
             rates: None,
+            strangers: None,
             vault,
             taken: Arc::default(),
             state,
@@ -452,7 +455,7 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
     let caller = match door.caller(needs.way, &parts, known).await {
         Ok(caller) => caller,
         Err(fault) => {
-            note_stranger(&fault, &facts);
+            door.note_stranger(&fault, &facts);
             return refuse(&fault, facts.id);
         }
     };
@@ -690,9 +693,4 @@ fn marked(mut response: Response, fault: &Fault) -> Response {
         response.extensions_mut().insert(Stranger);
     }
     response
-}
-
-/// Strangers write nothing to the database: they go to the platform's security log.
-fn note_stranger(fault: &Fault, facts: &Facts) {
-    tracing::info!(target: "security", request_id = %facts.id, address = facts.address, reason = %fault, "not let in");
 }

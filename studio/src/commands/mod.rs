@@ -140,7 +140,7 @@ impl Cli {
             Command::Columns => Ok(columns::run(output)),
             Command::Retain(retain) => retain.run(global.read()?, output).await,
             Command::LegalHold(command) => command.run(&global.read()?, output).await,
-            Command::Watch(watch) => watch.run(&global.thresholds()?, output),
+            Command::Watch(watch) => watch.run(&global, output).await,
             Command::Keys(keys) => keys.run(global.read()?, output).await,
             #[cfg(feature = "demo")]
             Command::Demo(demo) => demo.run(output).await,

@@ -66,6 +66,7 @@ const DEFINER_FUNCTIONS: &[&str] = &[
     "plan",
     "studios",
     "again",
+    "note_alert",
 ];
 
 pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(), Failure> {

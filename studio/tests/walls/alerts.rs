@@ -311,3 +311,45 @@ async fn an_alert_is_told_once_to_the_webhooks_that_want_alerts() {
     let (_, deliveries) = get(&world, 0, "owner", "/v1/deliveries?state=delivered").await;
     assert_eq!(deliveries["items"][0]["alert_id"], body["data"]["alert_id"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_that_nobody_signed_are_told_to_operators_and_to_nobody_else() {
+    let world = World::new().await;
+    let good = world.token(0, "owner");
+    let (signed, _) = good.rsplit_once('.').unwrap();
+    for _ in 0..45 {
+        let bad = format!("{signed}.{}", "A".repeat(342));
+        let (status, _) = world.send("GET", "/v1/me", &bad, None).await;
+        assert_eq!(status, 401);
+    }
+    assert_eq!(
+        get(&world, 0, "owner", "/v1/me").await.0,
+        200,
+        "nobody is locked out"
+    );
+    world.app.strangers.tell(&world.app.tenancy).await.unwrap();
+    let url = world.config.database.ops_url.as_ref().unwrap();
+    let mut operator = watertight_tenancy::support::RawConnection::connect(url)
+        .await
+        .unwrap();
+    let told = "SELECT kind || ' ' || subject || ' ' || severity FROM watch.list_alerts(7)";
+    let rows = operator.client().query(told, &[]).await.unwrap();
+    let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(lines, ["token-burst 127.0.0.0/24 medium"]);
+    // Neither the server's role nor an owner of a studio reads them, nor does the operator the table.
+    assert!(
+        operator
+            .client()
+            .query("SELECT * FROM watch.alerts", &[])
+            .await
+            .is_err()
+    );
+    let mut app = world.as_app().await;
+    for sql in [
+        told,
+        "SELECT kind FROM watch.alerts",
+        "SELECT watch.note_alert('y1|1|token-burst|low|x|0|9999999999|n|m')::text",
+    ] {
+        assert!(app.client().query(sql, &[]).await.is_err(), "{sql}");
+    }
+}

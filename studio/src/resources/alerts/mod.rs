@@ -141,7 +141,7 @@ pub const RESOURCE: Registered = Registered {
     policy: include_str!("policy.cedar"),
     migrations: &[
         super::migration!("0029_alerts"),
-        super::migration!("0030_alerts_told"),
+        super::migration!("0030_platform_alerts"),
     ],
     tables: &[COLUMNS, learn::COLUMNS],
     rows: &[Rows::of::<Alert>(), Rows::of::<learn::Watching>()],
