@@ -129,7 +129,7 @@ pub(crate) async fn reader(world: &World, random: &Random) -> Result<Reader, Tro
 }
 
 /// A server that is not heard yet, and who signs the tokens that it takes.
-fn app(mut config: Config, random: &Random) -> Result<(App, Double), Trouble> {
+pub(crate) fn app(mut config: Config, random: &Random) -> Result<(App, Double), Trouble> {
     let clock = Clock::system();
     let double = Double::new(ISSUER, ORIGIN, clock.clone(), random.clone())?;
     let settings = VerifierSettings::new(ISSUER, [ORIGIN]);

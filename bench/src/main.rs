@@ -4,6 +4,7 @@
 //! availability   200 artists, 90 days, beside a million bookings of two studios; its plan is a golden file
 //! confirmations  200 options on one artist, all confirmed at once: one wins, and within 5 s all are told
 //! import         a table of 50,000 bookings, planned, written, and brought once more
+//! archives       a studio's archive, written and brought back, beside pg_dump and age; within 256 MiB
 //! reads          128 clients read rows: their entries written together, and each in its request's transaction
 //! watch          how much planted misuse the detectors find in a made month; needs no database
 //! ```
@@ -17,6 +18,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
 
+mod archives;
 mod ask;
 mod load;
 mod plan;
@@ -26,6 +28,7 @@ mod watch;
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
+use secrecy::ExposeSecret;
 use serde_json::json;
 use studio::demo::World;
 use watertight_cluster::{Cluster, Options};
@@ -95,6 +98,7 @@ enum Part {
     Confirmations,
     Import,
     Reads,
+    Archives,
 }
 
 impl Arguments {
@@ -162,6 +166,13 @@ async fn run(arguments: Arguments) -> Result<(), Trouble> {
     }
     if arguments.wants(Part::Reads) {
         figures.push(reads(&world, &random, &arguments).await?);
+    }
+    if arguments.wants(Part::Archives) {
+        let app = ask::app(world.config.clone(), &random)?.0;
+        let studio = world.studios.first().ok_or("no studio was made")?;
+        let whose = (world.admin.expose_secret(), studio.tenant);
+        let folder = arguments.folder.join("archives");
+        figures.push(archives::measure(&app, &admin, whose, &folder).await?);
     }
     for figure in &figures {
         println!("{figure}");

@@ -20,9 +20,12 @@ CREATE FUNCTION studio.place_version() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   NEW.xact := pg_current_xact_id();
-  NEW.former_artist_id := (SELECT v.artist_id FROM studio.booking_versions v
-    WHERE v.tenant_id = NEW.tenant_id AND v.source_id = NEW.source_id AND v.version = NEW.version - 1
-      AND v.artist_id <> NEW.artist_id);
+  -- The first version was nobody's before, and a table of bookings that is brought has nothing but first ones.
+  IF NEW.version > 1 THEN
+    NEW.former_artist_id := (SELECT v.artist_id FROM studio.booking_versions v
+      WHERE v.tenant_id = NEW.tenant_id AND v.source_id = NEW.source_id AND v.version = NEW.version - 1
+        AND v.artist_id <> NEW.artist_id);
+  END IF;
   RETURN NEW;
 END $$;
 

@@ -8,6 +8,7 @@
 pub mod app;
 pub mod commands;
 pub mod config;
+pub mod custody;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod jobs;

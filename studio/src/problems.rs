@@ -24,6 +24,8 @@ watertight_terms::problems! {
         "Somebody with this address is invited or in the studio already.";
     LEGAL_HOLD = "legal-hold", Conflict, "under a legal hold",
         "What it is about is under a legal hold: until that is released nobody changes, removes or erases it.";
+    STILL_HERE = "still-here", Conflict, "still at work in the studio",
+        "Who is erased is archived as an artist and removed as a member first.";
     OWN_ROLE = "own-role", NotAllowed, "not the own role",
         "Nobody changes the own role. Ask another owner.";
 }

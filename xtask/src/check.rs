@@ -13,7 +13,13 @@ type Step = (&'static str, fn(&Shop) -> Result<(), Trouble>);
 /// line stays on the screen.
 const STEPS: [Step; 10] = [
     ("programs", |shop| {
-        let tools = [Tool::PostgreSql, Tool::Cvc5, Tool::Redis, Tool::Npm];
+        let tools = [
+            Tool::PostgreSql,
+            Tool::Cvc5,
+            Tool::Redis,
+            Tool::Npm,
+            Tool::PgBackRest,
+        ];
         provide(shop, &tools)?;
         client::provide(shop)?;
         python::provide(shop)

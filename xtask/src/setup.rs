@@ -25,6 +25,8 @@ pub(crate) enum Tool {
     Python,
     /// Attacks for injected SQL.
     Sqlmap,
+    /// Backs up a cluster in tests.
+    PgBackRest,
 }
 
 impl Tool {
@@ -37,6 +39,7 @@ impl Tool {
             Self::Npm => "npm",
             Self::Python => "python3-venv",
             Self::Sqlmap => "sqlmap",
+            Self::PgBackRest => "pgbackrest",
         }
     }
 
@@ -51,6 +54,12 @@ impl Tool {
             Self::Python => {
                 let mut asked = Command::new("python3");
                 Ok(!shop.has(asked.args(["-m", "ensurepip"])))
+            }
+            // It knows `version` and no `--version`, which it answers by refusing it.
+            Self::PgBackRest => {
+                let mut asked = Command::new(self.package());
+                let asked = asked.arg("version").stdin(Stdio::null());
+                Ok(asked.output().is_err())
             }
             Self::Cvc5 | Self::Redis | Self::Npm | Self::Sqlmap => {
                 Ok(!shop.has(&mut Command::new(self.package())))

@@ -21,7 +21,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(shop: &Shop, arguments: &Arguments) -> Result<(), Trouble> {
-    provide(shop, &[Tool::PostgreSql, Tool::Redis, Tool::Npm])?;
+    provide(
+        shop,
+        &[Tool::PostgreSql, Tool::Redis, Tool::Npm, Tool::PgBackRest],
+    )?;
     client::provide(shop)?;
     python::provide(shop)?;
     let mut command = command(shop);

@@ -13,10 +13,12 @@ CREATE TABLE tenancy.studios (
   zone text NOT NULL CHECK (length(zone) BETWEEN 1 AND 64),
   organization text NOT NULL UNIQUE CHECK (organization ~ '^[A-Za-z0-9_-]{1,64}$'),
   status text NOT NULL DEFAULT 'active'
-    CHECK (status IN ('active', 'freezing', 'frozen', 'suspended', 'closing')),
+    CHECK (status IN ('active', 'freezing', 'frozen', 'suspended', 'closed')),
   epoch integer NOT NULL DEFAULT 1,
   -- When the identity provider said that the organization is gone: the grace begins.
   suspended_at timestamptz,
+  -- When it closes, where an owner asked for that. Until then it is as active as before.
+  closes_at timestamptz,
   -- Whether somebody at the identity provider may act as a member: an owner's choice.
   impersonation text NOT NULL DEFAULT 'refused' CHECK (impersonation IN ('refused', 'read_only')),
   -- Who admits whom nobody here invited: its owners, or the identity provider as far as a manager.
@@ -165,8 +167,10 @@ BEGIN
   IF p[1] IS DISTINCT FROM 'v1' OR cardinality(p) IS DISTINCT FROM 11 THEN
     RAISE EXCEPTION 'context malformed' USING ERRCODE = 'ZT001';
   END IF;
-  -- At a higher level the snapshot would be older than the lock, and a frozen studio would answer.
-  IF current_setting('transaction_isolation') <> 'read committed' THEN
+  -- At a higher level the snapshot would be older than the lock, and a frozen studio would answer. An archive needs one
+  -- all the same, and has it looked at below.
+  IF current_setting('transaction_isolation') <> 'read committed'
+     AND (current_setting('transaction_isolation'), p[3], p[5]) IS DISTINCT FROM ('repeatable read', 's', 'custody') THEN
     RAISE EXCEPTION 'isolation level not allowed' USING ERRCODE = 'ZT005';
   END IF;
   IF coalesce(current_setting('tenancy.sealed', true), '') <> '' THEN
@@ -224,6 +228,16 @@ BEGIN
     refusal := 'ZT010';
   END IF;
 
+  -- A snapshot that was taken before them is as good if the studio is still as it shows it: otherwise this fails as a
+  -- serialization does. The row's own lock is given back at once, or a freeze would wait for the archive.
+  IF current_setting('transaction_isolation') = 'repeatable read' THEN
+    BEGIN
+      PERFORM FROM tenancy.studios s WHERE s.tenant_id = keys.tenant_id FOR SHARE;
+      RAISE EXCEPTION USING ERRCODE = 'ZT000';
+    EXCEPTION WHEN SQLSTATE 'ZT000' THEN NULL;
+    END;
+  END IF;
+
   -- A new statement of a volatile function has a new snapshot, taken after the locks.
   IF p[3] = 'm' THEN
     SELECT s.status, s.name, s.zone, s.impersonation, m.artist_id, m.valid_after,
@@ -245,7 +259,9 @@ BEGIN
   refusal := CASE
     WHEN found_row.state = 'removed' THEN 'ZT011'
     WHEN found_row.state = 'pending' THEN 'ZT017'
-    WHEN refusal IS NOT NULL OR found_row.status <> 'active' THEN 'ZT010'
+    -- A closed one is entered by whoever removes what is left of it.
+    WHEN refusal IS NOT NULL OR NOT (found_row.status = 'active'
+      OR found_row.status = 'closed' AND p[3] = 's' AND p[5] = 'custody') THEN 'ZT010'
     WHEN to_timestamp(p[8]::double precision) < found_row.valid_after THEN 'ZT013'
     -- A session belongs to whom it was first seen with, and an ended one to nobody.
     WHEN EXISTS (SELECT FROM tenancy.sessions v WHERE p[3] = 'm' AND v.session = p[6]
@@ -355,10 +371,11 @@ BEGIN
 END $$;
 
 -- What was decided for the own studio, for its owners and managers.
-CREATE FUNCTION tenancy.choices() RETURNS TABLE (name text, zone text, status text, impersonation text, admission text)
+CREATE FUNCTION tenancy.choices() RETURNS TABLE (name text, zone text, status text, impersonation text, admission text, closes_at timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 BEGIN
-  RETURN QUERY SELECT s.name, s.zone, s.status, s.impersonation, s.admission FROM tenancy.studios s
+  RETURN QUERY SELECT s.name, s.zone, CASE WHEN s.closes_at IS NULL THEN s.status ELSE 'closing' END, s.impersonation, s.admission,
+      s.closes_at FROM tenancy.studios s
     WHERE s.tenant_id = tenancy.tenant_id() AND tenancy.role() IN ('owner', 'manager');
 END $$;
 GRANT EXECUTE ON FUNCTION tenancy.choose(text, text, text), tenancy.choices() TO {app}_app;

@@ -45,6 +45,8 @@ BEGIN
   EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
   EXECUTE format('GRANT CONNECT ON DATABASE %I TO {app}_app, {app}_migrate, {app}_ops', current_database());
   EXECUTE format('GRANT CREATE ON DATABASE %I TO {app}_owner', current_database());
+  -- For what a restore brings back, until its transaction ends.
+  EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO {app}_custody', current_database());
 END $database$;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 CREATE EXTENSION IF NOT EXISTS btree_gist SCHEMA public;

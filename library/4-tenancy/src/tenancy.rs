@@ -96,6 +96,8 @@ const REFUSALS: [&str; 6] = ["ZT010", "ZT011", "ZT013", "ZT016", "ZT017", "ZT019
 const DESK_CONNECTIONS: usize = 2;
 
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+/// Read-only only once it has entered: that draws a number.
+const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE";
 pub(crate) const ENTER: &str = "SELECT tenant, member, member_role, artist, number, studio_name, studio_zone, subject FROM tenancy.enter($1)";
 
 impl Tenancy {
@@ -143,6 +145,30 @@ impl Tenancy {
     /// When the caller is no member, or the studio is not available. The entry of a refused member
     /// is the caller's to write, with [`Tenancy::record`].
     pub async fn begin(&self, caller: &Caller, request: Request) -> Result<TenantTx, Refused> {
+        self.begin_with(BEGIN, caller, request).await
+    }
+
+    /// Begins one that sees all of the studio as it is at this instant, and writes nothing: for archives. The database
+    /// lets only the studio's service `custody` have it.
+    ///
+    /// # Errors
+    /// As [`Tenancy::begin`]; busy when the studio's own row was changed at the same moment.
+    pub async fn begin_snapshot(
+        &self,
+        caller: &Caller,
+        request: Request,
+    ) -> Result<TenantTx, Refused> {
+        let mut tx = self.begin_with(BEGIN_SNAPSHOT, caller, request).await?;
+        tx.run("SET TRANSACTION READ ONLY", &[]).await?;
+        Ok(tx)
+    }
+
+    async fn begin_with(
+        &self,
+        begin: &'static str,
+        caller: &Caller,
+        request: Request,
+    ) -> Result<TenantTx, Refused> {
         let mut lease = self.source.lease().await?;
         let member = match caller.who() {
             Who::Member(member) => Some(member.clone()),
@@ -153,7 +179,7 @@ impl Tenancy {
         let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
         let client = lease.depart()?;
         // Prepared before the pipeline: an unprepared statement inside it would be overtaken.
-        let begin = client.prepare_cached(BEGIN).await.map_err(fault)?;
+        let begin = client.prepare_cached(begin).await.map_err(fault)?;
         let enter = client.prepare_cached(ENTER).await.map_err(fault)?;
         let parameters: [&(dyn ToSql + Sync); 1] = [&token];
         let (begun, entered) = tokio::join!(

@@ -76,13 +76,14 @@ SELECT vault.seals('tenancy.members', 'person', '{email}', 'email_index');
 SELECT vault.seals('tenancy.answers', 'studio', '{sealed}');
 
 SET LOCAL ROLE {app}_gate;
--- w3|key|wrapping key|expires at|nonce|mac: the studios with a key that another one wraps.
+-- w3|key|wrapping key|expires at|nonce|mac: the studios with a key that another one wraps, or that a newer one replaced.
 CREATE FUNCTION vault.outdated_studios(question text) RETURNS TABLE (tenant uuid)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
   p text[] := tenancy.verified(question, 'w3', 6);
 BEGIN
-  RETURN QUERY SELECT DISTINCT k.tenant_id FROM vault.studio_keys k WHERE k.wrapping_key <> p[3]::smallint ORDER BY 1;
+  RETURN QUERY SELECT k.tenant_id FROM vault.studio_keys k GROUP BY k.tenant_id
+    HAVING bool_or(k.wrapping_key <> p[3]::smallint) OR count(*) > 1 ORDER BY 1;
 END $$;
 
 -- w4|key|wrapping key|expires at|nonce|mac: no database needs that key-encryption key any more, if it is

@@ -31,7 +31,8 @@ pub struct Renewed {
 }
 
 impl Vault {
-    /// The studios with a key that is wrapped by another than the current key-encryption key.
+    /// The studios with a key that is wrapped by another than the current key-encryption key, or that a newer
+    /// one replaced.
     ///
     /// # Errors
     /// When the database or whoever holds the key-encryption keys cannot be reached.

@@ -108,6 +108,22 @@ impl Vault {
         Ok(Keys::new(tenant, holder, ring, self.random.clone()))
     }
 
+    /// Gives the studio a new key in this transaction. What its older ones sealed or wrapped is renewed as
+    /// after a rotation, and then they are destroyed: with them whatever an older copy of the rows has that
+    /// only they opened.
+    ///
+    /// # Errors
+    /// As [`Vault::to_open`].
+    pub async fn replace_studio_key(&self, tx: &mut TenantTx) -> Result<(), Fault> {
+        let (studio, _) = stored(tx, Holder::Studio).await?;
+        if studio.is_empty() {
+            return Ok(());
+        }
+        let wrapping = self.wrapping.current().await?;
+        let made = self.make_studio_key(tx, next(&studio)?, wrapping).await;
+        made.map(drop)
+    }
+
     /// Compares the key-encryption keys with those that this database was sealed with, and notes the
     /// current one if it is new. A server that fails here must not start.
     ///

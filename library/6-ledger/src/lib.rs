@@ -34,7 +34,10 @@ use watertight_terms::{Entry, Fault, KeyRing, hmac_sha256};
 
 pub use checkpointer::{Checkpointer, Round};
 pub use lag::Lag;
-pub use note::{ORIGIN, origin, sign, sign_stub, verifier_keys};
+pub use note::{
+    ORIGIN, open_text, origin, receipt_keys, sign, sign_receipt, sign_stub, sign_text,
+    verifier_keys,
+};
 pub use outside::{notes, removed};
 pub use tree::{Edge, Hash, TileRoot, chain_hash, leaf_hash};
 use writer::Writer;

@@ -24,6 +24,18 @@ const REMOVABLE: GateCall = GateCall::new("SELECT ledger.removable($1) AS size",
 const REMOVE: GateCall = GateCall::new("SELECT ledger.remove($1, $2)", "l6");
 
 impl Checkpointer {
+    /// How many entries of a studio [`Checkpointer::remove_before`] would remove now.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn removable(&self, tenant: TenantId, before: Timestamp) -> Result<u64, Fault> {
+        let fields = [tenant.to_string(), before.as_microsecond().to_string()];
+        let fields = fields.each_ref().map(String::as_str);
+        let size = removable(&self.tenancy.ask_gate(REMOVABLE, &fields).await?)?;
+        let known = self.known_head(tenant).await?;
+        Ok(known.map_or(0, |(_, first)| size.saturating_sub(first.edge.size())))
+    }
+
     /// Removes the entries of a studio that are older than `before`: whole tiles from the first on, and
     /// never the newest. Leaves a signed stub, with which the rest is verified as before. Gives how many
     /// entries are gone in all; an entry of the studio says so.

@@ -10,6 +10,7 @@ use crate::{Rule, Then};
 
 const RETAIN: Tell = Tell::new("c1", "SELECT ids, along FROM custody.retain($1)");
 const PLAN: Tell = Tell::new("c2", "SELECT rel, over, held FROM custody.plan($1)");
+const LOG_UNTIL: Tell = Tell::new("c5", "SELECT until, over FROM custody.log_until($1)");
 const STUDIOS: Tell = Tell::new("c3", "SELECT tenant FROM custody.studios($1)");
 const AGAIN: Tell = Tell::new("c4", "SELECT custody.again($1)");
 
@@ -88,6 +89,24 @@ pub async fn over(tx: &mut TenantTx, rule: &Rule, until: Timestamp) -> Result<Ov
         rows: row.field("over")?,
         held: row.field("held")?,
     })
+}
+
+/// Until when a log may go that is over by `until`, and how many of its entries are over, held ones too:
+/// earlier where a legal hold is on a time before, and not at all where one is on the studio, on somebody
+/// or on a project, of whom every entry may tell.
+///
+/// # Errors
+/// As [`let_go`].
+pub async fn log_until(
+    tx: &mut TenantTx,
+    rule: &Rule,
+    until: Timestamp,
+) -> Result<(Option<Timestamp>, i64), Fault> {
+    let (tenant, until) = (tx.tenant().to_string(), until.as_microsecond().to_string());
+    let rows = tx.tell(LOG_UNTIL, &[&tenant, rule.name, &until]).await?;
+    let row = rows.first();
+    let row = row.ok_or_else(|| Fault::bug("nothing was said of a log"))?;
+    Ok((row.field("until")?, row.field("over")?))
 }
 
 /// Every studio.

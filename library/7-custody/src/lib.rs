@@ -27,8 +27,18 @@
 //! or remove a held row: for every role, and whatever `session_replication_role` says. The keys of held
 //! people are not destroyed either.
 //!
+//! **Erasure** ([`erasure`]): a migration says where people are, `custody.erases('studio.artists', 'id', …)`. The
+//! keys of whom is erased are destroyed, what rows say of them goes, and does not come back with an older
+//! copy of those rows.
+//!
+//! **Closing** ([`closing`]): a migration says in which order the rows of its tables go,
+//! `custody.shreds(40, 'studio.bookings')`. The keys go first.
+//!
 //! What is absent: HTTP, and a way to remove a legal hold that is not released.
 
+pub mod archive;
+pub mod closing;
+pub mod erasure;
 pub mod keeper;
 mod retention;
 
@@ -40,6 +50,9 @@ use watertight_tenancy::Migration;
 /// The name of the constraint that a statement breaks which would touch what is held.
 pub const LEGAL_HOLD: &str = "legal_hold";
 
+/// The name of the constraint that the erasure of somebody breaks who is still at work in the studio.
+pub const ERASURE_READY: &str = "erasure_ready";
+
 /// This room's migrations. They come after those of tenancy, vault and ledger.
 pub const MIGRATIONS: &[Migration] = &[
     Migration {
@@ -49,5 +62,21 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "custody/0002_retention",
         sql: include_str!("../sql/0002_retention.sql"),
+    },
+    Migration {
+        name: "custody/0003_log",
+        sql: include_str!("../sql/0003_log.sql"),
+    },
+    Migration {
+        name: "custody/0004_erasure",
+        sql: include_str!("../sql/0004_erasure.sql"),
+    },
+    Migration {
+        name: "custody/0005_closing",
+        sql: include_str!("../sql/0005_closing.sql"),
+    },
+    Migration {
+        name: "custody/0010_archive",
+        sql: include_str!("../sql/0010_archive.sql"),
     },
 ];

@@ -6,6 +6,13 @@ use serde::Serialize;
 pub enum Retention {
     /// As long as the studio.
     Studio,
+    /// As long as the installation: it is nobody's, or of no studio.
+    Installation,
+    /// For so many days; whoever keeps it forgets it by itself.
+    Days {
+        /// At most so many, once it is over.
+        days: u32,
+    },
     /// As long as the row of that table to which it belongs, and gone with it.
     With {
         /// `schema.table`.
@@ -13,6 +20,19 @@ pub enum Retention {
     },
     /// As long as its rule says.
     By(Rule),
+    /// As long as its rule says, and then in whole pieces from the first row on: a log, of which what
+    /// is left must still be verified.
+    Log(Rule),
+}
+
+impl Retention {
+    /// The rule, where there is one.
+    pub fn rule(&self) -> Option<Rule> {
+        match self {
+            Self::By(rule) | Self::Log(rule) => Some(*rule),
+            Self::Studio | Self::Installation | Self::Days { .. } | Self::With { .. } => None,
+        }
+    }
 }
 
 /// When rows are over, and what becomes of them then.

@@ -1,12 +1,16 @@
 use std::{fs, path::Path};
 
-use jiff::{civil::Date, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use serde_json::json;
+use watertight_custody::archive::Folder;
 use watertight_tenancy::{Finding, Severity};
 use watertight_terms::{Clock, Random};
 
 use super::{Failure, Output};
-use crate::{app, config::Config};
+use crate::{
+    app::{self, App},
+    config::Config,
+};
 
 /// Examines the database: 0 when nothing refuses, 1 when something does.
 pub(super) async fn run(config: &Config, output: &Output) -> Result<u8, Failure> {
@@ -17,11 +21,34 @@ pub(super) async fn run(config: &Config, output: &Output) -> Result<u8, Failure>
         .map_err(|error| Failure::setup(error.to_string()))?;
     let today = clock.now().to_zoned(TimeZone::UTC).date();
     findings.extend(unattacked(config.pentest.reports.as_deref(), today));
-    let refuses = findings
-        .iter()
-        .any(|finding| finding.severity == Severity::Refuses);
+    findings.extend(archives(config.backup.folder.as_deref(), clock.now()));
+    if !refuses(&findings) {
+        findings.extend(locked(config).await?);
+    }
+    let refuses = refuses(&findings);
     output.result(&text(&findings), &value(&findings, refuses));
     Ok(u8::from(refuses))
+}
+
+fn refuses(findings: &[Finding]) -> bool {
+    let mut all = findings.iter();
+    all.any(|finding| finding.severity == Severity::Refuses)
+}
+
+/// That the key-encryption keys are not those that this database was sealed with: each opens the value that was
+/// noted when it was first used.
+async fn locked(config: &Config) -> Result<Option<Finding>, Failure> {
+    let clock = Clock::system();
+    let verifier = super::verifier(config, clock.clone())?;
+    let app = App::new(config.clone(), verifier, clock, Random::system());
+    let app = app.map_err(|error| Failure::setup(error.to_string()))?;
+    let checked = app.desk.vault.check(&app.tenancy).await;
+    Ok(checked.err().map(|fault| Finding {
+        check: "vault-keys",
+        severity: Severity::Refuses,
+        what: fault.to_string(),
+        fix: "give back the key-encryption keys that `[keys]` named when personal fields were sealed",
+    }))
 }
 
 /// A report of an attack may be so old.
@@ -47,6 +74,49 @@ fn unattacked(reports: Option<&Path>, today: Date) -> Option<Finding> {
         what,
         fix: "run `cargo x pentest` against a copy, by a timer, and name its folder in `[pentest] reports`",
     })
+}
+
+/// An archive may be so old.
+const ARCHIVED_WITHIN: SignedDuration = SignedDuration::from_hours(8 * 24);
+
+/// What others can get at of the folder of archives, and that the newest is old.
+fn archives(folder: Option<&Path>, now: Timestamp) -> Option<Finding> {
+    let gap = |what, fix| {
+        Some(Finding {
+            check: "backup",
+            severity: Severity::Gap,
+            what,
+            fix,
+        })
+    };
+    const NAME: &str = "name the folder of the studios' archives in `[backup] folder`, and make it with `studio backup`";
+    const OWN: &str = "give it to who runs `studio`: `chown -R`, then `chmod -R go=`";
+    const AGAIN: &str = "run `studio backup` by a timer";
+    let Some(folder) = folder.map(Folder::new) else {
+        return gap("no folder of archives is named".to_owned(), NAME);
+    };
+    let (open, kept) = match folder
+        .too_open()
+        .and_then(|open| Ok((open, folder.list(None)?)))
+    {
+        Ok(found) => found,
+        Err(error) => return gap(error.to_string(), NAME),
+    };
+    if let Some(first) = open.first() {
+        let what = format!(
+            "others can get at `{first}` and {} more archives",
+            open.len() - 1
+        );
+        return gap(what, OWN);
+    }
+    let last = kept.iter().map(|archive| archive.finished_at).max();
+    match last {
+        None => gap("there is no archive".to_owned(), AGAIN),
+        Some(last) if now.duration_since(last) > ARCHIVED_WITHIN => {
+            gap(format!("the newest archive is of {last}"), AGAIN)
+        }
+        Some(_) => None,
+    }
 }
 
 fn last_report(folder: &Path) -> std::io::Result<Option<Date>> {
@@ -125,5 +195,37 @@ mod tests {
         );
         assert_eq!(what(Some(&folder), date(2026, 11, 26)), None);
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn archives_that_others_can_get_at_or_that_are_old_are_named() {
+        use std::os::unix::fs::PermissionsExt;
+        let random = Random::system();
+        let path = std::env::temp_dir().join(format!("archives-{}", random.uuid().simple()));
+        let now = Clock::system().now();
+        let what = |now| archives(Some(&path), now).map(|finding| finding.what);
+        let mode = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap()
+        };
+        assert!(archives(None, now).is_some());
+        assert!(what(now).unwrap().contains("cannot be used"));
+        fs::create_dir(&path).unwrap();
+        mode(&path, 0o700);
+        assert_eq!(what(now).unwrap(), "there is no archive");
+        let file = path.join("x_1.data.age");
+        fs::write(&file, "").unwrap();
+        mode(&file, 0o600);
+        assert_eq!(what(now), None);
+        assert!(
+            what(now + SignedDuration::from_hours(9 * 24))
+                .unwrap()
+                .contains("newest")
+        );
+        mode(&file, 0o640);
+        assert!(what(now).unwrap().contains("x_1.data.age"));
+        mode(&file, 0o600);
+        mode(&path, 0o750);
+        assert!(what(now).unwrap().contains("`.`"));
+        fs::remove_dir_all(&path).unwrap();
     }
 }

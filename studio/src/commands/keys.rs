@@ -74,9 +74,18 @@ impl Keys {
     }
 }
 
+async fn rotate_context(config: &Config, output: &Output) -> Result<u8, Failure> {
+    let id = new_context_key(config).await?;
+    output.result(
+        &format!("context key {id} is current; retire the old one when no server signs with it"),
+        &json!({ "ring": "context", "current": id }),
+    );
+    Ok(0)
+}
+
 /// First the database learns the new key, then the key file names it: at no instant is a context
 /// signed that the database does not know.
-async fn rotate_context(config: &Config, output: &Output) -> Result<u8, Failure> {
+pub(super) async fn new_context_key(config: &Config) -> Result<i16, Failure> {
     let setup = |error: KeyError| Failure::setup(error.to_string());
     let file = KeyFile::read(&config.keys.location).map_err(setup)?;
     let ring = file.ring("context").map_err(setup)?.clone();
@@ -92,11 +101,7 @@ async fn rotate_context(config: &Config, output: &Output) -> Result<u8, Failure>
         .await
         .map_err(|error| Failure::setup(error.to_string()))?;
     write_private(&config.keys.location, &file.with("context", ring).to_text())?;
-    output.result(
-        &format!("context key {id} is current; retire the old one when no server signs with it"),
-        &json!({ "ring": "context", "current": id }),
-    );
-    Ok(0)
+    Ok(id)
 }
 
 /// The old keys stay in the ring: what they signed is verified with their public halves. Where there is

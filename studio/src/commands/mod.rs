@@ -1,16 +1,21 @@
 //! The operators' command line.
 
 mod audit;
+mod backup;
+mod close;
 mod columns;
 mod complete;
 mod config_check;
 mod create;
 mod doctor;
+mod drill;
+mod erase;
 mod install;
 mod keys;
 mod legal_hold;
 mod output;
 mod reconcile;
+mod restore;
 mod retain;
 mod serve;
 mod watch;
@@ -22,6 +27,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use audit::{Verdict, Verification};
 pub use complete::{Gap, gaps, last_ticket, reader};
+pub(crate) use install::key_tables;
 pub use install::{first_keys, installation, migrations, write_private};
 pub use output::{Failure, Format, Output};
 pub use serve::{serve_until, verifier};
@@ -90,6 +96,14 @@ enum Command {
     /// Keep something as it is, in an incident
     #[command(subcommand)]
     LegalHold(legal_hold::LegalHold),
+    Erase(erase::Erase),
+    /// Write a studio's archives, or look at those that are there
+    Backup(backup::Backup),
+    /// Bring a studio back to what an archive says
+    Restore(restore::Restore),
+    /// Bring every studio's archives back into a cluster of its own, and compare
+    Drill(drill::Drill),
+    Close(close::Close),
     /// Let go of what was kept for long enough
     #[command(subcommand)]
     Retain(retain::Retain),
@@ -138,7 +152,12 @@ impl Cli {
             Command::Config(ConfigCommand::Check) => config_check::run(&global.read()?, output),
             Command::Audit(audit) => audit.run(&global.read()?, output).await,
             Command::Columns => Ok(columns::run(output)),
+            Command::Backup(backup) => backup.run(global.read()?, output).await,
+            Command::Restore(restore) => restore.run(global.read()?, output).await,
+            Command::Drill(drill) => drill.run(global.read()?, output).await,
             Command::Retain(retain) => retain.run(global.read()?, output).await,
+            Command::Close(close) => close.run(global.read()?, output).await,
+            Command::Erase(erase) => erase.run(global.read()?, output).await,
             Command::LegalHold(command) => command.run(&global.read()?, output).await,
             Command::Watch(watch) => watch.run(&global, output).await,
             Command::Keys(keys) => keys.run(global.read()?, output).await,

@@ -42,7 +42,7 @@ impl Retain {
 async fn plan(app: &App, studios: &[TenantId], output: &Output) -> Result<u8, Failure> {
     let (mut lines, mut all, mut kept_out) = (Vec::new(), Vec::new(), 0);
     for studio in studios {
-        match retention::plan(&app.tenancy, &app.desk, *studio).await {
+        match retention::plan(app, *studio).await {
             Ok(planned) => {
                 for one in planned.iter().filter(|one| one.over.rows > 0) {
                     lines.push(line(*studio, one));
@@ -83,7 +83,7 @@ fn line(studio: TenantId, one: &Planned) -> String {
 async fn run(app: &App, studios: &[TenantId], output: &Output) -> Result<u8, Failure> {
     let (mut rows, mut kept_out) = (0, 0);
     for studio in studios {
-        let gone = retention::run(&app.tenancy, &app.desk, *studio, |step| {
+        let gone = retention::run(app, *studio, |step| {
             output.progress(&format!(
                 "studio {}: {} of {}, {} with them",
                 step.studio, step.rows, step.rule, step.along

@@ -67,6 +67,21 @@ const DEFINER_FUNCTIONS: &[&str] = &[
     "studios",
     "again",
     "note_alert",
+    "archive",
+    "archive_page",
+    "restore_begin",
+    "restore_alone",
+    "restore_rows",
+    "restore_settle",
+    "restore_end",
+    "log_until",
+    "erase",
+    "close",
+    "rows_of",
+    "begin_shred",
+    "drain",
+    "shred",
+    "keep_receipt",
 ];
 
 pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(), Failure> {

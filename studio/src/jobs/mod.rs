@@ -11,10 +11,12 @@
 //! due no more. What it had claimed comes back by the passing of time. Two workers at the same work do
 //! it once: the second finds another version, or another state.
 
+pub mod archive;
+pub mod drill;
 pub mod renewal;
 pub mod retention;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use tokio::task::JoinSet;
@@ -23,10 +25,10 @@ use watertight_custody::keeper;
 use watertight_identity::{Caller, ServiceName};
 use watertight_tenancy::{Job, Tenancy, TenantTx};
 use watertight_terms::{Entry, Fault, Kind, Outcome, Request, TenantId};
-use watertight_watch::Thresholds;
 
 use crate::{
     app::{App, Desk},
+    custody::closing,
     resources::{alerts::learn, bookings::due::Due, webhooks::tell},
 };
 
@@ -53,6 +55,9 @@ const WATCH: Service = Service {
     action: "watch.learn",
     noun: "alert",
 };
+/// The kind of work that is due when a studio's time has come.
+const CLOSING: &str = "closing";
+
 /// At most so much is claimed at once.
 const CLAIM_MOST: u32 = 50;
 
@@ -89,11 +94,7 @@ impl Default for Pace {
 
 /// Works until `stop` resolves; what is under way is let finish.
 pub async fn work_until(app: &App, pace: Pace, stop: impl Future<Output = ()>) {
-    let worker = Worker {
-        tenancy: app.tenancy.clone(),
-        desk: app.desk.clone(),
-        thresholds: Arc::new(app.config.watch.clone()),
-    };
+    let worker = Worker { app: app.clone() };
     let mut telling = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     let mut renewing = std::pin::pin!(renewal::keep_renewing(app));
@@ -114,18 +115,16 @@ pub async fn work_until(app: &App, pace: Pace, stop: impl Future<Output = ()>) {
 
 #[derive(Clone)]
 struct Worker {
-    tenancy: Tenancy,
-    desk: Desk,
-    thresholds: Arc<Thresholds>,
+    app: App,
 }
 
 impl Worker {
     async fn round(&self, pace: Pace, telling: &mut JoinSet<()>) -> Result<(), Fault> {
         while telling.try_join_next().is_some() {}
-        for job in self.tenancy.claim(CLAIM_MOST, pace.lease_s).await? {
+        for job in self.app.tenancy.claim(CLAIM_MOST, pace.lease_s).await? {
             match (job.kind.as_str(), Due::parse(&job.kind)) {
                 // Others' servers may be slow: nothing that is due here waits for them.
-                (DELIVERIES | retention::KIND, _) if telling.len() >= TELLING_MOST => {}
+                (DELIVERIES | retention::KIND | CLOSING, _) if telling.len() >= TELLING_MOST => {}
                 (DELIVERIES, _) => {
                     let worker = self.clone();
                     telling.spawn(async move { worker.tell(&job).await });
@@ -136,6 +135,10 @@ impl Worker {
                     let worker = self.clone();
                     telling.spawn(async move { noted(&job, worker.retain(&job).await) });
                 }
+                (CLOSING, _) => {
+                    let worker = self.clone();
+                    telling.spawn(async move { noted(&job, worker.close(&job).await) });
+                }
                 (_, Some(due)) => noted(&job, self.expire(&job, due).await),
                 (_, None) => noted(&job, Err(Fault::bug("work of an unknown kind"))),
             }
@@ -145,16 +148,16 @@ impl Worker {
 
     /// Ends what ran out.
     async fn expire(&self, job: &Job, due: Due) -> Result<(), Fault> {
-        let now = self.desk.clock.now();
+        let now = self.app.desk.clock.now();
         // Bounded: what conflicts each time is left for when the claim has run out.
         for _ in 0..ROUNDS_MOST {
             let found = self.act(EXPIRY, job, None, async |tx| due.find(tx, now).await);
             let ids = found.await?;
             if ids.is_empty() {
-                return self.tenancy.done(job, now).await;
+                return self.app.tenancy.done(job, now).await;
             }
             for id in ids {
-                let ended = async |tx| due.work(tx, &self.desk, id).await;
+                let ended = async |tx| due.work(tx, &self.app.desk, id).await;
                 unless_changed(self.act(EXPIRY, job, Some(id), ended).await)?;
             }
         }
@@ -163,10 +166,10 @@ impl Worker {
 
     /// Makes deliveries of new entries of the ledger.
     async fn prepare(&self, job: &Job) -> Result<(), Fault> {
-        let now = self.desk.clock.now();
+        let now = self.app.desk.clock.now();
         for _ in 0..ROUNDS_MOST {
             if !self.act(DELIVERY, job, None, tell::prepare).await? {
-                return self.tenancy.done(job, now).await;
+                return self.app.tenancy.done(job, now).await;
             }
         }
         Ok(())
@@ -174,11 +177,12 @@ impl Worker {
 
     /// Looks at new entries of the ledger.
     async fn watch(&self, job: &Job) -> Result<(), Fault> {
-        let now = self.desk.clock.now();
+        let App { desk, config, .. } = &self.app;
+        let now = desk.clock.now();
         for _ in 0..ROUNDS_MOST {
-            let look = async |tx| learn::look(tx, &self.desk, &self.thresholds).await;
+            let look = async |tx| learn::look(tx, desk, &config.watch).await;
             if !self.act(WATCH, job, None, look).await? {
-                return self.tenancy.done(job, now).await;
+                return self.app.tenancy.done(job, now).await;
             }
         }
         Ok(())
@@ -186,10 +190,17 @@ impl Worker {
 
     /// Lets go of what was kept for long enough.
     async fn retain(&self, job: &Job) -> Result<(), Fault> {
-        let now = self.desk.clock.now();
-        retention::run(&self.tenancy, &self.desk, job.tenant, |_| {}).await?;
-        keeper::again(&self.tenancy, job.tenant).await?;
-        self.tenancy.done(job, now).await
+        let now = self.app.desk.clock.now();
+        retention::run(&self.app, job.tenant, |_| {}).await?;
+        keeper::again(&self.app.tenancy, job.tenant).await?;
+        self.app.tenancy.done(job, now).await
+    }
+
+    /// Closes what is to be closed, if its time has come.
+    async fn close(&self, job: &Job) -> Result<(), Fault> {
+        let now = self.app.desk.clock.now();
+        closing::shred(&self.app, job.tenant, |_| {}).await?;
+        self.app.tenancy.done(job, now).await
     }
 
     /// Tells what is to be told, some of it at once.
@@ -198,12 +209,12 @@ impl Worker {
     }
 
     async fn deliver(&self, job: &Job) -> Result<(), Fault> {
-        let now = self.desk.clock.now();
+        let now = self.app.desk.clock.now();
         for _ in 0..ROUNDS_MOST {
             let due = async |tx| tell::due(tx, now).await;
             let ids = self.act(DELIVERY, job, None, due).await?;
             if ids.is_empty() {
-                return self.tenancy.done(job, now).await;
+                return self.app.tenancy.done(job, now).await;
             }
             let told = ids.into_iter().map(|id| self.deliver_one(job, id));
             let mut told = stream::iter(told).buffer_unordered(AT_ONCE);
@@ -215,12 +226,12 @@ impl Worker {
     }
 
     async fn deliver_one(&self, job: &Job, id: Uuid) -> Result<(), Fault> {
-        let take = async |tx| tell::take(tx, &self.desk, id).await;
+        let take = async |tx| tell::take(tx, &self.app.desk, id).await;
         let Some(letter) = self.act(DELIVERY, job, Some(id), take).await? else {
             return Ok(());
         };
-        let outcome = tell::send(&self.desk, &letter).await?;
-        let settle = async |tx| tell::settle(tx, &self.desk, &letter, outcome).await;
+        let outcome = tell::send(&self.app.desk, &letter).await?;
+        let settle = async |tx| tell::settle(tx, &self.app.desk, &letter, outcome).await;
         self.act(DELIVERY, job, Some(id), settle).await
     }
 
@@ -233,8 +244,8 @@ impl Worker {
         work: impl AsyncFnOnce(TenantTx) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let tx = begin(
-            &self.tenancy,
-            &self.desk,
+            &self.app.tenancy,
+            &self.app.desk,
             service.name,
             job.tenant,
             "worker",
@@ -249,7 +260,7 @@ impl Worker {
                 .ids(row)
                 .rule(fault.slug())
                 .ended(Outcome::Failed, 500);
-            self.tenancy.record(&account, &entry).await.map(drop)?;
+            self.app.tenancy.record(&account, &entry).await.map(drop)?;
         }
         worked
     }
@@ -263,16 +274,20 @@ async fn begin(
     studio: TenantId,
     from: &str,
 ) -> Result<TenantTx, Fault> {
-    let request = Request {
+    let caller = Caller::service(service, studio);
+    let begun = tenancy.begin(&caller, request(desk, from)).await;
+    begun.map_err(|refused| refused.fault)
+}
+
+/// A request of our own.
+fn request(desk: &Desk, from: &str) -> Request {
+    Request {
         id: desk.random.uuid(),
         client_id: None,
         address: from.to_owned(),
         client: None,
         at: desk.clock.now(),
-    };
-    let caller = Caller::service(service, studio);
-    let begun = tenancy.begin(&caller, request).await;
-    begun.map_err(|refused| refused.fault)
+    }
 }
 
 /// Somebody changed it at the same moment: the next look says whether it is due.

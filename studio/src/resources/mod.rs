@@ -26,6 +26,7 @@ pub mod events;
 pub mod feeds;
 pub mod holidays;
 pub mod legal_holds;
+pub mod library;
 pub mod mails;
 pub mod members;
 pub mod money;
@@ -107,6 +108,10 @@ pub fn migrations() -> Vec<Migration> {
 
 /// The columns of every table: what they hold and how long.
 pub fn tables() -> impl Iterator<Item = &'static Columns> {
+    resource_tables().chain(library::TABLES)
+}
+
+fn resource_tables() -> impl Iterator<Item = &'static Columns> {
     REGISTER.iter().flat_map(|(_, resource)| resource.tables)
 }
 
@@ -192,7 +197,7 @@ impl Class {
 
 /// The columns that hold sealed values, as the start-up check wants them.
 pub fn personal_columns() -> Vec<(&'static str, &'static str)> {
-    tables()
+    resource_tables()
         .flat_map(|table| {
             table
                 .columns

@@ -1,12 +1,14 @@
 //! Retention removes what is old from the ledger, in whole tiles, and the rest is verified as before.
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 use studio::commands::{Verdict, gaps, last_ticket, reader};
+use watertight_tenancy::support::state;
 use watertight_terms::{Clock, TenantId};
 
 use crate::{
     ledger::{another, logged, settle, tenant, verdict},
+    retention::retain,
     world::World,
 };
 
@@ -174,4 +176,115 @@ async fn the_app_role_removes_nothing() {
     ] {
         assert!(app.script(sql).await.is_err(), "{sql}");
     }
+}
+
+async fn decide(world: &World, days: u32) {
+    let owner = world.token(0, "owner");
+    let body = json!({ "retention": { "ledger": days } });
+    let answered = world.send("PATCH", "/v1/studio", &owner, Some(body)).await;
+    assert_eq!(answered.0, 200, "{}", answered.1);
+}
+
+async fn hold(world: &World, mut body: Value) -> String {
+    body["reason"] = json!("claim");
+    let owner = world.token(0, "owner");
+    let (status, placed) = world
+        .send("POST", "/v1/legal-holds", &owner, Some(body))
+        .await;
+    assert_eq!(status, 201, "{placed}");
+    placed["id"].as_str().unwrap().to_owned()
+}
+
+async fn release(world: &World, id: &str) {
+    let path = format!("/v1/legal-holds/{id}/release");
+    let owner = world.token(0, "owner");
+    assert_eq!(world.send("POST", &path, &owner, None).await.0, 200);
+}
+
+fn of_ledger(plan: &Value) -> Option<&Value> {
+    let mut all = plan["plan"].as_array().unwrap().iter();
+    all.find(|one| one["rule"] == "ledger")
+}
+
+#[tokio::test]
+async fn the_daily_retention_takes_what_is_old_of_the_ledger_away() {
+    let world = aged().await;
+    let studio = tenant(&world, 0);
+    assert_eq!(of_ledger(&retain(&world, &["plan"]).await), None, "7 years");
+    decide(&world, 400).await;
+    let plan = retain(&world, &["plan"]).await;
+    let planned = of_ledger(&plan).unwrap();
+    assert_eq!(
+        (&planned["rows"], &planned["days"], &planned["table"]),
+        (&json!(512), &json!(400), &json!("ledger.entries"))
+    );
+    assert_eq!(retain(&world, &["run"]).await["rows"], json!(512));
+    assert_eq!(kept(&world, studio).await.0, 512);
+    settle(&world.app).await;
+    sound(&world, 512).await;
+    assert_eq!(of_ledger(&retain(&world, &["plan"]).await), None, "once");
+}
+
+/// A window that lies in it keeps it from its beginning on, whatever else is held all of it.
+#[tokio::test]
+async fn a_held_ledger_stays_whoever_asks() {
+    let world = aged().await;
+    let (admin, studio) = (world.as_admin().await, tenant(&world, 0));
+    let by_force = async || {
+        let sql = "DELETE FROM ledger.entries WHERE tenant_id = $1";
+        admin.script("BEGIN").await.unwrap();
+        let done = admin.run(sql, &[&studio.0]).await;
+        admin.script("ROLLBACK").await.unwrap();
+        done.map_err(|error| state(&error).to_owned())
+    };
+    assert!(by_force().await.is_ok(), "nothing else stops a superuser");
+    decide(&world, 400).await;
+    let artist = world.studios[0].artists[0];
+    let window = json!({ "scope": "window", "starts_at": "2020-01-01T00:00:00Z", "ends_at": "2040-01-01T00:00:00Z" });
+    for body in [
+        json!({ "scope": "studio" }),
+        json!({ "scope": "person", "ref": artist }),
+        window,
+    ] {
+        let id = hold(&world, body.clone()).await;
+        let plan = retain(&world, &["plan"]).await;
+        let planned = of_ledger(&plan).unwrap();
+        assert_eq!(
+            (&planned["rows"], &planned["held"]),
+            (&json!(0), &json!(512))
+        );
+        assert_eq!(retain(&world, &["run"]).await["rows"], json!(0), "{body}");
+        let checkpointer = &world.app.checkpointer;
+        let gone = checkpointer.remove_before(studio, a_year_ago()).await;
+        assert_eq!(gone.unwrap(), 0, "{body}");
+        assert_eq!(by_force().await.unwrap_err(), "ZT050", "{body}");
+        release(&world, &id).await;
+    }
+    let later = json!({ "scope": "window", "starts_at": "2040-01-01T00:00:00Z", "ends_at": "2040-01-02T00:00:00Z" });
+    hold(&world, later).await;
+    assert_eq!(retain(&world, &["run"]).await["rows"], json!(512));
+}
+
+/// Whatever the server signs: what is younger than a studio may decide stays.
+#[tokio::test]
+async fn the_ledger_is_kept_for_the_least_of_its_days() {
+    let world = aged().await;
+    let studio = tenant(&world, 0);
+    let rules = studio::jobs::retention::decidable();
+    let rule = rules.iter().find(|rule| rule.name == "ledger").unwrap();
+    let checkpointer = &world.app.checkpointer;
+    let before = kept(&world, studio).await;
+    let now = Clock::system().now();
+    let young = rule.until(now, rule.days.least - 1).unwrap();
+    let admin = world.as_admin().await;
+    let shift = "UPDATE ledger.entries SET at = now() - interval '1 year' + interval '6 hours' WHERE tenant_id = $1 AND at < now() - interval '1 year'";
+    admin.run(shift, &[&studio.0]).await.unwrap();
+    assert_eq!(checkpointer.remove_before(studio, young).await.unwrap(), 0);
+    assert_eq!(kept(&world, studio).await, before);
+    let shift = "UPDATE ledger.entries SET at = at - interval '3 days' WHERE tenant_id = $1 AND at < now() - interval '300 days'";
+    admin.run(shift, &[&studio.0]).await.unwrap();
+    assert_eq!(
+        checkpointer.remove_before(studio, young).await.unwrap(),
+        512
+    );
 }

@@ -10,7 +10,7 @@ use watertight_tenancy::support::{RawConnection, state};
 use crate::world::World;
 
 /// Places one as that studio's owner; gives its id.
-async fn place(world: &World, studio: usize, mut body: Value) -> String {
+pub(crate) async fn place(world: &World, studio: usize, mut body: Value) -> String {
     body["reason"] = json!("claim 12/2031");
     let owner = world.token(studio, "owner");
     let (status, held) = world
@@ -22,7 +22,7 @@ async fn place(world: &World, studio: usize, mut body: Value) -> String {
     held["id"].as_str().unwrap().to_owned()
 }
 
-async fn release(world: &World, studio: usize, id: &str) -> (u16, Value) {
+pub(crate) async fn release(world: &World, studio: usize, id: &str) -> (u16, Value) {
     let path = format!("/v1/legal-holds/{id}/release");
     let owner = world.token(studio, "owner");
     world.send("POST", &path, &owner, None).await

@@ -13,18 +13,11 @@ use watertight_tenancy::support::{RawConnection, state};
 use crate::world::World;
 
 fn command(world: &World, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_studio"));
-    let config = world.config.keys.location.with_file_name("studio.toml");
-    command
-        .arg("--config")
-        .arg(config)
-        .args(["--format", "json"]);
-    command.arg("retain").args(arguments);
-    command
+    world.command(&[&["retain"], arguments].concat())
 }
 
 /// Runs it; gives what it answers.
-async fn retain(world: &World, arguments: &[&str]) -> Value {
+pub(crate) async fn retain(world: &World, arguments: &[&str]) -> Value {
     let mut command = command(world, arguments);
     let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await;
     let done = done.unwrap();
@@ -143,6 +136,30 @@ async fn what_is_over_is_planned_and_goes_and_nothing_else_does() {
         retain(&world, &["plan", "--studio", &studio]).await["plan"],
         json!([])
     );
+}
+
+/// The days that a studio decided hold there and nowhere else.
+#[tokio::test]
+async fn a_studio_decides_the_days_and_the_other_keeps_its_own() {
+    let world = World::new().await;
+    let raw = world.as_admin().await;
+    released(&world, 0, 2).await;
+    released(&world, 1, 2).await;
+    years_pass(&raw, 8).await;
+    let body = json!({ "retention": { "bookings": 400 } });
+    let owner = world.token(0, "owner");
+    let (status, decided) = world.send("PATCH", "/v1/studio", &owner, Some(body)).await;
+    assert_eq!(status, 200, "{decided}");
+    let studio = world.studios[0].tenant.to_string();
+    let plan = retain(&world, &["plan"]).await;
+    let planned = of(&plan, "bookings", &studio).unwrap();
+    assert_eq!(
+        (&planned["rows"], &planned["days"]),
+        (&json!(2), &json!(400))
+    );
+    let other = of(&plan, "bookings", &world.studios[1].tenant.to_string());
+    assert_eq!(other, None, "{plan}");
+    assert_eq!(retain(&world, &["run"]).await["rows"], json!(2));
 }
 
 #[tokio::test]
@@ -356,6 +373,7 @@ async fn a_run_that_was_killed_goes_on_where_it_was() {
     assert_eq!(noted, 1500, "each row is in an entry once");
 }
 
+// asvs: V14.2.7
 #[tokio::test]
 async fn the_worker_does_it_once_a_day() {
     let world = World::new().await;

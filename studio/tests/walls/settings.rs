@@ -129,6 +129,19 @@ async fn what_cannot_be_decided_is_refused_by_name_and_nothing_changes() {
         (json!({ "name": null }), 422, "/name"),
         (json!({ "admission": "anybody" }), 400, "/admission"),
         (json!({ "zone": "Europe/Paris" }), 400, ""),
+        (
+            json!({ "retention": { "bookings": 364 } }),
+            422,
+            "/retention/bookings",
+        ),
+        (
+            json!({ "retention": { "ledger": 10_951 } }),
+            422,
+            "/retention/ledger",
+        ),
+        (json!({ "retention": { "ledger": -1 } }), 400, "/retention"),
+        (json!({ "retention": { "coffee": 9 } }), 400, "/retention"),
+        (json!({ "retention": [] }), 400, "/retention"),
     ] {
         let (told, problem) = decide(&world, body.clone()).await;
         assert_eq!(told, status, "{body}: {problem}");
@@ -234,4 +247,32 @@ async fn sql_of_a_manager_decides_nothing() {
             assert_eq!(done, decides && through_the_door, "{part}: {sql}");
         }
     }
+}
+
+/// Of the days for which it keeps what is over, each rule by itself.
+#[tokio::test]
+async fn an_owner_decides_how_long_what_is_over_is_kept() {
+    let world = World::new().await;
+    let owner = world.token(0, "owner");
+    let kept = async |body: Option<Value>| {
+        let (method, given) = body.map_or(("GET", None), |body| ("PATCH", Some(body)));
+        let (status, answered) = world.send(method, PATH, &owner, given).await;
+        assert_eq!(status, 200, "{answered}");
+        let days = &answered["retention"];
+        (days["bookings"].clone(), days["ledger"].clone())
+    };
+    assert_eq!(kept(None).await, (json!(1825), json!(2555)));
+    let both = json!({ "retention": { "bookings": 730, "ledger": 365 } });
+    assert_eq!(kept(Some(both)).await, (json!(730), json!(365)));
+    let one = json!({ "retention": { "bookings": null } });
+    assert_eq!(kept(Some(one)).await, (json!(1825), json!(365)));
+    assert_eq!(
+        kept(Some(json!({ "hold_minutes": 45 }))).await,
+        (json!(1825), json!(365))
+    );
+    let none = json!({ "retention": null });
+    assert_eq!(kept(Some(none)).await, (json!(1825), json!(2555)));
+    let other = world.token(1, "owner");
+    let of_other = world.send("GET", PATH, &other, None).await.1;
+    assert_eq!(of_other["retention"]["ledger"], json!(2555));
 }

@@ -151,6 +151,109 @@ fn with_ring(world: &World, ring: KeyRing) -> App {
     App::new(config, verifier, Clock::system(), random).unwrap()
 }
 
+/// Runs `studio doctor` with further variables; gives its code and what it found of the keys.
+async fn doctor(world: &World, variables: &[(&str, &str)]) -> (i32, String) {
+    let mut command = world.command(&["doctor"]);
+    command.envs(variables.iter().copied());
+    let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await;
+    let done = done.unwrap();
+    let said = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
+    (done.status.code().unwrap(), said)
+}
+
+#[tokio::test]
+async fn doctor_opens_a_value_with_each_key_encryption_key() {
+    let world = World::new().await;
+    artist(&world, 0, "one@example.org").await;
+    let (_, said) = doctor(&world, &[]).await;
+    assert!(!said.contains("vault-keys"), "{said}");
+    with_ring(&world, KeyRing::single(1, Key::new([9; 32])));
+    let other = world.config.keys.location.with_file_name("other-keys.toml");
+    let other = other.display().to_string();
+    let (code, said) = doctor(&world, &[("STUDIO_KEYS_LOCATION", &other)]).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("vault-keys") && said.contains("key 1 is not the one"),
+        "{said}"
+    );
+}
+
+/// The ring `vault` in a variable instead of the file.
+#[tokio::test]
+async fn a_variable_of_the_environment_holds_the_keys_where_the_configuration_says_so() {
+    let world = World::new().await;
+    artist(&world, 0, "one@example.org").await;
+    let text = std::fs::read_to_string(&world.config.keys.location).unwrap();
+    let (_, ring) = text.split_once("[vault]\n").unwrap();
+    let ring = ring.split("\n[").next().unwrap();
+    let other = format!("current = 1\n1 = \"{}\"\n", "09".repeat(32));
+    let by = |ring: &str| {
+        let variables = [
+            ("STUDIO_KEYS_PROVIDER", "env"),
+            ("STUDIO_KEYS_VARIABLE", "RING"),
+        ];
+        let ring = ring.to_owned();
+        let world = &world;
+        async move { doctor(world, &[variables[0], variables[1], ("RING", &ring)]).await }
+    };
+    let (_, said) = by(ring).await;
+    assert!(!said.contains("vault-keys"), "{said}");
+    let (code, said) = by(&other).await;
+    assert!(code == 1 && said.contains("key 1 is not the one"), "{said}");
+    let (code, said) = by("").await;
+    assert!(code != 0, "{said}");
+}
+
+/// Keeps what it wraps as it is, under its context: for a test.
+const HOLDER: &str = r#"#!/bin/sh
+question=$(cat)
+of() { printf '%s' "$question" | sed -n 's/.*"'"$1"'":"\([^"]*\)".*/\1/p'; }
+hex() { printf '%s' "$1" | od -An -tx1 | tr -d ' \n'; }
+case "$question" in
+  *'"do":"current"'*) echo '{"number":1}' ;;
+  *'"key":'*) echo '{"wrapped":"'$(hex "$(of context)")$(of key)'"}' ;;
+  *) context=$(hex "$(of context)"); wrapped=$(of wrapped)
+    case "$wrapped" in
+      "$context"*) echo '{"key":"'${wrapped#"$context"}'"}' ;;
+      *) echo '{"wrong":true}' ;;
+    esac ;;
+esac
+"#;
+
+/// A server whose keys a command holds seals and opens; one without it does not start.
+#[tokio::test]
+async fn a_command_holds_the_keys_where_the_configuration_says_so() {
+    let mut world = World::new().await;
+    let raw = world.as_admin().await;
+    // As if nothing had been sealed yet.
+    raw.script("TRUNCATE vault.wrapping_keys, vault.person_keys, vault.studio_keys; DELETE FROM tenancy.answers;
+         UPDATE tenancy.members SET email = NULL, email_index = NULL; SET session_replication_role = replica;
+         UPDATE studio.artists SET email = NULL, phone = NULL, legal_name = NULL, tax_id = NULL, address = NULL, bank = NULL")
+        .await
+        .unwrap();
+    let program = world.config.keys.location.with_file_name("holder.sh");
+    studio::commands::write_private(&program, HOLDER).unwrap();
+    let mut config = world.config.clone();
+    config.keys.provider = studio::config::Provider::Command;
+    config.keys.command = vec!["/bin/sh".to_owned(), program.display().to_string()];
+    let app = App::new(
+        config,
+        verifier(&world.double),
+        Clock::system(),
+        Random::system(),
+    )
+    .unwrap();
+    app.examine().await.unwrap();
+    world.base = crate::world::serve(&app).await;
+    let id = artist(&world, 0, "one@example.org").await;
+    assert_eq!(seen(&world, 0, &id).await.1["email"], "one@example.org");
+    let refused = world.app.examine().await.unwrap_err().to_string();
+    assert!(refused.contains("refusing to start"), "{refused}");
+    std::fs::write(&program, "exit 3").unwrap();
+    let refused = app.examine().await.unwrap_err().to_string();
+    assert!(refused.contains("refusing to start"), "{refused}");
+}
+
 #[tokio::test]
 async fn a_server_with_a_wrong_or_a_lost_key_encryption_key_does_not_start() {
     let world = World::new().await;

@@ -1,6 +1,6 @@
 //! A world: a database from the template, two studios in it, the product running on a port.
 
-use std::{net::SocketAddr, path::PathBuf, sync::OnceLock, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::Command, sync::OnceLock, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -93,7 +93,8 @@ impl World {
         raw.script(&format!(
             "REVOKE ALL ON DATABASE {database} FROM PUBLIC;
              GRANT CONNECT ON DATABASE {database} TO studio_app, studio_migrate, studio_ops;
-             GRANT CREATE ON DATABASE {database} TO studio_owner"
+             GRANT CREATE ON DATABASE {database} TO studio_owner;
+             GRANT TEMPORARY ON DATABASE {database} TO studio_custody"
         ))
         .await
         .unwrap();
@@ -308,6 +309,15 @@ impl World {
         };
         crate::openapi::conforms(method, path, &answered);
         answered
+    }
+
+    /// A subcommand of `studio` with this world's configuration, answering JSON.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_studio"));
+        let config = self.config.keys.location.with_file_name("studio.toml");
+        command.arg("--config").arg(config);
+        command.args(["--format", "json"]).args(arguments);
+        command
     }
 
     /// The number of entries in a studio's ledger.

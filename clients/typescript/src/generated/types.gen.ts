@@ -123,6 +123,56 @@ export type Hours = {
 };
 
 /**
+ * What an erasure did, or would do.
+ */
+export type Erasure = {
+    person: string;
+    /**
+     * Whether it is done.
+     */
+    erased: boolean;
+    /**
+     * A legal hold stands in its way.
+     */
+    held: boolean;
+    /**
+     * The artist is archived and the member removed, as they must be before.
+     */
+    ready: boolean;
+    tables: Array<Touched>;
+    /**
+     * Of what is done: nobody else keeps it.
+     */
+    receipt: Receipt | null;
+};
+
+/**
+ * Rows of a table.
+ */
+export type Touched = {
+    table: string;
+    /**
+     * `removed`, `anonymised`, or `destroyed`: keys.
+     */
+    becomes: string;
+    rows: number;
+};
+
+/**
+ * A receipt as answered.
+ */
+export type Receipt = {
+    /**
+     * A C2SP signed note with one line of JSON.
+     */
+    note: string;
+    /**
+     * The public keys that it is checked with.
+     */
+    keys: Array<string>;
+};
+
+/**
  * An entry, as answered.
  */
 export type AuditEntry = {
@@ -604,6 +654,47 @@ export type Studio = {
      * Who admits whom nobody invited.
      */
     admission: 'owner' | 'clerk';
+    /**
+     * For how many days what is over is kept.
+     */
+    retention: {
+        /**
+         * Days from the time it was archived; 1095 where nothing is decided.
+         */
+        artists: number;
+        /**
+         * Days from its writing; 2555 where nothing is decided.
+         */
+        ledger: number;
+        /**
+         * Days from its end, where it is completed, released, cancelled or archived; 1825 where nothing is decided.
+         */
+        bookings: number;
+        /**
+         * Days from its day; 730 where nothing is decided.
+         */
+        holidays: number;
+        /**
+         * Days from the end of the membership; 1095 where nothing is decided.
+         */
+        members: number;
+        /**
+         * Days from its end, where it is finished or archived and has no bookings; 1825 where nothing is decided.
+         */
+        projects: number;
+        /**
+         * Days from its end; 730 where nothing is decided.
+         */
+        time_off: number;
+        /**
+         * Days from the time it was archived; 365 where nothing is decided.
+         */
+        webhooks: number;
+        /**
+         * Days from the last attempt; 90 where nothing is decided.
+         */
+        deliveries: number;
+    };
 };
 
 /**
@@ -1699,6 +1790,99 @@ export type PatchArtistsIdResponses = {
 };
 
 export type PatchArtistsIdResponse = PatchArtistsIdResponses[keyof PatchArtistsIdResponses];
+
+export type PostArtistsIdEraseData = {
+    /**
+     * What is asked of an erasure.
+     */
+    body: {
+        /**
+         * Only say what would go.
+         */
+        plan?: boolean;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/artists/{id}/erase';
+};
+
+export type PostArtistsIdEraseErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostArtistsIdEraseError = PostArtistsIdEraseErrors[keyof PostArtistsIdEraseErrors];
+
+export type PostArtistsIdEraseResponses = {
+    /**
+     * what was asked for
+     */
+    200: Erasure;
+};
+
+export type PostArtistsIdEraseResponse = PostArtistsIdEraseResponses[keyof PostArtistsIdEraseResponses];
 
 export type GetAuditData = {
     body?: never;
@@ -6042,6 +6226,99 @@ export type PostMembersIdAdmitResponses = {
 
 export type PostMembersIdAdmitResponse = PostMembersIdAdmitResponses[keyof PostMembersIdAdmitResponses];
 
+export type PostMembersIdEraseData = {
+    /**
+     * What is asked of an erasure.
+     */
+    body: {
+        /**
+         * Only say what would go.
+         */
+        plan?: boolean;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/members/{id}/erase';
+};
+
+export type PostMembersIdEraseErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostMembersIdEraseError = PostMembersIdEraseErrors[keyof PostMembersIdEraseErrors];
+
+export type PostMembersIdEraseResponses = {
+    /**
+     * what was asked for
+     */
+    200: Erasure;
+};
+
+export type PostMembersIdEraseResponse = PostMembersIdEraseResponses[keyof PostMembersIdEraseResponses];
+
 export type GetPhasesData = {
     body?: never;
     path?: never;
@@ -7496,6 +7773,44 @@ export type PatchStudioData = {
          * Who admits whom nobody invited.
          */
         admission?: 'owner' | 'clerk';
+        retention?: {
+            /**
+             * Days from the time it was archived; 1095 where nothing is decided.
+             */
+            artists?: number | null;
+            /**
+             * Days from its writing; 2555 where nothing is decided.
+             */
+            ledger?: number | null;
+            /**
+             * Days from its end, where it is completed, released, cancelled or archived; 1825 where nothing is decided.
+             */
+            bookings?: number | null;
+            /**
+             * Days from its day; 730 where nothing is decided.
+             */
+            holidays?: number | null;
+            /**
+             * Days from the end of the membership; 1095 where nothing is decided.
+             */
+            members?: number | null;
+            /**
+             * Days from its end, where it is finished or archived and has no bookings; 1825 where nothing is decided.
+             */
+            projects?: number | null;
+            /**
+             * Days from its end; 730 where nothing is decided.
+             */
+            time_off?: number | null;
+            /**
+             * Days from the time it was archived; 365 where nothing is decided.
+             */
+            webhooks?: number | null;
+            /**
+             * Days from the last attempt; 90 where nothing is decided.
+             */
+            deliveries?: number | null;
+        } | null;
     };
     headers?: {
         /**

@@ -101,6 +101,35 @@ export const zArtist = z.object({
 });
 
 /**
+ * Rows of a table.
+ */
+export const zTouched = z.object({
+    table: z.string(),
+    becomes: z.string(),
+    rows: z.int()
+});
+
+/**
+ * A receipt as answered.
+ */
+export const zReceipt = z.object({
+    note: z.string(),
+    keys: z.array(z.string())
+});
+
+/**
+ * What an erasure did, or would do.
+ */
+export const zErasure = z.object({
+    person: z.guid(),
+    erased: z.boolean(),
+    held: z.boolean(),
+    ready: z.boolean(),
+    tables: z.array(zTouched),
+    receipt: zReceipt.nullable()
+});
+
+/**
  * A row that was changed, and which of its columns.
  */
 export const zAuditChange = z.object({
@@ -554,7 +583,18 @@ export const zStudio = z.object({
     admission: z.union([
         z.literal('owner'),
         z.literal('clerk')
-    ])
+    ]),
+    retention: z.object({
+        artists: z.int().gte(90).lte(5475),
+        ledger: z.int().gte(365).lte(10950),
+        bookings: z.int().gte(365).lte(5475),
+        holidays: z.int().gte(90).lte(5475),
+        members: z.int().gte(90).lte(5475),
+        projects: z.int().gte(365).lte(5475),
+        time_off: z.int().gte(90).lte(5475),
+        webhooks: z.int().gte(30).lte(5475),
+        deliveries: z.int().gte(7).lte(365)
+    })
 });
 
 /**
@@ -932,6 +972,26 @@ export const zPatchArtistsIdPath = z.object({
  * what was asked for
  */
 export const zPatchArtistsIdResponse = zArtist;
+
+/**
+ * What is asked of an erasure.
+ */
+export const zPostArtistsIdEraseBody = z.strictObject({
+    plan: z.boolean().optional().default(false)
+});
+
+export const zPostArtistsIdEraseHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostArtistsIdErasePath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostArtistsIdEraseResponse = zErasure;
 
 export const zGetAuditQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),
@@ -1855,6 +1915,26 @@ export const zPostMembersIdAdmitPath = z.object({
  */
 export const zPostMembersIdAdmitResponse = zMember;
 
+/**
+ * What is asked of an erasure.
+ */
+export const zPostMembersIdEraseBody = z.strictObject({
+    plan: z.boolean().optional().default(false)
+});
+
+export const zPostMembersIdEraseHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostMembersIdErasePath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostMembersIdEraseResponse = zErasure;
+
 export const zGetPhasesQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),
     cursor: z.string().refine(hasLength(1, 2048)).regex(/^[A-Za-z0-9_-]+$/u).optional(),
@@ -2164,7 +2244,18 @@ export const zPatchStudioBody = z.strictObject({
     admission: z.union([
         z.literal('owner'),
         z.literal('clerk')
-    ]).optional()
+    ]).optional(),
+    retention: z.strictObject({
+        artists: z.int().gte(90).lte(5475).nullish(),
+        ledger: z.int().gte(365).lte(10950).nullish(),
+        bookings: z.int().gte(365).lte(5475).nullish(),
+        holidays: z.int().gte(90).lte(5475).nullish(),
+        members: z.int().gte(90).lte(5475).nullish(),
+        projects: z.int().gte(365).lte(5475).nullish(),
+        time_off: z.int().gte(90).lte(5475).nullish(),
+        webhooks: z.int().gte(30).lte(5475).nullish(),
+        deliveries: z.int().gte(7).lte(365).nullish()
+    }).nullish()
 });
 
 export const zPatchStudioHeaders = z.object({

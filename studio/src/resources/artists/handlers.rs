@@ -12,11 +12,12 @@ use watertight_vault::{Holder, Keys, Place};
 
 use super::{
     ARCHIVE, Artist, CHOICES, CREATE, EDIT, PERSONAL, Personal,
-    actions::{Archive, Create, Edit, View},
+    actions::{Archive, Create, Edit, Erase, View},
     view::ArtistView,
 };
 use crate::{
     app::Desk,
+    custody::erasure::{self, ErasureView},
     resources::{
         page::{self, List, Paging, Sort, made_name},
         studio::settings::Week,
@@ -312,6 +313,15 @@ pub(super) async fn archive(
     IfMatch(version): IfMatch,
 ) -> Result<Answer<Nothing>, Fault> {
     page::archive::<Archive, Artist>(tx, &desk, id, version, ARCHIVE).await
+}
+
+pub(super) async fn erase(
+    tx: TenantTx,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    Valid(asked): Valid<erasure::Asked>,
+) -> Result<Answer<ErasureView>, Fault> {
+    erasure::asked::<Erase, Artist>(tx, &desk, id, asked).await
 }
 
 /// The sealed values as parameters, by the order of [`PERSONAL`].

@@ -6,6 +6,7 @@
 //! POST   /v1/artists        owners and managers
 //! PATCH  /v1/artists/{id}   RFC 7396: absent stays, null clears
 //! DELETE /v1/artists/{id}   archives
+//! POST   /v1/artists/{id}/erase   owners: for good, with a receipt; `{"plan": true}` says what would go
 //! GET    /v1/artists/export, POST /v1/artists/import   as tables, without the personal fields
 //! ```
 
@@ -23,6 +24,8 @@ use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored};
 use watertight_terms::{Fault, TenantId};
 use watertight_vault::Sealed;
+
+use crate::custody::erasure;
 
 use super::{
     Class, Columns, Registered,
@@ -112,14 +115,18 @@ pub const RESOURCE: Registered = Registered {
         super::migration!("0001_artists_and_bookings"),
         super::migration!("0011_vault"),
         super::migration!("0016_tables"),
+        super::migration!("0026_erasure"),
     ],
     tables: &[COLUMNS],
     rows: &[Rows::of::<Artist>()],
-    constraints: &[Constraint {
-        name: "artists_reference",
-        problem: crate::problems::NOT_UNIQUE,
-        spoken: "another artist of this studio has that reference",
-    }],
+    constraints: &[
+        Constraint {
+            name: "artists_reference",
+            problem: crate::problems::NOT_UNIQUE,
+            spoken: "another artist of this studio has that reference",
+        },
+        erasure::READY,
+    ],
     routes,
 };
 
@@ -127,7 +134,7 @@ pub const RESOURCE: Registered = Registered {
 pub mod actions {
     crate::resources::actions! { super::Artist:
         View "artist.view", Create "artist.create", Import "artist.import", Edit "artist.change", Archive "artist.archive",
-        ViewContact "artist.view_contact", ViewPrivate "artist.view_private"
+        ViewContact "artist.view_contact", ViewPrivate "artist.view_private", Erase "artist.erase"
     }
 }
 
@@ -290,7 +297,7 @@ const ARCHIVE: Change = Change::new(
 );
 
 fn routes(routes: Routes) -> Routes {
-    use actions::{Archive, Create, Edit, Import, View};
+    use actions::{Archive, Create, Edit, Erase, Import, View};
     routes
         .route(
             "/v1/artists/export",
@@ -336,5 +343,12 @@ fn routes(routes: Routes) -> Routes {
                         .says("archives an artist")
                         .needs::<Archive, Artist>(),
                 ),
+        )
+        .route(
+            "/v1/artists/{id}/erase",
+            post(handlers::erase)
+                .says("erases an archived artist, and the member who is the same person, for good; asks for a fresh proof of who you are")
+                .sample(r#"{"plan": true}"#)
+                .needs::<Erase, Artist>(),
         )
 }

@@ -27,11 +27,12 @@ use watertight::{
     door::{Routes, get},
 };
 use watertight_authority::{Fact, Resource};
+use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Read, Row, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Limits, TenantId};
 
 use super::{
-    Registered,
+    Class, Columns, Registered,
     page::{List, Page},
 };
 use crate::app::Desk;
@@ -67,15 +68,34 @@ pub mod actions {
 }
 use actions::View;
 
-/// The ledger, for the register. Its tables are room 6's.
+/// The ledger, for the register. Its tables are room 6's: the others are among the library's.
 pub const RESOURCE: Registered = Registered {
     schema: include_str!("schema.cedarschema"),
     policy: include_str!("policy.cedar"),
     migrations: &[],
-    tables: &[],
+    tables: &[COLUMNS],
     rows: &[],
     constraints: &[],
     routes,
+};
+
+const COLUMNS: Columns = Columns {
+    table: "ledger.entries",
+    columns: &[
+        ("tenant_id", Class::Internal),
+        ("entry_id", Class::Internal),
+        ("at", Class::Internal),
+        ("tickets", Class::Internal),
+        ("leaf", Class::Internal),
+        ("body", Class::Internal),
+    ],
+    retention: Retention::Log(Rule {
+        name: "ledger",
+        step: 100,
+        since: "its writing",
+        days: Days::new(7 * 365, 365, 30 * 365),
+        then: Then::Remove,
+    }),
 };
 
 fn routes(routes: Routes) -> Routes {

@@ -11,11 +11,14 @@ use std::{
 use uuid::Uuid;
 use watertight_terms::TenantId;
 
+/// Imports that somebody waits for, by member.
+type Watched = HashMap<(TenantId, Uuid), Vec<Weak<Running>>>;
+
 /// The imports of this process that write, by whose they are. What an import wrote is seen by nobody before it
 /// is kept, so how far it is cannot come from the database.
 #[derive(Debug, Clone, Default)]
 pub struct Imports {
-    running: Arc<Mutex<HashMap<(TenantId, Uuid), Vec<Weak<Running>>>>>,
+    running: Arc<Mutex<Watched>>,
 }
 
 /// An import that writes; dropped when it has ended, however it did.

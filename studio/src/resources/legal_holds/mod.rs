@@ -105,6 +105,7 @@ pub const RESOURCE: Registered = Registered {
     migrations: &[
         super::migration!("0020_custody"),
         super::migration!("0021_retention"),
+        super::migration!("0024_archive"),
     ],
     tables: &[COLUMNS],
     rows: &[Rows::of::<LegalHold>()],

@@ -13,11 +13,12 @@ use watertight_vault::Holder;
 
 use super::{
     ADMIT, ALREADY_INVITED, EDIT, INVITE, INVITED, Member, OF_ADDRESS, REMOVE, State, TOTAL,
-    actions::{Admit, Edit, Invite, Remove, View},
+    actions::{Admit, Edit, Erase, Invite, Remove, View},
     view::MemberView,
 };
 use crate::{
     app::Desk,
+    custody::erasure::{self, ErasureView},
     people::{EMAIL, EMAIL_CHARS, place},
     resources::page::{self, List, Paging, Sort, expect_version},
 };
@@ -220,6 +221,15 @@ pub(super) async fn remove(
     desk.people.tenancy.drain_member(tenant, id).await?;
     desk.people.tell_clerk(tenant, None);
     Ok(answer)
+}
+
+pub(super) async fn erase(
+    tx: TenantTx,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    Valid(asked): Valid<erasure::Asked>,
+) -> Result<Answer<ErasureView>, Fault> {
+    erasure::asked::<Erase, Member>(tx, &desk, id, asked).await
 }
 
 /// Whoever makes somebody an owner proves again who they are: a stolen session could otherwise make

@@ -7,6 +7,7 @@
 //! PATCH  /v1/members/{id}         role, artist
 //! POST   /v1/members/{id}/admit   lets somebody in whom Clerk brought
 //! DELETE /v1/members/{id}         removes, here at once and then at Clerk
+//! POST   /v1/members/{id}/erase   for good, with a receipt; `{"plan": true}` says what would go
 //! ```
 //!
 //! What somebody may is the lowest of what their token says, what Clerk says and what an owner
@@ -132,7 +133,7 @@ pub const RESOURCE: Registered = Registered {
 pub mod actions {
     crate::resources::actions! { super::Member:
         View "member.view", ViewContact "member.view_contact", Invite "member.invite", Admit "member.admit",
-        Edit "member.change", Remove "member.remove"
+        Edit "member.change", Remove "member.remove", Erase "member.erase"
     }
 }
 
@@ -318,7 +319,7 @@ const REMOVE: Change = Change::new(
 );
 
 fn routes(routes: Routes) -> Routes {
-    use actions::{Admit, Edit, Invite, Remove, View};
+    use actions::{Admit, Edit, Erase, Invite, Remove, View};
     routes
         .route(
             "/v1/members",
@@ -357,5 +358,12 @@ fn routes(routes: Routes) -> Routes {
                 .says("lets in somebody who accepted an invitation, or whom the identity provider brought")
                 .sample(r#"{"role": "freelancer"}"#)
                 .needs::<Admit, Member>(),
+        )
+        .route(
+            "/v1/members/{id}/erase",
+            post(handlers::erase)
+                .says("erases a removed member, and the artist who is the same person, for good; asks for a fresh proof of who you are")
+                .sample(r#"{"plan": true}"#)
+                .needs::<Erase, Member>(),
         )
 }

@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
+
 use garde::Validate;
 use jiff::{Timestamp, civil::Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 use watertight::{
     answer::{Answer, Draft},
@@ -14,10 +17,16 @@ use watertight_terms::{Entry, Fault, Limits};
 
 use super::{
     CHANGE, Studio,
-    actions::{Change, Inspect},
+    actions::{Change, Close, Inspect},
+    kept::{self, Said},
     settings::{HalfDays, Week},
 };
-use crate::{app::Desk, config::AdmissionBy, resources::page::expect_version};
+use crate::{
+    app::Desk,
+    config::AdmissionBy,
+    custody::closing::{self, ClosingView},
+    resources::page::expect_version,
+};
 
 /// The studio as its owners and managers see it.
 #[derive(Serialize, JsonSchema)]
@@ -30,6 +39,8 @@ pub(super) struct StudioView {
     name: String,
     zone: String,
     status: String,
+    /// When it closes, where an owner asked for that.
+    closes_at: Option<Timestamp>,
     hold_minutes: i32,
     challenge_hours: i32,
     half_days: HalfDays,
@@ -37,6 +48,9 @@ pub(super) struct StudioView {
     working_hours: Option<Week>,
     impersonation: Acting,
     admission: AdmissionBy,
+    /// For how many days what is over is kept.
+    #[schemars(schema_with = "kept::answered")]
+    retention: BTreeMap<&'static str, u32>,
 }
 
 impl From<Studio> for StudioView {
@@ -59,9 +73,11 @@ impl From<Studio> for StudioView {
                 "clerk" => AdmissionBy::Clerk,
                 _ => AdmissionBy::Owner,
             },
+            retention: kept::kept(&studio.retention),
             name: studio.name,
             zone: studio.zone,
             status: studio.status,
+            closes_at: studio.closes_at,
         }
     }
 }
@@ -118,6 +134,9 @@ pub(super) struct Edited {
     #[serde(default)]
     #[garde(dive)]
     admission: Firm<AdmissionBy>,
+    #[serde(default)]
+    #[garde(dive)]
+    retention: Field<Said>,
 }
 
 /// Up to a week.
@@ -159,6 +178,7 @@ pub(super) async fn change(
         edited.half_days,
         edited.working_hours,
     );
+    let retention = retained(edited.retention, &granted.row().retention);
     let now = desk.clock.now();
     let half_days = settings.decided_half_days();
     let half = |pick: fn(&HalfDays) -> Time| half_days.map(pick);
@@ -166,7 +186,7 @@ pub(super) async fn change(
     let (pm_from, pm_to) = (half(|it| it.pm.from.time()), half(|it| it.pm.to.time()));
     let week = Week::as_column(settings.working_hours())?;
     let (hold_minutes, challenge_hours) = settings.decided_patience();
-    let parameters: [&(dyn ToSql + Sync); 8] = [
+    let parameters: [&(dyn ToSql + Sync); 9] = [
         &now,
         &hold_minutes,
         &challenge_hours,
@@ -175,6 +195,7 @@ pub(super) async fn change(
         &pm_from,
         &pm_to,
         &week,
+        &retention,
     ];
     let (spent, _row) = tx.change(granted, CHANGE, &parameters).await?;
     tx.choose(&spent, choices).await?;
@@ -182,6 +203,45 @@ pub(super) async fn change(
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let draft = Draft::ok(view)?.etag(spent.version() + 1);
     draft.commit(tx, entry).await
+}
+
+pub(super) async fn close(
+    mut tx: TenantTx,
+    desk: Desk,
+    Valid(asked): Valid<closing::Asked>,
+) -> Result<Answer<ClosingView>, Fault> {
+    let granted = own::<Close>(&mut tx).await?;
+    drop(tx.seen(granted)?);
+    let id = tx.tenant().0;
+    if asked.plan {
+        let view = closing::stands(&mut tx).await?;
+        let entry = Entry::new("closing.plan", "studio").ids([id]);
+        return Draft::ok(view)?.finish(tx, entry).await;
+    }
+    tx.verified_within(Reverification::Strict, &desk.clock)?;
+    watertight_custody::closing::ask(&mut tx).await?;
+    let view = closing::stands(&mut tx).await?;
+    let entry = Entry::new("studio.close", "studio").ids([id]);
+    Draft::ok(view)?.commit(tx, entry).await
+}
+
+pub(super) async fn cancel_closing(mut tx: TenantTx) -> Result<Answer<ClosingView>, Fault> {
+    let granted = own::<Close>(&mut tx).await?;
+    drop(tx.seen(granted)?);
+    watertight_custody::closing::take_back(&mut tx).await?;
+    let view = closing::stands(&mut tx).await?;
+    let entry = Entry::new("closing.cancel", "studio").ids([tx.tenant().0]);
+    Draft::ok(view)?.commit(tx, entry).await
+}
+
+/// What is decided of the days, as its row has it; none: nothing is.
+fn retained(said: Field<Said>, before: &Map<String, Value>) -> Option<Value> {
+    let decided = match said {
+        Field::Absent => before.clone(),
+        Field::Null => Map::new(),
+        Field::Value(said) => said.after(before.clone()),
+    };
+    (!decided.is_empty()).then_some(Value::Object(decided))
 }
 
 /// The own studio. Its row is hidden from freelancers, who know that there is one: so they are

@@ -3,17 +3,19 @@
 //! ```text
 //! GET   /v1/me       everybody
 //! GET   /v1/studio   owners and managers
+//! POST  /v1/studio/close, /v1/studio/close/cancel   owners; in thirty days, and until then
 //! PATCH /v1/studio   owners; RFC 7396: absent stays, null means the product's default
 //! ```
 
 pub(crate) mod calendar;
 mod handlers;
+mod kept;
 mod me;
 pub(crate) mod settings;
 
 use jiff::Timestamp;
 use uuid::Uuid;
-use watertight::door::{Routes, get, open, patch};
+use watertight::door::{Routes, get, open, patch, post};
 use watertight_authority::{Fact, Resource};
 use watertight_custody::Retention;
 use watertight_tenancy::{Change, Read, Row, Rows, Stored};
@@ -34,7 +36,10 @@ pub struct Studio {
     status: String,
     impersonation: String,
     admission: String,
+    closes_at: Option<Timestamp>,
     settings: Settings,
+    /// For how many days it keeps what is over, where it decided about them.
+    retention: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Resource for Studio {
@@ -62,7 +67,10 @@ impl Resource for Studio {
 pub const RESOURCE: super::Registered = super::Registered {
     schema: include_str!("schema.cedarschema"),
     policy: include_str!("policy.cedar"),
-    migrations: &[super::migration!("0002_operators")],
+    migrations: &[
+        super::migration!("0002_operators"),
+        super::migration!("0027_closing"),
+    ],
     tables: &[COLUMNS],
     rows: &[Rows::of::<Studio>()],
     constraints: &[],
@@ -72,7 +80,7 @@ pub const RESOURCE: super::Registered = super::Registered {
 /// What may be done with the studio.
 pub mod actions {
     crate::resources::actions! { super::Studio:
-        View "studio.view", Inspect "studio.inspect", Change "studio.change"
+        View "studio.view", Inspect "studio.inspect", Change "studio.change", Close "studio.close"
     }
 }
 
@@ -99,7 +107,7 @@ const COLUMNS: Columns = Columns {
 impl Stored for Studio {
     const LOAD: Read = Read::new(
         "SELECT s.version, s.created_at, s.updated_at, s.hold_minutes, s.challenge_hours, s.am_from, s.am_to, s.pm_from,
-           s.pm_to, s.working_hours, s.tenant_id, c.name, c.zone, c.status, c.impersonation, c.admission
+           s.pm_to, s.working_hours, s.retention, s.tenant_id, c.name, c.zone, c.status, c.impersonation, c.admission, c.closes_at
          FROM studio.settings s, tenancy.choices() c WHERE s.tenant_id = $1 AND s.id = $2",
     );
 
@@ -114,7 +122,12 @@ impl Stored for Studio {
             status: row.field("status")?,
             impersonation: row.field("impersonation")?,
             admission: row.field("admission")?,
+            closes_at: row.field("closes_at")?,
             settings: Settings::new(&zone, Some(row))?,
+            retention: match row.field("retention")? {
+                Some(serde_json::Value::Object(decided)) => decided,
+                _ => serde_json::Map::new(),
+            },
             zone,
         })
     }
@@ -122,12 +135,12 @@ impl Stored for Studio {
 
 const CHANGE: Change = Change::new(
     "UPDATE studio.settings SET version = version + 1, updated_at = $4, hold_minutes = $5, challenge_hours = $6,
-       am_from = $7, am_to = $8, pm_from = $9, pm_to = $10, working_hours = $11
+       am_from = $7, am_to = $8, pm_from = $9, pm_to = $10, working_hours = $11, retention = $12
      WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
 );
 
 fn routes(routes: Routes) -> Routes {
-    use actions::{Change, Inspect, View};
+    use actions::{Change, Close, Inspect, View};
     routes
         .route(
             "/v1/me",
@@ -153,6 +166,19 @@ fn routes(routes: Routes) -> Routes {
                         )
                         .needs::<Change, Studio>(),
                 ),
+        )
+        .route(
+            "/v1/studio/close",
+            post(handlers::close)
+                .says("closes the studio in thirty days: its keys are destroyed then, and its rows go; asks for a fresh proof of who you are")
+                .sample(r#"{"plan": true}"#)
+                .needs::<Close, Studio>(),
+        )
+        .route(
+            "/v1/studio/close/cancel",
+            post(handlers::cancel_closing)
+                .says("takes the closing back")
+                .needs::<Close, Studio>(),
         )
         .route(
             "/health",

@@ -1,0 +1,109 @@
+use std::{path::PathBuf, sync::Arc};
+
+use clap::Args;
+use serde_json::{Value, json};
+use uuid::Uuid;
+use watertight_custody::archive::Became;
+use watertight_terms::TenantId;
+
+use super::{
+    Failure, Output,
+    backup::{Pace, identities},
+    keys::new_context_key,
+};
+use crate::{
+    config::Config,
+    jobs::archive::{self, RestoreFault, Restored, Wanted},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    /// The archive, the one of data
+    archive: PathBuf,
+    /// A file with the secret of one of its recipients, as `age-keygen` writes it
+    #[arg(long, value_name = "FILE")]
+    identity: PathBuf,
+    /// Say what it would do, by table, and change nothing
+    #[arg(long)]
+    plan: bool,
+    /// Into this studio, which is new, without what is sealed; otherwise into its own
+    #[arg(long, value_name = "ID")]
+    into_new: Option<Uuid>,
+}
+
+impl Restore {
+    pub(super) async fn run(self, config: Config, output: &Output) -> Result<u8, Failure> {
+        let wanted = Wanted {
+            archive: self.archive,
+            identities: Arc::new(identities(&self.identity)?),
+            into: self.into_new.map(TenantId),
+        };
+        let app = super::app(config).await?;
+        if self.plan {
+            let planned = archive::plan(&app, &wanted).await.map_err(failed)?;
+            output.result(&text(&planned, "would be"), &value(&planned, None));
+            return Ok(0);
+        }
+        let mut pace = Pace::new();
+        let restored = archive::restore(&app, &wanted, |table, rows| pace.say(output, table, rows));
+        let restored = restored.await.map_err(failed)?;
+        // What was signed before is worth nothing after.
+        let context_key = match app.config.database.owner_url {
+            Some(_) => Some(new_context_key(&app.config).await?),
+            None => None,
+        };
+        let mut said = text(&restored, "are");
+        if context_key.is_none() {
+            said += "\nrun `studio keys rotate context` where `[database] owner_url` is";
+        }
+        output.result(&said, &value(&restored, context_key));
+        Ok(0)
+    }
+}
+
+fn text(restored: &Restored, are: &str) -> String {
+    let head = &restored.manifest.head;
+    let mut text = format!("studio {} as of {}", restored.studio, head.made_at);
+    for table in &restored.tables {
+        text += &line(table, are);
+    }
+    text
+}
+
+fn line(table: &Became, are: &str) -> String {
+    let mut line = format!(
+        "\n  {}: of {} rows {} {are} brought back and {} changed back; {} {are} removed",
+        table.table, table.came, table.added, table.changed, table.removed
+    );
+    if table.forgotten > 0 {
+        line += &format!(
+            "; {} are about somebody who was forgotten and stay away",
+            table.forgotten
+        );
+    }
+    if table.unreadable > 0 {
+        line += &format!(
+            "; {} sealed values need keys that are destroyed",
+            table.unreadable
+        );
+    }
+    line
+}
+
+fn value(restored: &Restored, context_key: Option<i16>) -> Value {
+    let tables = restored.tables.iter().map(|table| {
+        json!({
+            "table": table.table, "rows": table.came, "forgotten": table.forgotten, "removed": table.removed,
+            "changed": table.changed, "added": table.added, "unreadable": table.unreadable,
+        })
+    });
+    json!({
+        "studio": restored.studio, "made_at": restored.manifest.head.made_at, "pair": restored.manifest.head.pair,
+        "tables": tables.collect::<Vec<_>>(), "ended": restored.ended,
+        "context_key": context_key,
+    })
+}
+
+fn failed(fault: RestoreFault) -> Failure {
+    Failure::refused(fault.to_string())
+}

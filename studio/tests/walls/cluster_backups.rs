@@ -1,0 +1,274 @@
+//! Backups of the whole cluster, as `deploy/pgbackrest` sets them up: really made, encrypted, and brought back to a point
+//! in time in a cluster of its own.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, chown},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use watertight_cluster::{Cluster, Options};
+use watertight_tenancy::support::RawConnection;
+use watertight_terms::Random;
+
+const MARKER: &str = "Quokka7f3aOfTheCluster";
+
+/// pgBackRest over the files of `deploy/`, with the places of a test in them.
+struct Backups {
+    folder: PathBuf,
+    owner: (u32, u32),
+    password: String,
+}
+
+impl Backups {
+    fn folder(owner: (u32, u32)) -> PathBuf {
+        let folder =
+            std::env::temp_dir().join(format!("cluster-{}", Random::system().uuid().simple()));
+        for part in ["", "repo", "log", "lock", "conf.d"] {
+            let path = folder.join(part);
+            fs::create_dir(&path).unwrap();
+            chown(&path, Some(owner.0), Some(owner.1)).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        folder
+    }
+
+    /// Writes the configuration that is shipped, for a cluster of a test.
+    fn configure(&self, cluster: &Cluster) {
+        let shipped = shipped("pgbackrest.conf");
+        let here = |part: &str| self.folder.join(part).display().to_string();
+        let places = [
+            ("repo1-path=", here("repo")),
+            ("log-path=", here("log")),
+            ("lock-path=", here("lock")),
+            ("pg1-path=", cluster.data_dir().display().to_string()),
+            (
+                "pg1-socket-path=",
+                cluster.socket_dir().display().to_string(),
+            ),
+        ];
+        let lines = shipped.lines().map(|line| {
+            let place = places.iter().find(|(key, _)| line.starts_with(key));
+            place.map_or_else(|| line.to_owned(), |(key, place)| format!("{key}{place}"))
+        });
+        let text = lines.collect::<Vec<_>>().join("\n");
+        for (_, place) in &places {
+            assert!(text.contains(place), "{place}");
+        }
+        fs::write(self.folder.join("pgbackrest.conf"), text).unwrap();
+    }
+
+    /// With the pass phrase, where the shipped file says that it is.
+    fn confide(&self) {
+        let pass = hex::encode(Random::system().bytes::<32>());
+        let path = self.folder.join("conf.d/cipher.conf");
+        fs::write(path, format!("[global]\nrepo1-cipher-pass={pass}\n")).unwrap();
+    }
+
+    fn options(folder: &Path) -> String {
+        format!(
+            "--config={} --config-include-path={} --stanza=studio",
+            folder.join("pgbackrest.conf").display(),
+            folder.join("conf.d").display()
+        )
+    }
+
+    fn try_run(&self, arguments: &[&str]) -> Output {
+        Command::new("pgbackrest")
+            .args(Self::options(&self.folder).split(' '))
+            .args(arguments)
+            .uid(self.owner.0)
+            .gid(self.owner.1)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("PGPASSWORD", &self.password)
+            .current_dir("/")
+            .output()
+            .unwrap()
+    }
+
+    fn run(&self, arguments: &[&str]) {
+        let done = self.try_run(arguments);
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(
+            done.status.success(),
+            "{arguments:?}: {said}{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    }
+
+    fn repository(&self) -> Vec<PathBuf> {
+        files(&self.folder.join("repo"))
+    }
+}
+
+impl Drop for Backups {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn shipped(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/pgbackrest");
+    fs::read_to_string(path.join(name)).unwrap()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => all.extend(files(&entry.path())),
+            kind if kind.is_file() => all.push(entry.path()),
+            _ => {}
+        }
+    }
+    all
+}
+
+fn holds_marker(file: &Path) -> bool {
+    let bytes = fs::read(file).unwrap_or_default();
+    bytes
+        .windows(MARKER.len())
+        .any(|some| some == MARKER.as_bytes())
+}
+
+/// The settings that are shipped, which find the test's configuration.
+fn settings(folder: &Path) -> Vec<(String, String)> {
+    let shipped = shipped("postgresql.conf");
+    let said = shipped.lines().filter(|line| !line.starts_with('#'));
+    let pairs = said.map(|line| line.split_once(" = ").unwrap());
+    pairs
+        .map(|(name, value)| {
+            let value = value.trim_matches('\'');
+            (
+                name.to_owned(),
+                value.replace("--stanza=studio", &Backups::options(folder)),
+            )
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_cluster_comes_back_to_a_point_in_time_and_its_backups_show_nothing() {
+    // Where data goes, and whose it is, a first start says.
+    let scratch = Options::new(
+        std::env::temp_dir().join(format!("scratch-{}", Random::system().uuid().simple())),
+    );
+    let first = Cluster::start(&scratch).unwrap();
+    let data = first.data_dir().to_owned();
+    let owner = fs::metadata(&data).unwrap();
+    let owner = (owner.uid(), owner.gid());
+    drop(first);
+
+    let folder = Backups::folder(owner);
+    let mut options = Options::new(
+        std::env::temp_dir().join(format!("backed-up-{}", Random::system().uuid().simple())),
+    );
+    options.settings = settings(&folder);
+    let cluster = Cluster::start(&options).unwrap();
+    let url = cluster.admin_url();
+    let password = url.split(['@', ':']).nth(2).unwrap().to_owned();
+    let backups = Backups {
+        folder,
+        owner,
+        password: password.clone(),
+    };
+    backups.configure(&cluster);
+    let raw = RawConnection::connect(&url.clone().into()).await.unwrap();
+    raw.script(&format!(
+        "CREATE TABLE said (what text); INSERT INTO said VALUES ('{MARKER} of before'); CHECKPOINT"
+    ))
+    .await
+    .unwrap();
+    assert!(
+        files(cluster.data_dir())
+            .iter()
+            .any(|file| holds_marker(file)),
+        "it would be found"
+    );
+
+    // Without the pass phrase nothing is written, rather than in the clear.
+    for arguments in [&["stanza-create"][..], &["--type=full", "backup"]] {
+        let refused = backups.try_run(arguments);
+        assert!(!refused.status.success());
+        let said = [refused.stdout, refused.stderr].concat();
+        assert!(String::from_utf8_lossy(&said).contains("repo1-cipher-pass"));
+    }
+    assert_eq!(backups.repository(), Vec::<PathBuf>::new());
+
+    backups.confide();
+    backups.run(&["stanza-create"]);
+    backups.run(&["check"]);
+    backups.run(&["--type=full", "backup"]);
+    raw.script(&format!(
+        "INSERT INTO said VALUES ('{MARKER} of after the backup')"
+    ))
+    .await
+    .unwrap();
+    let target: String = raw
+        .value("SELECT clock_timestamp()::text", &[])
+        .await
+        .unwrap();
+    raw.script("SELECT pg_sleep(0.1)").await.unwrap();
+    raw.script(&format!(
+        "INSERT INTO said VALUES ('{MARKER} of after the mistake')"
+    ))
+    .await
+    .unwrap();
+    // Has the log archived up to here.
+    backups.run(&["check"]);
+    backups.run(&["--type=diff", "backup"]);
+    drop(raw);
+    drop(cluster);
+
+    let kept = backups.repository();
+    assert!(
+        kept.iter()
+            .any(|file| file.to_string_lossy().contains("/archive/")),
+        "the log"
+    );
+    for file in &kept {
+        assert!(
+            fs::read(file).unwrap().starts_with(b"Salted__"),
+            "{file:?} is not encrypted"
+        );
+        assert!(!holds_marker(file), "{file:?}");
+    }
+
+    fs::remove_dir_all(&data).unwrap();
+    fs::create_dir(&data).unwrap();
+    chown(&data, Some(owner.0), Some(owner.1)).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
+    let place = format!("--pg1-path={}", data.display());
+    let at = format!("--target={target}");
+    backups.run(&[
+        &place,
+        "--type=time",
+        &at,
+        "--target-action=promote",
+        "restore",
+    ]);
+    let scratch = Cluster::start(&scratch).unwrap();
+    let url = scratch.admin_url();
+    let other = url.split(['@', ':']).nth(2).unwrap().to_owned();
+    let raw = RawConnection::connect(&url.replace(&other, &password).into())
+        .await
+        .unwrap();
+    let rows: Vec<String> = raw
+        .value("SELECT array_agg(what ORDER BY ctid) FROM said", &[])
+        .await
+        .unwrap();
+    let expected = ["before", "after the backup"].map(|when| format!("{MARKER} of {when}"));
+    assert_eq!(rows, expected);
+    drop(raw);
+    scratch.discard().unwrap();
+    Cluster::start(&Options::new(options.folder))
+        .unwrap()
+        .discard()
+        .unwrap();
+}
