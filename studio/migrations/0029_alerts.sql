@@ -147,5 +147,11 @@ GRANT EXECUTE ON FUNCTION studio.tell_alert() TO {app}_owner;
 SET LOCAL ROLE {app}_owner;
 CREATE TRIGGER tell AFTER INSERT ON studio.alerts FOR EACH ROW EXECUTE FUNCTION studio.tell_alert();
 ALTER TABLE studio.alerts ENABLE ALWAYS TRIGGER tell;
+
+-- Alerts go into a studio's archive and stay as they are when it is restored, as what is told does. Both tables go when
+-- the studio is closed.
+SELECT custody.entrust('studio.watching');
+SELECT custody.archives('studio.alerts', 215, is_restored => false),
+  custody.shreds(11, 'studio.alerts'), custody.shreds(12, 'studio.watching');
 REVOKE CREATE ON SCHEMA studio FROM {app}_gate;
 REVOKE CREATE ON SCHEMA ledger FROM {app}_ledger;
