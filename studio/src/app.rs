@@ -25,6 +25,7 @@ use crate::{
         self,
         events::{Imports, Streams},
     },
+    strangers::Strangers,
     webhooks::Receiver,
 };
 
@@ -47,6 +48,8 @@ pub struct App {
     pub checkpointer: Checkpointer,
     /// What handlers work with.
     pub desk: Desk,
+    /// Who is not let in, counted.
+    pub strangers: Strangers,
     /// Who takes Clerk's deliveries, where there is a secret to believe them by.
     pub receiver: Option<Receiver>,
 }
@@ -192,6 +195,7 @@ impl App {
         Ok(Self {
             receiver,
             limiter: config.limits.limiter(&clock)?,
+            strangers: Strangers::new(config.watch.clone()),
             config: Arc::new(config),
             clock,
             random,

@@ -17,4 +17,5 @@ pub mod path;
 pub mod people;
 pub mod problems;
 pub mod resources;
+pub mod strangers;
 pub mod webhooks;

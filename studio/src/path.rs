@@ -11,6 +11,7 @@ use watertight_edge::{
     Edge, RequestLimits,
     rate::{AddressRate, limit_address},
 };
+use watertight_terms::{Fault, Request};
 
 use crate::{app::App, config::Config, pages, resources, webhooks};
 
@@ -76,7 +77,8 @@ pub fn router(app: &App) -> Router {
         origins: app.config.page_origins(),
         refuse: pages::refuse,
     })
-    .with_rates(limits.of_members(app.limiter.clone()));
+    .with_rates(limits.of_members(app.limiter.clone()))
+    .with_strangers(hear(app));
     let routes = routes
         .route("/openapi.json", document())
         .route("/healthz", health());
@@ -98,6 +100,12 @@ pub fn router(app: &App) -> Router {
             edge,
             watertight_edge::name_request,
         ))
+}
+
+/// Who counts those who are not let in.
+fn hear(app: &App) -> impl Fn(&Fault, &Request) + Send + Sync + 'static {
+    let strangers = app.strangers.clone();
+    move |fault, request| strangers.hear(fault, request)
 }
 
 /// The API's document, made once.

@@ -29,6 +29,7 @@ mod lasting;
 mod open;
 mod places;
 mod rates;
+mod strangers;
 mod way;
 
 use std::{
@@ -81,6 +82,7 @@ struct Inside {
     bounds: Bounds,
     pages: Option<Pages>,
     rates: Option<Rates>,
+    strangers: Option<strangers::Hear>,
     vault: Arc<Vault>,
     taken: Arc<Mutex<Taken>>,
     state: http::Extensions,
@@ -113,6 +115,7 @@ impl Door {
             bounds,
             pages: None,
             rates: None,
+            strangers: None,
             vault,
             taken: Arc::default(),
             state,
@@ -452,7 +455,7 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
     let caller = match door.caller(needs.way, &parts, known).await {
         Ok(caller) => caller,
         Err(fault) => {
-            note_stranger(&fault, &facts);
+            door.note_stranger(&fault, &facts);
             return refuse(&fault, facts.id);
         }
     };
@@ -541,14 +544,15 @@ impl Visit {
         handler: &H,
         asked: Result<Asked, Fault>,
     ) -> Result<Answer<()>, Fault> {
+        let ids = asked.as_ref().map(Asked::ids).unwrap_or_default();
         let first = self.once(handler, &asked, None).await;
         match first {
             // Others changed the same things at the same instant: once more, then it is told.
             Err(Ended { fault, account }) if fault.problem() == problems::BUSY => {
                 let second = self.once(handler, &asked, account.as_ref()).await;
-                self.settled(second).await
+                self.settled(second, ids).await
             }
-            other => self.settled(other).await,
+            other => self.settled(other, ids).await,
         }
     }
 
@@ -563,7 +567,8 @@ impl Visit {
             Ok(tx) => Some(tx.account().clone()),
             Err(refused) => refused.account,
         };
-        self.settled(Err(Ended { fault, account })).await
+        self.settled(Err(Ended { fault, account }), Vec::new())
+            .await
     }
 
     async fn once<H: Handler<Arguments>, Arguments>(
@@ -638,7 +643,7 @@ impl Visit {
     }
 
     /// Writes the entry of what was refused or broke, unless one is written already.
-    async fn settled(&self, worked: Result<Answer<()>, Ended>) -> Result<Answer<()>, Fault> {
+    async fn settled(&self, worked: Worked, ids: Vec<uuid::Uuid>) -> Result<Answer<()>, Fault> {
         let Ended { fault, account } = match worked {
             Ok(answer) => return Ok(answer),
             Err(ended) => ended,
@@ -651,6 +656,7 @@ impl Visit {
             _ => Outcome::Refused,
         };
         let entry = Entry::new(self.needs.action, self.needs.resource)
+            .ids(ids)
             .rule(fault.slug())
             .ended(outcome, problem::status_of_fault(&fault));
         match self.door.0.tenancy.record(&account, &entry).await {
@@ -662,6 +668,8 @@ impl Visit {
         }
     }
 }
+
+type Worked = Result<Answer<()>, Ended>;
 
 /// A request that ended badly, and who is to be told of in the ledger.
 struct Ended {
@@ -685,9 +693,4 @@ fn marked(mut response: Response, fault: &Fault) -> Response {
         response.extensions_mut().insert(Stranger);
     }
     response
-}
-
-/// Strangers write nothing to the database: they go to the platform's security log.
-fn note_stranger(fault: &Fault, facts: &Facts) {
-    tracing::info!(target: "security", request_id = %facts.id, address = facts.address, reason = %fault, "not let in");
 }

@@ -159,7 +159,7 @@ impl Cli {
             Command::Close(close) => close.run(global.read()?, output).await,
             Command::Erase(erase) => erase.run(global.read()?, output).await,
             Command::LegalHold(command) => command.run(&global.read()?, output).await,
-            Command::Watch(watch) => watch.run(&global.thresholds()?, output),
+            Command::Watch(watch) => watch.run(&global, output).await,
             Command::Keys(keys) => keys.run(global.read()?, output).await,
             #[cfg(feature = "demo")]
             Command::Demo(demo) => demo.run(output).await,

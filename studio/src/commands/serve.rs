@@ -56,7 +56,11 @@ impl Serve {
         let checkpoints = tokio::spawn(app.keep_checkpoints());
         let rotations = tokio::spawn(renew_when_told(app.verifier.clone(), tls));
         let reconciling = tokio::spawn(app.desk.people.clone().keep_reconciled());
+        let strangers = app.strangers.clone();
+        let tenancy = app.tenancy.clone();
+        let telling = tokio::spawn(async move { strangers.keep_telling(&tenancy).await });
         tokio::join!(serve_until(listening, &app, stop()), work);
+        telling.abort();
         checkpoints.abort();
         reconciling.abort();
         rotations.abort();

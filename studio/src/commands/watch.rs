@@ -6,15 +6,21 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use watertight_watch::{Alert, Seen, StudioWatch, Thresholds};
+use watertight_tenancy::{Call, Operator};
+use watertight_terms::Fault;
+use watertight_watch::{Alert, Kind, Seen, StudioWatch, Thresholds};
 
-use super::{Failure, Output};
+use super::{Failure, Global, Output};
+use crate::config::Config;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Watch {
     /// What the detectors would have said of a ledger; exit code 1 when there is something
     Replay(Replay),
+    /// What was noticed before any studio was known; exit code 1 when there is something
+    Status(Status),
 }
 
 #[derive(Debug, Args)]
@@ -23,21 +29,64 @@ pub(super) struct Replay {
     file: PathBuf,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// In so many days
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=366))]
+    days: i32,
+}
+
+const LIST: Call = Call::new("SELECT * FROM watch.list_alerts($1)");
+
 /// No entry is longer.
 const LINE_BYTES_MOST: u64 = 1_000_000;
 
 impl Watch {
-    pub(super) fn run(self, thresholds: &Thresholds, output: &Output) -> Result<u8, Failure> {
-        let Self::Replay(Replay { file }) = self;
-        let alerts = replay(&file, thresholds)?;
-        let mut lines: Vec<String> = alerts.iter().map(line).collect();
-        if lines.is_empty() {
-            lines.push("nothing looks wrong".to_owned());
+    pub(super) async fn run(self, global: &Global, output: &Output) -> Result<u8, Failure> {
+        match self {
+            Self::Replay(Replay { file }) => tell(&replay(&file, &global.thresholds()?)?, output),
+            Self::Status(Status { days }) => status(&global.read()?, days, output).await,
         }
-        let documents: Vec<Value> = alerts.iter().map(document).collect();
-        output.result(&lines.join("\n"), &json!({ "alerts": documents }));
-        Ok(u8::from(!alerts.is_empty()))
     }
+}
+
+fn tell(alerts: &[Said], output: &Output) -> Result<u8, Failure> {
+    let mut lines: Vec<String> = alerts.iter().map(line).collect();
+    if lines.is_empty() {
+        lines.push("nothing looks wrong".to_owned());
+    }
+    let documents: Vec<Value> = alerts.iter().map(document).collect();
+    output.result(&lines.join("\n"), &json!({ "alerts": documents }));
+    Ok(u8::from(!alerts.is_empty()))
+}
+
+/// What operators may know: nothing of a studio.
+async fn status(config: &Config, days: i32, output: &Output) -> Result<u8, Failure> {
+    let url = config.database.ops_url.as_ref();
+    let url = url.ok_or_else(|| Failure::setup("set [database] ops_url to an operator's login"))?;
+    let operator = Operator::connect(url).await;
+    let operator = operator.map_err(|error| Failure::setup(error.to_string()))?;
+    let failed = |fault: Fault| Failure::setup(fault.to_string());
+    let rows = operator.rows(LIST, &[&days]).await.map_err(failed)?;
+    let (mut lines, mut documents) = (Vec::new(), Vec::new());
+    for row in &rows {
+        let text = |name: &str| row.field::<String>(name).map_err(failed);
+        let (kind, severity, subject) = (text("kind")?, text("severity")?, text("subject")?);
+        let at: Timestamp = row.field("last_seen_at").map_err(failed)?;
+        let times: i32 = row.field("times").map_err(failed)?;
+        let advice = Kind::parse(&kind).map_or("", Kind::advice);
+        lines.push(format!(
+            "{at} {severity} {kind} {subject}: {advice} (said {times} times)"
+        ));
+        documents.push(json!({
+            "kind": kind, "severity": severity, "subject": subject, "last_seen_at": at, "times": times, "advice": advice,
+        }));
+    }
+    if lines.is_empty() {
+        lines.push("nothing looks wrong".to_owned());
+    }
+    output.result(&lines.join("\n"), &json!({ "alerts": documents }));
+    Ok(u8::from(!rows.is_empty()))
 }
 
 /// An alert, and how often it was said.

@@ -66,6 +66,7 @@ const DEFINER_FUNCTIONS: &[&str] = &[
     "plan",
     "studios",
     "again",
+    "note_alert",
     "archive",
     "archive_page",
     "restore_begin",

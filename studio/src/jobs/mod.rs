@@ -29,7 +29,7 @@ use watertight_terms::{Entry, Fault, Kind, Outcome, Request, TenantId};
 use crate::{
     app::{App, Desk},
     custody::closing,
-    resources::{bookings::due::Due, webhooks::tell},
+    resources::{alerts::learn, bookings::due::Due, webhooks::tell},
 };
 
 /// As whom it acts, and how the ledger calls what came to nothing.
@@ -50,6 +50,11 @@ const DELIVERY: Service = Service {
     action: "delivery.work",
     noun: "delivery",
 };
+const WATCH: Service = Service {
+    name: ServiceName::new("watch"),
+    action: "watch.learn",
+    noun: "alert",
+};
 /// The kind of work that is due when a studio's time has come.
 const CLOSING: &str = "closing";
 
@@ -60,6 +65,8 @@ const CLAIM_MOST: u32 = 50;
 const DELIVERIES: &str = "deliveries";
 /// And that of the ledger, where entries are.
 const ENTRIES: &str = "entries";
+/// That of looking at new entries for what looks wrong.
+const WATCHING: &str = "watch";
 /// So many studios are told at once, and so much is told each.
 const TELLING_MOST: usize = 8;
 const AT_ONCE: usize = 4;
@@ -123,6 +130,7 @@ impl Worker {
                     telling.spawn(async move { worker.tell(&job).await });
                 }
                 (ENTRIES, _) => noted(&job, self.prepare(&job).await),
+                (WATCHING, _) => noted(&job, self.watch(&job).await),
                 (retention::KIND, _) => {
                     let worker = self.clone();
                     telling.spawn(async move { noted(&job, worker.retain(&job).await) });
@@ -161,6 +169,19 @@ impl Worker {
         let now = self.app.desk.clock.now();
         for _ in 0..ROUNDS_MOST {
             if !self.act(DELIVERY, job, None, tell::prepare).await? {
+                return self.app.tenancy.done(job, now).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at new entries of the ledger.
+    async fn watch(&self, job: &Job) -> Result<(), Fault> {
+        let App { desk, config, .. } = &self.app;
+        let now = desk.clock.now();
+        for _ in 0..ROUNDS_MOST {
+            let look = async |tx| learn::look(tx, desk, &config.watch).await;
+            if !self.act(WATCH, job, None, look).await? {
                 return self.app.tenancy.done(job, now).await;
             }
         }

@@ -18,6 +18,7 @@ macro_rules! actions {
 }
 pub(crate) use actions;
 
+pub mod alerts;
 pub mod artists;
 pub mod audit;
 pub mod bookings;

@@ -4,6 +4,7 @@ use super::Registered;
 
 /// Every resource, by the name of its folder.
 pub(super) const REGISTER: &[(&str, Registered)] = &[
+    ("alerts", super::alerts::RESOURCE),
     ("artists", super::artists::RESOURCE),
     ("audit", super::audit::RESOURCE),
     ("bookings", super::bookings::RESOURCE),

@@ -13,6 +13,7 @@
 mod accounts;
 mod acting;
 mod agreement;
+mod alerts;
 mod archive;
 mod audit;
 mod availability;

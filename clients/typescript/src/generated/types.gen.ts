@@ -5,6 +5,41 @@ export type ClientOptions = {
 };
 
 /**
+ * An alert as answered.
+ */
+export type Alert = {
+    id: string;
+    version: number;
+    created_at: string;
+    updated_at: string;
+    kind: string;
+    /**
+     * How bad something is, as callers name it.
+     */
+    severity: 'low' | 'medium' | 'high' | 'critical';
+    /**
+     * How far somebody has come with it.
+     */
+    state: 'open' | 'acknowledged' | 'closed';
+    opened_at: string;
+    last_seen_at: string;
+    /**
+     * How often it was noticed, once an hour at most.
+     */
+    times: number;
+    /**
+     * Whom it is about, as the ledger names actors.
+     */
+    subject: string | null;
+    /**
+     * Numbers of the ledger's entries that show it.
+     */
+    evidence: Array<number>;
+    advice: string;
+    note: string;
+};
+
+/**
  * What an import did, or would do.
  */
 export type Import = {
@@ -729,7 +764,7 @@ export type Webhook = {
     /**
      * What is told there.
      */
-    kind: 'bookings' | 'audit';
+    kind: 'bookings' | 'audit' | 'alerts';
     is_paused: boolean;
     archived_at: string | null;
 };
@@ -746,7 +781,7 @@ export type NewWebhook = {
     /**
      * What is told there.
      */
-    kind: 'bookings' | 'audit';
+    kind: 'bookings' | 'audit' | 'alerts';
     is_paused: boolean;
     archived_at: string | null;
     secret: string;
@@ -778,6 +813,10 @@ export type Delivery = {
      */
     first_seq: number | null;
     last_seq: number | null;
+    /**
+     * An alert was told: this one.
+     */
+    alert_id: string | null;
     /**
      * How far it is.
      */
@@ -840,6 +879,259 @@ export type Conflict = {
     request_id: string;
     [key: string]: unknown;
 };
+
+export type GetAlertsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        limit?: number;
+        /**
+         * `next_cursor` of the same list
+         */
+        cursor?: string;
+        sort?: 'opened_at' | '-opened_at' | 'last_seen_at' | '-last_seen_at';
+        /**
+         * How far somebody has come with it.
+         */
+        state?: 'open' | 'acknowledged' | 'closed';
+        /**
+         * How bad something is, as callers name it.
+         */
+        severity?: 'low' | 'medium' | 'high' | 'critical';
+        kind?: string;
+    };
+    url: '/v1/alerts';
+};
+
+export type GetAlertsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetAlertsError = GetAlertsErrors[keyof GetAlertsErrors];
+
+export type GetAlertsResponses = {
+    /**
+     * A page as answered.
+     */
+    200: {
+        items: Array<Alert>;
+        next_cursor: string | null;
+    };
+};
+
+export type GetAlertsResponse = GetAlertsResponses[keyof GetAlertsResponses];
+
+export type GetAlertsIdData = {
+    body?: never;
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/alerts/{id}';
+};
+
+export type GetAlertsIdErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetAlertsIdError = GetAlertsIdErrors[keyof GetAlertsIdErrors];
+
+export type GetAlertsIdResponses = {
+    /**
+     * what was asked for
+     */
+    200: Alert;
+};
+
+export type GetAlertsIdResponse = GetAlertsIdResponses[keyof GetAlertsIdResponses];
+
+export type PatchAlertsIdData = {
+    /**
+     * What somebody did about it: what is absent stays.
+     */
+    body: {
+        /**
+         * How far somebody has come with it.
+         */
+        state?: 'open' | 'acknowledged' | 'closed';
+        note?: string;
+    };
+    headers?: {
+        /**
+         * the version that you looked at; another one is 412
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/alerts/{id}';
+};
+
+export type PatchAlertsIdErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * `If-Match` names another version than the current one
+     */
+    412: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PatchAlertsIdError = PatchAlertsIdErrors[keyof PatchAlertsIdErrors];
+
+export type PatchAlertsIdResponses = {
+    /**
+     * what was asked for
+     */
+    200: Alert;
+};
+
+export type PatchAlertsIdResponse = PatchAlertsIdResponses[keyof PatchAlertsIdResponses];
 
 export type GetArtistsExportData = {
     body?: never;
@@ -8404,7 +8696,7 @@ export type PostWebhooksData = {
         /**
          * What is told there.
          */
-        kind?: 'bookings' | 'audit';
+        kind?: 'bookings' | 'audit' | 'alerts';
     };
     headers?: {
         /**

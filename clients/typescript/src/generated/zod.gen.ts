@@ -4,6 +4,35 @@ import { hasLength, isNormal, isZone } from '../text.ts';
 import * as z from 'zod';
 
 /**
+ * An alert as answered.
+ */
+export const zAlert = z.object({
+    id: z.guid(),
+    version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
+    created_at: z.iso.datetime({ offset: true }),
+    updated_at: z.iso.datetime({ offset: true }),
+    kind: z.string(),
+    severity: z.enum([
+        'low',
+        'medium',
+        'high',
+        'critical'
+    ]),
+    state: z.enum([
+        'open',
+        'acknowledged',
+        'closed'
+    ]),
+    opened_at: z.iso.datetime({ offset: true }),
+    last_seen_at: z.iso.datetime({ offset: true }),
+    times: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
+    subject: z.string().nullable(),
+    evidence: z.array(z.int()),
+    advice: z.string(),
+    note: z.string()
+});
+
+/**
  * What is wrong with a line of a plan.
  */
 export const zLineError = z.object({
@@ -614,7 +643,8 @@ export const zWebhook = z.object({
     url: z.string(),
     kind: z.union([
         z.literal('bookings'),
-        z.literal('audit')
+        z.literal('audit'),
+        z.literal('alerts')
     ]),
     is_paused: z.boolean(),
     archived_at: z.iso.datetime({ offset: true }).nullable()
@@ -631,7 +661,8 @@ export const zNewWebhook = z.object({
     url: z.string(),
     kind: z.union([
         z.literal('bookings'),
-        z.literal('audit')
+        z.literal('audit'),
+        z.literal('alerts')
     ]),
     is_paused: z.boolean(),
     archived_at: z.iso.datetime({ offset: true }).nullable(),
@@ -652,6 +683,7 @@ export const zDelivery = z.object({
     booking_version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }).nullable(),
     first_seq: z.int().nullable(),
     last_seq: z.int().nullable(),
+    alert_id: z.guid().nullable(),
     state: z.enum([
         'pending',
         'delivered',
@@ -705,6 +737,71 @@ export const zConflict = z.object({
     detail: z.string(),
     request_id: z.guid()
 });
+
+export const zGetAlertsQuery = z.object({
+    limit: z.int().gte(1).lte(100).optional(),
+    cursor: z.string().refine(hasLength(1, 2048)).regex(/^[A-Za-z0-9_-]+$/u).optional(),
+    sort: z.enum([
+        'opened_at',
+        '-opened_at',
+        'last_seen_at',
+        '-last_seen_at'
+    ]).optional().default('opened_at'),
+    state: z.enum([
+        'open',
+        'acknowledged',
+        'closed'
+    ]).optional(),
+    severity: z.enum([
+        'low',
+        'medium',
+        'high',
+        'critical'
+    ]).optional(),
+    kind: z.string().refine(hasLength(1, 40)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional()
+});
+
+/**
+ * A page as answered.
+ */
+export const zGetAlertsResponse = z.object({
+    items: z.array(zAlert),
+    next_cursor: z.string().nullable()
+});
+
+export const zGetAlertsIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zGetAlertsIdResponse = zAlert;
+
+/**
+ * What somebody did about it: what is absent stays.
+ */
+export const zPatchAlertsIdBody = z.strictObject({
+    state: z.enum([
+        'open',
+        'acknowledged',
+        'closed'
+    ]).optional(),
+    note: z.string().refine(hasLength(0, 10000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional()
+});
+
+export const zPatchAlertsIdHeaders = z.object({
+    'If-Match': z.string().regex(/^"v[1-9][0-9]{0,9}"$/u).optional()
+});
+
+export const zPatchAlertsIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPatchAlertsIdResponse = zAlert;
 
 export const zGetArtistsExportQuery = z.object({
     from: z.string().refine(hasLength(1, 32)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal).optional()
@@ -2336,7 +2433,8 @@ export const zPostWebhooksBody = z.strictObject({
     url: z.string().refine(hasLength(1, 2000)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal),
     kind: z.union([
         z.literal('bookings'),
-        z.literal('audit')
+        z.literal('audit'),
+        z.literal('alerts')
     ]).optional().default('bookings')
 });
 

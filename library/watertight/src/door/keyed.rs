@@ -18,6 +18,15 @@ pub(super) struct Asked {
     pub(super) repeat: Option<Repeat>,
 }
 
+impl Asked {
+    /// The rows that the path names, whether they are there or not: what a refusal was about.
+    pub(super) fn ids(&self) -> Vec<uuid::Uuid> {
+        let named = self.input.path.iter();
+        let named = named.filter_map(|(_, text)| text.parse::<uuid::fmt::Hyphenated>().ok());
+        named.map(uuid::fmt::Hyphenated::into_uuid).collect()
+    }
+}
+
 /// Where kept answers lie.
 const COLUMN: &str = "tenancy.answers.sealed";
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use watertight_terms::{Fault, Kind};
 
-use super::{Declared, Door, Route, Told, Way, What, filter, marked, note_stranger};
+use super::{Declared, Door, Route, Told, Way, What, filter, marked};
 use crate::problem;
 
 /// A handler for everybody, without a transaction: it can reach no studio's row.
@@ -46,7 +46,7 @@ where
                 Ok(()) => http::StatusCode::NO_CONTENT.into_response(),
                 Err(fault) => {
                     if let Some(facts) = facts.filter(|_| fault.kind() == Kind::Unauthenticated) {
-                        note_stranger(&fault, &facts);
+                        door.note_stranger(&fault, &facts);
                     }
                     marked(problem::refuse(&fault, id), &fault)
                 }

@@ -91,6 +91,15 @@ pub(super) async fn events(tx: &mut TenantTx, first: i64, last: i64) -> Result<V
     Ok(events)
 }
 
+pub(super) async fn lines(tx: &mut TenantTx, from: i64, most: i64) -> Result<Vec<String>, Fault> {
+    let rows = tx.read(LIST, &[&from, &most]).await?;
+    let lines = rows.iter().map(|row| {
+        let view = Numbered::from_row(row)?.view()?;
+        Ok(json!(view).to_string())
+    });
+    lines.collect()
+}
+
 const COLUMNS: [&str; 14] = [
     "seq",
     "time",

@@ -148,6 +148,14 @@ pub(crate) async fn events(tx: &mut TenantTx, first: i64, last: i64) -> Result<V
     export::events(tx, first, last).await
 }
 
+/// Entries from a number on, a line each, for whoever may read them.
+///
+/// # Errors
+/// When the database refuses.
+pub(crate) async fn lines(tx: &mut TenantTx, from: i64, most: i64) -> Result<Vec<String>, Fault> {
+    export::lines(tx, from, most).await
+}
+
 /// What the page of the ledger loads and lets save, with the cookie of its session.
 pub(crate) fn downloads(routes: Routes) -> Routes {
     routes

@@ -67,15 +67,21 @@ pub(super) enum Of {
     Booking(Uuid, i32),
     /// Entries of the ledger, from one number to another.
     Entries(i64, i64),
+    /// An alert that was opened.
+    Alert(Uuid),
 }
 
 impl Of {
     fn from_row(row: &Row) -> Result<Self, Fault> {
         let booking: (Option<Uuid>, Option<i32>) =
             (row.field("booking_id")?, row.field("booking_version")?);
-        match (booking, row.field("first_seq")?, row.field("last_seq")?) {
-            ((Some(booking), Some(version)), None, None) => Ok(Self::Booking(booking, version)),
-            ((None, None), Some(first), Some(last)) => Ok(Self::Entries(first, last)),
+        let entries: (Option<i64>, Option<i64>) = (row.field("first_seq")?, row.field("last_seq")?);
+        match (booking, entries, row.field("alert_id")?) {
+            ((Some(booking), Some(version)), (None, None), None) => {
+                Ok(Self::Booking(booking, version))
+            }
+            ((None, None), (Some(first), Some(last)), None) => Ok(Self::Entries(first, last)),
+            ((None, None), (None, None), Some(alert)) => Ok(Self::Alert(alert)),
             _ => Err(Fault::bug("a delivery of nothing, or of two things")),
         }
     }
@@ -129,6 +135,7 @@ pub(super) const COLUMNS: Columns = Columns {
         ("booking_version", Class::Internal),
         ("first_seq", Class::Internal),
         ("last_seq", Class::Internal),
+        ("alert_id", Class::Internal),
         ("state", Class::Internal),
         ("attempts", Class::Internal),
         ("next_at", Class::Internal),
@@ -146,7 +153,7 @@ pub(super) const COLUMNS: Columns = Columns {
 macro_rules! columns {
     () => {
         "tenant_id, id, version, created_at, updated_at, webhook_id, member_id, booking_id, booking_version, first_seq,
-           last_seq, state, attempts, next_at, status"
+           last_seq, alert_id, state, attempts, next_at, status"
     };
 }
 
@@ -229,6 +236,8 @@ struct DeliveryView {
     /// Entries of the ledger were told: from this number to `last_seq`.
     first_seq: Option<i64>,
     last_seq: Option<i64>,
+    /// An alert was told: this one.
+    alert_id: Option<Uuid>,
     state: State,
     attempts: i32,
     /// None: no attempt is to come.
@@ -240,9 +249,10 @@ struct DeliveryView {
 impl From<Delivery> for DeliveryView {
     fn from(delivery: Delivery) -> Self {
         let is_pending = delivery.state == State::Pending;
-        let (booking, entries) = match delivery.of {
-            Of::Booking(booking, version) => (Some((booking, version)), None),
-            Of::Entries(first, last) => (None, Some((first, last))),
+        let (booking, entries, alert) = match delivery.of {
+            Of::Booking(booking, version) => (Some((booking, version)), None, None),
+            Of::Entries(first, last) => (None, Some((first, last)), None),
+            Of::Alert(alert) => (None, None, Some(alert)),
         };
         Self {
             id: delivery.id,
@@ -255,6 +265,7 @@ impl From<Delivery> for DeliveryView {
             booking_version: booking.map(|(_, version)| version),
             first_seq: entries.map(|(first, _)| first),
             last_seq: entries.map(|(_, last)| last),
+            alert_id: alert,
             state: delivery.state,
             attempts: delivery.attempts,
             next_at: is_pending.then_some(delivery.next_at),

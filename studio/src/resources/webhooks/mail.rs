@@ -10,7 +10,10 @@ use watertight_terms::Fault;
 use super::tell::{Outcome, Version};
 use crate::{
     app::Desk,
-    resources::members::{Member, actions::ViewContact},
+    resources::{
+        alerts::Told,
+        members::{Member, actions::ViewContact},
+    },
 };
 
 /// A member who is told by mail.
@@ -26,25 +29,16 @@ pub(super) async fn to(
     (delivery, member): (Uuid, Uuid),
     told: &Version,
 ) -> Result<Option<Mail>, Fault> {
-    let mailed = tx.read(MAILED, &[&member]).await?;
-    if desk.relay.is_none() || mailed.is_empty() {
-        return Ok(None);
-    }
-    let granted = tx.grant::<ViewContact, Member>(member).await?;
-    let member = tx.seen(granted)?;
-    let Some(address) = member.address(tx, &desk.vault).await? else {
+    let Some(to) = address(tx, desk, member).await? else {
         return Ok(None);
     };
     let (studio, zone) = tx.studio();
     let zone = TimeZone::get(zone).map_err(|error| Fault::bug(format!("a zone: {error}")))?;
     let origin = &desk.origin;
-    let host = origin.split("://").last().unwrap_or_default();
-    let host = host.split(':').next().unwrap_or_default();
     Ok(Some(Mail {
-        // The delivery's, so that whoever is told twice knows it by that.
-        id: format!("{delivery}@{host}"),
+        id: id(origin, delivery),
         at: told.at.into(),
-        to: address.expose().to_owned(),
+        to,
         subject: format!("{studio}: {}", happened(told)),
         text: format!(
             "{}.\n\nfrom {}\nto   {}\n\n{origin}/ui/bookings/{}\n\n-- \nYou are told of bookings of your time. \
@@ -55,6 +49,53 @@ pub(super) async fn to(
             told.booking
         ),
     }))
+}
+
+/// The mail to an owner about an alert: what it is and what to do, and nobody's name.
+pub(super) async fn of_alert(
+    tx: &mut TenantTx,
+    desk: &Desk,
+    (delivery, member): (Uuid, Uuid),
+    told: &Told,
+) -> Result<Option<Mail>, Fault> {
+    let Some(to) = address(tx, desk, member).await? else {
+        return Ok(None);
+    };
+    let (studio, _) = tx.studio();
+    let origin = &desk.origin;
+    let (kind, severity) = (told.kind.as_str(), told.severity.as_str());
+    Ok(Some(Mail {
+        id: id(origin, delivery),
+        at: told.opened_at.into(),
+        to,
+        subject: format!("{studio}: something looks wrong ({kind}, {severity})"),
+        text: format!(
+            "Something looks wrong: {kind} ({severity}).\n\nWhat to do: {}.\n\n{origin}/ui/audit\n\n-- \n\
+             You are told as an owner of the studio; whom it is about and what shows it says GET /v1/alerts/{}.\n\
+             Switch mails off with PATCH /v1/me/mails.\n",
+            told.kind.advice(),
+            told.id
+        ),
+    }))
+}
+
+/// Where a member is told by mail; none when they are not told any more, or there is no relay.
+async fn address(tx: &mut TenantTx, desk: &Desk, member: Uuid) -> Result<Option<String>, Fault> {
+    let mailed = tx.read(MAILED, &[&member]).await?;
+    if desk.relay.is_none() || mailed.is_empty() {
+        return Ok(None);
+    }
+    let granted = tx.grant::<ViewContact, Member>(member).await?;
+    let member = tx.seen(granted)?;
+    let address = member.address(tx, &desk.vault).await?;
+    Ok(address.map(|address| address.expose().to_owned()))
+}
+
+/// The delivery's, so that whoever is told twice knows it by that.
+fn id(origin: &str, delivery: Uuid) -> String {
+    let host = origin.split("://").last().unwrap_or_default();
+    let host = host.split(':').next().unwrap_or_default();
+    format!("{delivery}@{host}")
 }
 
 fn happened(told: &Version) -> &'static str {

@@ -30,6 +30,13 @@
 //! {"type": "audit.entries", "timestamp": "2031-03-03T09:00:00Z",
 //!  "data": {"first_seq": 1200, "last_seq": 1207, "events": [{"class_uid": 6003, …}]}}
 //! ```
+//!
+//! One of the kind `alerts` is told of each alert when it is opened, also as an OCSF Detection Finding.
+//!
+//! ```json
+//! {"type": "alert.opened", "timestamp": "2031-03-03T09:00:00Z",
+//!  "data": {"alert_id": "…", "kind": "probing", "severity": "high", "subject": "…", "finding": {"class_uid": 2004, …}}}
+//! ```
 
 pub mod deliveries;
 mod handlers;
@@ -80,6 +87,8 @@ enum Kind {
     Bookings,
     /// The entries of the ledger.
     Audit,
+    /// Each alert, when it is opened.
+    Alerts,
 }
 
 impl Kind {
@@ -87,11 +96,12 @@ impl Kind {
         match self {
             Self::Bookings => "bookings",
             Self::Audit => "audit",
+            Self::Alerts => "alerts",
         }
     }
 
     fn parse(name: &str) -> Result<Self, Fault> {
-        let mut all = [Self::Bookings, Self::Audit].into_iter();
+        let mut all = [Self::Bookings, Self::Audit, Self::Alerts].into_iter();
         all.find(|kind| kind.as_str() == name)
             .ok_or_else(|| Fault::bug(format!("a webhook of the kind `{name}`")))
     }
@@ -278,11 +288,11 @@ fn routes(routes: Routes) -> Routes {
         .route(
             "/v1/webhooks",
             get(handlers::list)
-                .says("where the studio is told of its bookings, or of its ledger")
+                .says("where the studio is told of its bookings, its ledger, or what looks wrong")
                 .needs::<View, Webhook>()
                 .and(
                     post(handlers::create)
-                        .says("tells every change of a booking there, or every entry of the ledger; the answer alone shows the secret")
+                        .says("tells every change of a booking there, every entry of the ledger, or every alert; the answer alone shows the secret")
                         .sample(r#"{"url": "https://hooks.example.com/studio", "kind": "bookings"}"#)
                         .needs::<Create, Webhook>(),
                 ),

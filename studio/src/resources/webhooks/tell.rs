@@ -27,7 +27,10 @@ use super::{
     hook::{self, Hook},
     mail,
 };
-use crate::{app::Desk, resources::audit};
+use crate::{
+    app::Desk,
+    resources::{alerts, audit},
+};
 
 /// At most so many are looked up at once.
 const BATCH: i64 = 20;
@@ -145,6 +148,7 @@ async fn way(tx: &mut TenantTx, desk: &Desk, delivery: &Delivery) -> Result<Opti
             let body = entries_told(tx, first, last, delivery.created_at).await?;
             return Ok(hook::to(tx, desk, webhook, &body).await?.map(Way::Hook));
         }
+        Of::Alert(alert) => return alert_way(tx, desk, delivery, alert).await,
     };
     let version = self::version(tx, booking, version).await?;
     match (delivery.webhook, delivery.member) {
@@ -154,6 +158,27 @@ async fn way(tx: &mut TenantTx, desk: &Desk, delivery: &Delivery) -> Result<Opti
         }
         (None, Some(member)) => {
             let mail = mail::to(tx, desk, (delivery.id(), member), &version);
+            Ok(mail.await?.map(Way::Mail))
+        }
+        (None, None) => Err(Fault::bug("a delivery that leads nowhere")),
+    }
+}
+
+/// To whom an alert is told, and what.
+async fn alert_way(
+    tx: &mut TenantTx,
+    desk: &Desk,
+    delivery: &Delivery,
+    alert: Uuid,
+) -> Result<Option<Way>, Fault> {
+    let told = alerts::told(tx, alert).await?;
+    match (delivery.webhook, delivery.member) {
+        (Some(webhook), _) => {
+            let hook = hook::to(tx, desk, webhook, &told.body()).await?;
+            Ok(hook.map(Way::Hook))
+        }
+        (None, Some(member)) => {
+            let mail = mail::of_alert(tx, desk, (delivery.id(), member), &told);
             Ok(mail.await?.map(Way::Mail))
         }
         (None, None) => Err(Fault::bug("a delivery that leads nowhere")),

@@ -1,0 +1,25 @@
+use std::sync::Arc;
+
+use watertight_terms::{Fault, Request as Facts};
+
+use super::Door;
+
+/// Hears of whoever was not let in.
+pub(super) type Hear = Arc<dyn Fn(&Fault, &Facts) + Send + Sync>;
+
+impl Door {
+    /// The same door, which tells `hear` of each request by somebody who could not say who they are, and why.
+    /// It is called while the request waits, and keeps nothing up.
+    pub fn with_strangers(self, hear: impl Fn(&Fault, &Facts) + Send + Sync + 'static) -> Self {
+        self.changed(|inside| inside.strangers = Some(Arc::new(hear)))
+    }
+
+    /// Strangers write nothing to the database: they go to the platform's security log, and to whoever counts
+    /// them.
+    pub(super) fn note_stranger(&self, fault: &Fault, facts: &Facts) {
+        tracing::info!(target: "security", request_id = %facts.id, address = facts.address, reason = %fault, "not let in");
+        if let Some(hear) = &self.0.strangers {
+            hear(fault, facts);
+        }
+    }
+}
