@@ -87,7 +87,7 @@ fn what_was_written_is_read() {
     });
     assert_eq!(seen, expected.into_iter().flatten().collect::<Vec<_>>());
     assert_eq!(manifest.rows(), 18_000);
-    assert!(WHOLE.len() > 3 * 65_536, "several chunks");
+    assert!(WHOLE.len() > 65_536, "more than one chunk");
     assert!(WHOLE.starts_with(b"age-encryption.org/v1\n"));
 }
 
