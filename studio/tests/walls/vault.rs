@@ -211,8 +211,8 @@ of() { printf '%s' "$question" | sed -n 's/.*"'"$1"'":"\([^"]*\)".*/\1/p'; }
 hex() { printf '%s' "$1" | od -An -tx1 | tr -d ' \n'; }
 case "$question" in
   *'"do":"current"'*) echo '{"number":1}' ;;
-  *'"key":'*) echo '{"wrapped":"'$(hex "$(of context)")$(of key)'"}' ;;
-  *) context=$(hex "$(of context)"); wrapped=$(of wrapped)
+  *'"key":'*) echo '{"wrapped":"'$(hex "$(of context)|padding of bytes")$(of key)'"}' ;;
+  *) context=$(hex "$(of context)|padding of bytes"); wrapped=$(of wrapped)
     case "$wrapped" in
       "$context"*) echo '{"key":"'${wrapped#"$context"}'"}' ;;
       *) echo '{"wrong":true}' ;;
