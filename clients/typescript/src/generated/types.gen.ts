@@ -663,6 +663,10 @@ export type Studio = {
      */
     retention: {
         /**
+         * Days from the time it was closed; 365 where nothing is decided.
+         */
+        alerts: number;
+        /**
          * Days from the time it was archived; 1095 where nothing is decided.
          */
         artists: number;
@@ -7804,6 +7808,10 @@ export type PatchStudioData = {
          */
         admission?: 'owner' | 'clerk';
         retention?: {
+            /**
+             * Days from the time it was closed; 365 where nothing is decided.
+             */
+            alerts?: number | null;
             /**
              * Days from the time it was archived; 1095 where nothing is decided.
              */

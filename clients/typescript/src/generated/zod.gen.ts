@@ -586,6 +586,7 @@ export const zStudio = z.object({
         z.literal('clerk')
     ]),
     retention: z.object({
+        alerts: z.int().gte(30).lte(3650),
         artists: z.int().gte(90).lte(5475),
         ledger: z.int().gte(365).lte(10950),
         bookings: z.int().gte(365).lte(5475),
@@ -2264,6 +2265,7 @@ export const zPatchStudioBody = z.strictObject({
         z.literal('clerk')
     ]).optional(),
     retention: z.strictObject({
+        alerts: z.int().gte(30).lte(3650).nullish(),
         artists: z.int().gte(90).lte(5475).nullish(),
         ledger: z.int().gte(365).lte(10950).nullish(),
         bookings: z.int().gte(365).lte(5475).nullish(),
