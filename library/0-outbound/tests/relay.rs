@@ -1,6 +1,11 @@
 //! Mail over TLS: taken by a relay whose certificate an authority that we know has signed, in the name we
 //! called; and to any other not even the address is said.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests stop at the first thing that is not as it must be"
+)]
+
 use std::{
     sync::{Arc, Mutex},
     time::SystemTime,

@@ -1,10 +1,5 @@
 //! The schema of `[watch]`, as it is committed.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "tests stop at the first thing that is not as it must be"
-)]
-
 use watertight_watch::Thresholds;
 
 #[test]
