@@ -108,7 +108,8 @@ ALTER TABLE tenancy.studios ENABLE ALWAYS TRIGGER begin_watching;
 
 SELECT custody.keeps('studio.alerts', starts => 'opened_at', ends => 'last_seen_at',
     lets => '{version,updated_at,severity,state,last_seen_at,times,evidence,note}'),
-  custody.entrust('studio.alerts');
+  custody.entrust('studio.alerts'),
+  custody.keeps('studio.watching', lets => '{version,updated_at,seen_until,learned}');
 
 -- An alert is told when it is opened, by the outbox of bookings and ledger: to webhooks that want alerts, and to
 -- the studio's owners by mail.
@@ -148,10 +149,9 @@ SET LOCAL ROLE {app}_owner;
 CREATE TRIGGER tell AFTER INSERT ON studio.alerts FOR EACH ROW EXECUTE FUNCTION studio.tell_alert();
 ALTER TABLE studio.alerts ENABLE ALWAYS TRIGGER tell;
 
--- Alerts go into a studio's archive and stay as they are when it is restored, as what is told does. Both tables go when
+-- Both go into a studio's archive and stay as they are when it is restored, as what is told does. Both go when
 -- the studio is closed.
-SELECT custody.entrust('studio.watching');
-SELECT custody.archives('studio.alerts', 215, is_restored => false),
+SELECT custody.archives('studio.alerts', 215, is_restored => false), custody.archives('studio.watching', 216, is_restored => false),
   custody.shreds(11, 'studio.alerts'), custody.shreds(12, 'studio.watching');
 REVOKE CREATE ON SCHEMA studio FROM {app}_gate;
 REVOKE CREATE ON SCHEMA ledger FROM {app}_ledger;

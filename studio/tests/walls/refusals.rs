@@ -96,6 +96,9 @@ async fn new_row(world: &World, studio: usize, collection: &str) -> String {
     if collection == "/v1/audit" {
         return entry(world, studio).await;
     }
+    if collection == "/v1/alerts" {
+        return alert(world, studio).await;
+    }
     let route = find("POST", collection);
     let body = body(world, studio, &route).await;
     let token = world.token(studio, "owner");
@@ -114,6 +117,26 @@ async fn delivery(world: &World, studio: usize) -> String {
     let newest = &told["items"][0];
     assert_eq!(newest["booking_id"], json!(booking));
     newest["id"].as_str().unwrap().to_owned()
+}
+
+/// An alert, as the studio's service raises it: about somebody whom no other is about.
+async fn alert(world: &World, studio: usize) -> String {
+    let (id, app) = (Random::system().uuid(), world.as_app().await);
+    app.script("BEGIN").await.unwrap();
+    let context = world.service_context(studio, "watch");
+    app.run("SELECT tenancy.enter($1)", &[&context])
+        .await
+        .unwrap();
+    let raised = app
+        .run(
+            "INSERT INTO studio.alerts (tenant_id, id, kind, severity, subject, opened_at, last_seen_at, evidence)
+             VALUES (tenancy.tenant_id(), $1, 'probing', 'low', 'user_' || $1::text, now(), now(), '{1}')",
+            &[&id],
+        )
+        .await;
+    assert_eq!(raised.unwrap(), 1);
+    app.script("COMMIT").await.unwrap();
+    id.to_string()
 }
 
 /// An entry of the ledger: any request makes one.
