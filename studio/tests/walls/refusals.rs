@@ -130,7 +130,7 @@ async fn alert(world: &World, studio: usize) -> String {
     let raised = app
         .run(
             "INSERT INTO studio.alerts (tenant_id, id, kind, severity, subject, opened_at, last_seen_at, evidence)
-             VALUES (tenancy.tenant_id(), $1, 'probing', 'low', 'user_' || $1::text, now(), now(), '{1}')",
+             VALUES (tenancy.tenant_id(), $1, 'probing', 'low', 'user_' || ($1::uuid)::text, now(), now(), '{1}')",
             &[&id],
         )
         .await;
