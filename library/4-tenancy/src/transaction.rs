@@ -369,7 +369,10 @@ impl TenantTx {
 
     /// Refuses whoever only acts as a member, which is to read. The policies of the tables say the
     /// same, and hide from them what a statement would lock; this says it in words.
-    pub(crate) fn may_write(&self) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    /// Impersonation, when the caller acts as a member.
+    pub fn may_write(&self) -> Result<(), Fault> {
         match self.bound.account.acted_by() {
             None => Ok(()),
             Some(_) => Err(Fault::new(

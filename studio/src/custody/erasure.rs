@@ -92,6 +92,8 @@ pub(crate) async fn asked<A: Action<R>, R: Stored>(
 ) -> Result<Answer<ErasureView>, Fault> {
     let granted = tx.grant::<A, R>(id).await?;
     drop(tx.seen(granted)?);
+    // What would go is asked by whoever could do it.
+    tx.may_write()?;
     if asked.plan {
         let view = planned(&mut tx, id).await?;
         let entry = Entry::new("erasure.plan", R::NOUN).ids([id]);

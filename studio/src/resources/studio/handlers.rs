@@ -212,6 +212,7 @@ pub(super) async fn close(
 ) -> Result<Answer<ClosingView>, Fault> {
     let granted = own::<Close>(&mut tx).await?;
     drop(tx.seen(granted)?);
+    tx.may_write()?;
     let id = tx.tenant().0;
     if asked.plan {
         let view = closing::stands(&mut tx).await?;
@@ -228,6 +229,7 @@ pub(super) async fn close(
 pub(super) async fn cancel_closing(mut tx: TenantTx) -> Result<Answer<ClosingView>, Fault> {
     let granted = own::<Close>(&mut tx).await?;
     drop(tx.seen(granted)?);
+    tx.may_write()?;
     watertight_custody::closing::take_back(&mut tx).await?;
     let view = closing::stands(&mut tx).await?;
     let entry = Entry::new("closing.cancel", "studio").ids([tx.tenant().0]);
