@@ -142,6 +142,7 @@ pub const SERVICES_KEEP_TO_THEIR_NAME: Claim = Claim {
             "delivery.view" | "delivery.attempt" | "delivery.settle" | "webhook.sign" => {
                 r#"principal.name == "delivery""#
             }
+            "alert.raise" | "alert.repeat" | "watch.learn" => r#"principal.name == "watch""#,
             // Whoever is invited is told so, and a member of what concerns them.
             "member.view" | "member.view_contact" => {
                 r#"["people", "delivery"].contains(principal.name)"#
@@ -201,14 +202,21 @@ pub fn is_own_affair(request: &RequestEnv) -> bool {
     nouns.iter().any(|noun| action(request).starts_with(noun))
 }
 
-/// Whether it is for owners alone: who is in the studio and as what, and what holds there.
+/// Whether it is for owners alone: who is in the studio and as what, what holds there, and what cannot be
+/// taken back.
 pub fn is_the_owners(request: &RequestEnv) -> bool {
     let name = action(request);
     let is_of_members = name.starts_with("member.") && !is_view(request);
     let leaves = ["webhook.", "delivery.", "audit.", "legal_hold."]
         .iter()
         .any(|noun| name.starts_with(noun));
-    is_of_members || leaves && is_member(request) || name == "studio.change"
+    let alone = [
+        "studio.change",
+        "studio.close",
+        "artist.erase",
+        "alert.handle",
+    ];
+    is_of_members || leaves && is_member(request) || alone.contains(&name)
 }
 
 fn kind(request: &RequestEnv) -> &str {
