@@ -214,15 +214,8 @@ async fn without_recipients_nothing_is_written_and_nobody_else_reads() {
 async fn sql_as_the_app_role_takes_nothing_out_and_brings_nothing_in() {
     let world = World::new().await;
     let raw = world.as_app().await;
-    for context in [
-        world.context(0, "owner"),
-        world.service_context(0, "custody"),
-    ] {
-        raw.script("BEGIN").await.unwrap();
-        raw.run("SELECT tenancy.enter($1)", &[&context])
-            .await
-            .unwrap();
-        for (sql, expected) in [
+    world
+        .expect_refused(&[
             (
                 "SELECT custody.page(tenancy.tenant_id(), 'studio.artists', NULL, 9)",
                 "42501",
@@ -235,14 +228,8 @@ async fn sql_as_the_app_role_takes_nothing_out_and_brings_nothing_in() {
             ("SELECT custody.restore_alone('a7|1|x|9|n|00')", "ZT002"),
             ("SELECT custody.restore_end('a6|1|x|9|n|00')", "ZT002"),
             ("SELECT * FROM custody.forgotten", "42501"),
-        ] {
-            raw.script("SAVEPOINT attempt").await.unwrap();
-            let refused = raw.run(sql, &[]).await.unwrap_err();
-            assert_eq!(state(&refused), expected, "{sql}");
-            raw.script("ROLLBACK TO attempt").await.unwrap();
-        }
-        raw.script("ROLLBACK").await.unwrap();
-    }
+        ])
+        .await;
     for context in [
         world.context(0, "owner"),
         world.service_context(0, "expiry"),

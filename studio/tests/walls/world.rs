@@ -20,7 +20,10 @@ use watertight_identity::{
     double::{Double, TokenRequest},
 };
 use watertight_ledger::Ledger;
-use watertight_tenancy::{KeyTable, Passwords, login_url, support::RawConnection};
+use watertight_tenancy::{
+    KeyTable, Passwords, login_url,
+    support::{RawConnection, state},
+};
 use watertight_terms::{Clock, KeyFile, Random, Request};
 
 /// A world. Its database goes with it.
@@ -174,6 +177,25 @@ impl World {
             address: "127.0.0.1".to_owned(),
             client: None,
             at: Clock::system().now(),
+        }
+    }
+
+    /// Fails unless SQL as the app role is refused, each statement by that state, to an owner of the first studio and
+    /// to its service `custody` alike.
+    pub(crate) async fn expect_refused(&self, attempts: &[(&str, &str)]) {
+        let raw = self.as_app().await;
+        for context in [self.context(0, "owner"), self.service_context(0, "custody")] {
+            raw.script("BEGIN").await.unwrap();
+            raw.run("SELECT tenancy.enter($1)", &[&context])
+                .await
+                .unwrap();
+            for (sql, expected) in attempts {
+                raw.script("SAVEPOINT attempt").await.unwrap();
+                let refused = raw.run(sql, &[]).await.unwrap_err();
+                assert_eq!(state(&refused), *expected, "{sql}");
+                raw.script("ROLLBACK TO attempt").await.unwrap();
+            }
+            raw.script("ROLLBACK").await.unwrap();
         }
     }
 
