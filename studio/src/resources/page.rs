@@ -15,7 +15,7 @@ use watertight::{
     answer::{Answer, Draft, Nothing},
     argument::{CursorText, spoken},
 };
-use watertight_authority::Action;
+use watertight_authority::{Action, Spent};
 use watertight_tenancy::{Change, Read, Stored, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, FieldFault, Limits, problems};
 
@@ -295,6 +295,36 @@ pub fn expect_version(named: Option<i32>, current: i32) -> Result<(), Fault> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Shows a row whole, where nothing of it has to be opened.
+///
+/// # Errors
+/// Whatever [`TenantTx::grant`] says.
+pub async fn show<A: Action<R>, R: Stored, V: From<R> + Serialize + JsonSchema>(
+    mut tx: TenantTx,
+    id: Uuid,
+) -> Result<Answer<V>, Fault> {
+    let granted = tx.grant::<A, R>(id).await?;
+    let row = tx.seen(granted)?;
+    let version = row.version();
+    let draft = Draft::ok(V::from(row))?.etag(version);
+    let entry = Entry::new(A::NAME, R::NOUN).ids([id]);
+    draft.finish(tx, entry).await
+}
+
+/// Answers a change with the row as it is now, and keeps both.
+///
+/// # Errors
+/// When it cannot be kept.
+pub async fn changed<A: Action<R>, R: Stored, V: Serialize + JsonSchema>(
+    tx: TenantTx,
+    spent: &Spent<A, R>,
+    view: V,
+) -> Result<Answer<V>, Fault> {
+    let entry = Entry::new(spent.action(), spent.noun()).ids([spent.id()]);
+    let draft = Draft::ok(view)?.etag(spent.version() + 1);
+    draft.commit(tx, entry).await
 }
 
 /// Archives a row, where nothing else has to be looked at. The statement's own parameter is the time.

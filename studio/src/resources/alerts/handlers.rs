@@ -3,11 +3,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 use watertight::{
-    answer::{Answer, Draft},
+    answer::Answer,
     argument::{CursorText, Firm, IfMatch, Line, Path, Prose, Query, Valid},
 };
 use watertight_tenancy::{Stored, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, Limits};
+use watertight_terms::{Fault, Limits};
 
 use super::{
     Alert, Grade, HANDLE, State, View,
@@ -55,14 +55,8 @@ pub(super) async fn list(
         .await
 }
 
-pub(super) async fn show(mut tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<View>, Fault> {
-    let granted = tx.grant::<actions::View, Alert>(id).await?;
-    let alert = tx.seen(granted)?;
-    let version = alert.version;
-    Draft::ok(View::from(alert))?
-        .etag(version)
-        .finish(tx, Entry::new("alert.view", "alert").ids([id]))
-        .await
+pub(super) async fn show(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<View>, Fault> {
+    page::show::<actions::View, Alert, _>(tx, id).await
 }
 
 /// What somebody did about it: what is absent stays.
@@ -93,8 +87,5 @@ pub(super) async fn handle(
     let now = desk.clock.now();
     let (spent, _row) = tx.change(granted, HANDLE, &[&now, &state, &note]).await?;
     let view = View::from(tx.written::<Alert>(Alert::LOAD, id).await?);
-    Draft::ok(view)?
-        .etag(spent.version() + 1)
-        .commit(tx, Entry::new(spent.action(), spent.noun()).ids([id]))
-        .await
+    page::changed(tx, &spent, view).await
 }

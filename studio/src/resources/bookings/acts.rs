@@ -26,7 +26,7 @@ use crate::{
     app::Desk,
     resources::{
         holidays,
-        page::{expect_unarchived, expect_version},
+        page::{self, expect_unarchived, expect_version},
         studio::settings::{Settings, Week},
     },
 };
@@ -299,9 +299,7 @@ pub(super) async fn answered<A: Action<Booking>>(
     spent: Spent<A, Booking>,
 ) -> Result<Answer<BookingView>, Fault> {
     let view = reload(&mut tx, spent.id()).await?;
-    let entry = Entry::new(spent.action(), spent.noun()).ids([spent.id()]);
-    let draft = Draft::ok(view)?.etag(spent.version() + 1);
-    draft.commit(tx, entry).await
+    page::changed(tx, &spent, view).await
 }
 
 /// The state after a transition, or a conflict that says in which state the booking is.

@@ -53,14 +53,8 @@ pub(super) async fn list(
         .await
 }
 
-pub(super) async fn show(mut tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<View>, Fault> {
-    let granted = tx.grant::<actions::View, Holiday>(id).await?;
-    let row = tx.seen(granted)?;
-    let version = row.version;
-    Draft::ok(View::from(row))?
-        .etag(version)
-        .finish(tx, Entry::new("holiday.view", "holiday").ids([id]))
-        .await
+pub(super) async fn show(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<View>, Fault> {
+    page::show::<actions::View, Holiday, _>(tx, id).await
 }
 
 /// A new one.
@@ -118,10 +112,7 @@ pub(super) async fn edit(
     let now = desk.clock.now();
     let (spent, _row) = tx.change(granted, EDIT, &[&now, &day, &name]).await?;
     let view = View::from(tx.written::<Holiday>(Holiday::LOAD, id).await?);
-    Draft::ok(view)?
-        .etag(spent.version() + 1)
-        .commit(tx, Entry::new(spent.action(), spent.noun()).ids([id]))
-        .await
+    page::changed(tx, &spent, view).await
 }
 
 pub(super) async fn archive(

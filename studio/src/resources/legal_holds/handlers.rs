@@ -49,15 +49,10 @@ pub(super) async fn list(
 }
 
 pub(super) async fn show(
-    mut tx: TenantTx,
+    tx: TenantTx,
     Path(id): Path<Uuid>,
 ) -> Result<Answer<LegalHoldView>, Fault> {
-    let granted = tx.grant::<View, LegalHold>(id).await?;
-    let held = tx.seen(granted)?;
-    let version = held.version;
-    let entry = Entry::new("legal_hold.view", "legal_hold").ids([id]);
-    let draft = Draft::ok(LegalHoldView::from(held))?;
-    draft.etag(version).finish(tx, entry).await
+    page::show::<View, LegalHold, _>(tx, id).await
 }
 
 /// A new legal hold.
@@ -148,7 +143,5 @@ pub(super) async fn release(
     let now = desk.clock.now();
     let (spent, _row) = tx.change(granted, RELEASE, &[&now]).await?;
     let view = LegalHoldView::from(tx.written::<LegalHold>(LegalHold::LOAD, id).await?);
-    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let draft = Draft::ok(view)?.etag(spent.version() + 1);
-    draft.commit(tx, entry).await
+    page::changed(tx, &spent, view).await
 }

@@ -50,14 +50,8 @@ pub(super) async fn list(
         .await
 }
 
-pub(super) async fn show(mut tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<View>, Fault> {
-    let granted = tx.grant::<actions::View, Phase>(id).await?;
-    let row = tx.seen(granted)?;
-    let version = row.version;
-    Draft::ok(View::from(row))?
-        .etag(version)
-        .finish(tx, Entry::new("phase.view", "phase").ids([id]))
-        .await
+pub(super) async fn show(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<View>, Fault> {
+    page::show::<actions::View, Phase, _>(tx, id).await
 }
 
 /// A new one.
@@ -147,10 +141,7 @@ pub(super) async fn edit(
     let parameters: [&(dyn ToSql + Sync); 5] = [&now, &name, &starts_on, &ends_on, &after];
     let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
     let view = View::from(tx.written::<Phase>(Phase::LOAD, id).await?);
-    Draft::ok(view)?
-        .etag(spent.version() + 1)
-        .commit(tx, Entry::new(spent.action(), spent.noun()).ids([id]))
-        .await
+    page::changed(tx, &spent, view).await
 }
 
 pub(super) async fn archive(

@@ -223,9 +223,7 @@ pub(super) async fn edit(
     ];
     let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
     let view = ProjectView::of(tx.written(Project::LOAD, id).await?, &tx);
-    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let draft = Draft::ok(view)?.etag(spent.version() + 1);
-    draft.commit(tx, entry).await
+    page::changed(tx, &spent, view).await
 }
 
 pub(super) async fn archive(

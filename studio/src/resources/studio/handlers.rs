@@ -25,7 +25,7 @@ use crate::{
     app::Desk,
     config::AdmissionBy,
     custody::closing::{self, ClosingView},
-    resources::page::expect_version,
+    resources::page::{self, expect_version},
 };
 
 /// The studio as its owners and managers see it.
@@ -200,9 +200,7 @@ pub(super) async fn change(
     let (spent, _row) = tx.change(granted, CHANGE, &parameters).await?;
     tx.choose(&spent, choices).await?;
     let view = StudioView::from(tx.written::<Studio>(Studio::LOAD, id).await?);
-    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let draft = Draft::ok(view)?.etag(spent.version() + 1);
-    draft.commit(tx, entry).await
+    page::changed(tx, &spent, view).await
 }
 
 pub(super) async fn close(

@@ -64,16 +64,8 @@ pub(super) async fn list(
         .await
 }
 
-pub(super) async fn show(
-    mut tx: TenantTx,
-    Path(id): Path<Uuid>,
-) -> Result<Answer<TimeOffView>, Fault> {
-    let granted = tx.grant::<View, TimeOff>(id).await?;
-    let off = tx.seen(granted)?;
-    let version = off.version;
-    let entry = Entry::new("time_off.view", "time_off").ids([id]);
-    let draft = Draft::ok(TimeOffView::from(off))?.etag(version);
-    draft.finish(tx, entry).await
+pub(super) async fn show(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<TimeOffView>, Fault> {
+    page::show::<View, TimeOff, _>(tx, id).await
 }
 
 /// A new absence.
@@ -203,9 +195,7 @@ pub(super) async fn edit(
     ];
     let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
     let view = TimeOffView::from(tx.written::<TimeOff>(TimeOff::LOAD, id).await?);
-    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let draft = Draft::ok(view)?.etag(spent.version() + 1);
-    draft.commit(tx, entry).await
+    page::changed(tx, &spent, view).await
 }
 
 pub(super) async fn archive(

@@ -6,14 +6,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use watertight::{
-    answer::{Answer, Draft},
+    answer::Answer,
     argument::{CursorText, Id, IfMatch, Path, Query},
     door::{Routes, get, post},
 };
 use watertight_authority::{Fact, Resource};
 use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Read, Row, Stored, TenantTx, ToSql};
-use watertight_terms::{Entry, Fault, Limits, TenantId};
+use watertight_terms::{Fault, Limits, TenantId};
 
 use super::super::{
     Class, Columns,
@@ -327,13 +327,8 @@ async fn list(
     page::list::<View, Delivery, _>(tx, &desk, paging, &filters, |row, _| row.into()).await
 }
 
-async fn show(mut tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<DeliveryView>, Fault> {
-    let granted = tx.grant::<View, Delivery>(id).await?;
-    let delivery = tx.seen(granted)?;
-    let version = delivery.version;
-    let entry = Entry::new("delivery.view", "delivery").ids([id]);
-    let draft = Draft::ok(DeliveryView::from(delivery))?;
-    draft.etag(version).finish(tx, entry).await
+async fn show(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<DeliveryView>, Fault> {
+    page::show::<View, Delivery, _>(tx, id).await
 }
 
 async fn replay(
@@ -349,7 +344,5 @@ async fn replay(
     let parameters: [&(dyn ToSql + Sync); 5] = [&now, &state, &attempts, &now, &status];
     let (spent, _row) = tx.change(granted, WRITE, &parameters).await?;
     let view = DeliveryView::from(tx.written::<Delivery>(Delivery::LOAD, id).await?);
-    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let draft = Draft::ok(view)?.etag(spent.version() + 1);
-    draft.commit(tx, entry).await
+    page::changed(tx, &spent, view).await
 }

@@ -49,16 +49,8 @@ pub(super) async fn list(
     page::list::<View, Webhook, _>(tx, &desk, paging, &[], |row, _| row.into()).await
 }
 
-pub(super) async fn show(
-    mut tx: TenantTx,
-    Path(id): Path<Uuid>,
-) -> Result<Answer<WebhookView>, Fault> {
-    let granted = tx.grant::<View, Webhook>(id).await?;
-    let webhook = tx.seen(granted)?;
-    let version = webhook.version;
-    let entry = Entry::new("webhook.view", "webhook").ids([id]);
-    let draft = Draft::ok(WebhookView::from(webhook))?;
-    draft.etag(version).finish(tx, entry).await
+pub(super) async fn show(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<WebhookView>, Fault> {
+    page::show::<View, Webhook, _>(tx, id).await
 }
 
 /// A new webhook.
@@ -150,9 +142,7 @@ pub(super) async fn edit(
     let parameters: [&(dyn ToSql + Sync); 3] = [&now, &url, &is_paused];
     let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
     let view = WebhookView::from(tx.written::<Webhook>(Webhook::LOAD, id).await?);
-    let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let draft = Draft::ok(view)?.etag(spent.version() + 1);
-    draft.commit(tx, entry).await
+    page::changed(tx, &spent, view).await
 }
 
 pub(super) async fn archive(
