@@ -82,6 +82,11 @@ const DEFINER_FUNCTIONS: &[&str] = &[
     "drain",
     "shred",
     "keep_receipt",
+    "heed",
+    "confirm_isolation",
+    "leave",
+    "lift_unconfirmed",
+    "of_mine",
 ];
 
 pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(), Failure> {

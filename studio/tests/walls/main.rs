@@ -31,6 +31,7 @@ mod events;
 mod feeds;
 mod freeze;
 mod idempotency;
+mod incidents;
 mod installing;
 mod invariants;
 mod leaving;
