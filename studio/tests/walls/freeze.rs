@@ -21,12 +21,21 @@ pub(crate) async fn operator(world: &World) -> Operator {
         .unwrap()
 }
 
+/// Opens an incident, of which nothing comes.
+pub(crate) async fn report(world: &World, studio: usize) -> Uuid {
+    let tenant = world.studios[studio].tenant;
+    let row = operator(world)
+        .await
+        .call(REPORT, &[&tenant], |_| None)
+        .await;
+    row.unwrap().field("incident").unwrap()
+}
+
 /// Freezes a studio in an emergency. Gives the incident, and how many transactions were ended.
 pub(crate) async fn freeze(world: &World, studio: usize) -> (Uuid, i32) {
     let tenant = world.studios[studio].tenant;
+    let incident = report(world, studio).await;
     let operator = operator(world).await;
-    let row = operator.call(REPORT, &[&tenant], |_| None).await.unwrap();
-    let incident: Uuid = row.field("incident").unwrap();
     let row = operator
         .call(ISOLATE, &[&tenant, &incident], |_| None)
         .await;
