@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 use watertight_tenancy::{Call, Constraint, Operator, ToSql};
@@ -279,21 +280,33 @@ async fn silent(
 }
 
 impl Impact {
-    async fn numbers(&self, operator: &Operator) -> Result<Value, Failure> {
+    async fn numbers(&self, operator: &Operator) -> Result<Numbers, Failure> {
         let last = self.to.unwrap_or(Timestamp::MAX);
         let Which { studio, incident } = &self.which;
         let parameters: [&(dyn ToSql + Sync); 4] = [studio, incident, &self.from, &last];
         let row = operator.call(IMPACT, &parameters, meaning).await;
-        row.and_then(|row| row.field("numbers")).map_err(refused)
+        let numbers: Value = row.and_then(|row| row.field("numbers")).map_err(refused)?;
+        serde_json::from_value(numbers).map_err(unreadable)
     }
 
     async fn run(&self, operator: &Operator, output: &Output) -> Result<u8, Failure> {
         let numbers = self.numbers(operator).await?;
-        let lines: Vec<String> = COUNTED
-            .iter()
-            .map(|(name, what)| format!("{what}: {}", numbers[name]))
-            .collect();
-        output.result(&lines.join("\n"), &json!({ "impact": numbers }));
+        let Numbers {
+            requests,
+            refused,
+            changes,
+            actors,
+            addresses,
+            records,
+            opened,
+            unlisted,
+        } = numbers;
+        let text = format!(
+            "{requests} requests, {refused} of them refused or failed, by {actors} people from {addresses} addresses\n\
+             {records} records shown by their ids, {unlisted} more in lists that the ledger does not name one by one\n\
+             {opened} personal fields opened, {changes} rows changed"
+        );
+        output.result(&text, &json!({ "impact": numbers }));
         Ok(0)
     }
 
@@ -304,16 +317,15 @@ impl Impact {
         let known: Value = row
             .and_then(|row| row.field("incidents"))
             .map_err(refused)?;
-        let number = |name: &str| numbers[name].as_u64().unwrap_or_default();
-        let text = |name: &str| known[0][name].as_str().unwrap_or_default();
-        let opened_at = text("opened_at").parse();
+        let known: [Known; 1] = serde_json::from_value(known).map_err(unreadable)?;
+        let [Known { kind, opened_at }] = known;
         let facts = Facts {
-            kind: text("kind").to_owned(),
-            opened_at: opened_at.map_err(|_| Failure::refused("the incident has no beginning"))?,
-            requests: number("requests"),
-            records: number("records"),
-            opened: number("opened"),
-            unlisted: number("unlisted"),
+            kind,
+            opened_at,
+            requests: numbers.requests,
+            records: numbers.records,
+            opened: numbers.opened,
+            unlisted: numbers.unlisted,
         };
         let (mut lines, mut documents) = (Vec::new(), Vec::new());
         for who in Addressee::ALL {
@@ -322,33 +334,45 @@ impl Impact {
                 subject,
                 text,
             } = who.draft(&facts);
+            let to = who.as_str();
             lines.push(format!(
-                "to: {}\ndue: {due_at}\nsubject: {subject}\n\n{text}",
-                who.as_str()
+                "to: {to}\ndue: {due_at}\nsubject: {subject}\n\n{text}"
             ));
-            documents.push(
-                json!({ "to": who.as_str(), "due_at": due_at, "subject": subject, "text": text }),
-            );
+            documents.push(json!({ "to": to, "due_at": due_at, "subject": subject, "text": text }));
         }
         output.result(&lines.join("\n"), &json!({ "drafts": documents }));
         Ok(0)
     }
 }
 
-/// What is counted, as the database and as people call it.
-const COUNTED: [(&str, &str); 8] = [
-    ("requests", "requests"),
-    ("refused", "of them refused or failed"),
-    ("changes", "rows changed"),
-    ("actors", "people"),
-    ("addresses", "addresses"),
-    ("records", "records that were shown, by their ids"),
-    ("opened", "personal fields opened"),
-    (
-        "unlisted",
-        "records in lists that the ledger does not name one by one",
-    ),
-];
+/// What the ledger says was touched.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+struct Numbers {
+    requests: u64,
+    refused: u64,
+    changes: u64,
+    actors: u64,
+    addresses: u64,
+    /// By their ids, each once.
+    records: u64,
+    /// Personal fields, each of each record once.
+    opened: u64,
+    /// Records in lists that are too long for an entry.
+    unlisted: u64,
+}
+
+/// What of an incident stands in a draft.
+#[derive(Debug, Deserialize)]
+struct Known {
+    kind: String,
+    opened_at: Timestamp,
+}
+
+fn unreadable(error: serde_json::Error) -> Failure {
+    Failure::setup(format!(
+        "the database has another schema than this version of `studio`: {error}"
+    ))
+}
 
 impl Step {
     async fn run(&self, operator: &Operator, output: &Output) -> Result<u8, Failure> {

@@ -159,6 +159,7 @@ async fn an_incident_is_opened_by_one_operator_and_confirmed_by_another() {
     assert!(said.error.contains("another operator"), "{said:?}");
     let said = operators.run(0, &["confirm", "--incident", &id]).await;
     assert_eq!(said.code, 1, "the opener confirmed it: {said:?}");
+    assert!(said.error.contains("you opened it"), "{said:?}");
     assert_eq!(ask(&world, &world.base, 0, "owner").await.0, 200);
     operators.read_nothing().await;
 
@@ -498,6 +499,14 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
             "{line}"
         );
         operators.read_nothing().await;
+        if let Some(numbers) = said.value.get("impact") {
+            // What the manager tried, and nobody's id.
+            assert!(numbers["refused"].as_u64() >= Some(25), "{numbers}");
+            assert!(!said.value.to_string().contains(&member), "{numbers}");
+        }
+        if let Some(drafts) = said.value.get("drafts") {
+            assert_eq!(drafts.as_array().unwrap().len(), 3, "{drafts}");
+        }
         last = said.value;
         commands += 1;
     }
