@@ -3,7 +3,7 @@
 
 mod context;
 pub mod seed;
-mod target;
+pub mod target;
 
 use std::{
     net::SocketAddr,

@@ -15,6 +15,7 @@ mod acting;
 mod agreement;
 mod alerts;
 mod archive;
+mod attackers;
 mod audit;
 mod availability;
 mod bodies;

@@ -4574,7 +4574,12 @@ export type GetEventsResponses = {
     /**
      * what happens, as it happens
      */
-    200: string;
+    200: {
+        id: string;
+        event: string;
+        data: string;
+        retry?: number;
+    };
 };
 
 export type GetEventsResponse = GetEventsResponses[keyof GetEventsResponses];

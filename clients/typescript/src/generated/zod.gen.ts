@@ -1656,7 +1656,12 @@ export const zGetEventsHeaders = z.object({
 /**
  * what happens, as it happens
  */
-export const zGetEventsResponse = z.string();
+export const zGetEventsResponse = z.object({
+    id: z.guid(),
+    event: z.string().refine(hasLength(0, 64)),
+    data: z.string(),
+    retry: z.int().gte(0).lte(60000).optional()
+});
 
 /**
  * A page as answered.
