@@ -14,7 +14,7 @@ use crate::commands::{Failure, write_private};
 
 /// Where the database has what is ours.
 pub const SCHEMAS: &[&str] = &[
-    "custody", "install", "jobs", "ledger", "studio", "tenancy", "vault", "watch",
+    "custody", "install", "jobs", "ledger", "studio", "tenancy", "vault", "watch", "incident",
 ];
 
 /// The tables without a studio's wall: keys, what is read before a studio is entered, and rules for all of them.
@@ -34,6 +34,7 @@ pub const GLOBAL_TABLES: &[&str] = &[
     "vault.sealed_columns",
     "vault.wrapping_keys",
     "watch.alerts",
+    "tenancy.processes",
 ];
 
 /// The functions of the database that the app role may call with their owners' rights.
@@ -106,6 +107,11 @@ pub const DEFINER_FUNCTIONS: &[&str] = &[
     "drain",
     "shred",
     "keep_receipt",
+    "heed",
+    "confirm_isolation",
+    "leave",
+    "lift_unconfirmed",
+    "of_mine",
     "removable",
     "remove",
     "tell_entries",

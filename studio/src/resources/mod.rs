@@ -25,6 +25,7 @@ pub mod bookings;
 pub mod events;
 pub mod feeds;
 pub mod holidays;
+pub mod incidents;
 pub mod legal_holds;
 pub mod library;
 pub mod mails;

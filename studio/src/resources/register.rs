@@ -11,6 +11,7 @@ pub(super) const REGISTER: &[(&str, Registered)] = &[
     ("events", super::events::RESOURCE),
     ("feeds", super::feeds::RESOURCE),
     ("holidays", super::holidays::RESOURCE),
+    ("incidents", super::incidents::RESOURCE),
     ("legal_holds", super::legal_holds::RESOURCE),
     ("mails", super::mails::RESOURCE),
     ("members", super::members::RESOURCE),

@@ -32,6 +32,7 @@ mod events;
 mod feeds;
 mod freeze;
 mod idempotency;
+mod incidents;
 mod installing;
 mod invariants;
 mod leaving;
