@@ -28,21 +28,6 @@ CREATE TABLE custody.follows (
 );
 GRANT SELECT ON custody.archived, custody.follows TO {app}_custody, {app}_gate;
 
--- People who were forgotten: erased, anonymised, or their last key destroyed. What an older archive says of them does not come
--- back. Ids and nothing else, kept as long as the studio.
-CREATE TABLE custody.forgotten (
-  tenant_id uuid NOT NULL REFERENCES tenancy.studios,
-  person uuid NOT NULL,
-  at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  PRIMARY KEY (tenant_id, person)
-);
-ALTER TABLE custody.forgotten ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-CREATE POLICY custody ON custody.forgotten FOR SELECT TO {app}_custody USING (tenant_id = (SELECT tenancy.tenant_id()));
-CREATE POLICY gate ON custody.forgotten TO {app}_gate USING (true) WITH CHECK (true);
-CREATE POLICY digest ON custody.forgotten FOR SELECT TO {app}_digest USING (true);
-GRANT SELECT ON custody.forgotten TO {app}_custody, {app}_digest;
-GRANT SELECT, INSERT ON custody.forgotten TO {app}_gate;
-
 GRANT SELECT ON vault.sealed_columns TO {app}_custody;
 
 SET LOCAL ROLE {app}_gate;
@@ -59,7 +44,7 @@ BEGIN
   IF TG_OP = 'DELETE' AND EXISTS (SELECT FROM vault.person_keys k WHERE k.tenant_id = tenant AND k.person = gone) THEN
     RETURN NULL;
   END IF;
-  INSERT INTO custody.forgotten (tenant_id, person) VALUES (tenant, gone) ON CONFLICT DO NOTHING;
+  INSERT INTO custody.forgotten (tenant_id, person, is_erased) VALUES (tenant, gone, false) ON CONFLICT DO NOTHING;
   RETURN NULL;
 END $$;
 GRANT EXECUTE ON FUNCTION custody.forget() TO {app}_owner;
@@ -67,8 +52,6 @@ GRANT EXECUTE ON FUNCTION custody.forget() TO {app}_owner;
 SET LOCAL ROLE {app}_owner;
 CREATE TRIGGER forget AFTER DELETE ON vault.person_keys FOR EACH ROW EXECUTE FUNCTION custody.forget('person');
 ALTER TABLE vault.person_keys ENABLE ALWAYS TRIGGER forget;
-CREATE TRIGGER forget AFTER INSERT ON custody.erased FOR EACH ROW EXECUTE FUNCTION custody.forget('person');
-ALTER TABLE custody.erased ENABLE ALWAYS TRIGGER forget;
 
 -- What a migration calls for a table that goes into archives.
 --   people   columns with the id of a person; `id` where the row is one
