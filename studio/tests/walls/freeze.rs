@@ -19,7 +19,7 @@ async fn operator(world: &World) -> Operator {
         .unwrap()
 }
 
-async fn freeze(world: &World, studio: usize) -> i32 {
+pub(crate) async fn freeze(world: &World, studio: usize) -> i32 {
     let tenant = world.studios[studio].tenant;
     let operator = operator(world).await;
     operator.call(MARK, &[&tenant], |_| None).await.unwrap();

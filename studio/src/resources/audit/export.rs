@@ -100,6 +100,17 @@ pub(super) async fn lines(tx: &mut TenantTx, from: i64, most: i64) -> Result<Vec
     lines.collect()
 }
 
+pub(super) async fn whole(tx: &mut TenantTx, from: i64, most: i64) -> Result<Vec<Value>, Fault> {
+    let rows = tx.read(LIST, &[&from, &most]).await?;
+    let entries = rows.iter().map(|row| {
+        let entry = Numbered::from_row(row)?;
+        let mut view = json!(entry.view()?);
+        view["leaf"] = entry.leaf.into();
+        Ok(view)
+    });
+    entries.collect()
+}
+
 const COLUMNS: [&str; 14] = [
     "seq",
     "time",
