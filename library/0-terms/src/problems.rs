@@ -19,6 +19,10 @@ crate::problems! {
         "You are no active member of the studio: nobody has admitted you yet, or you were removed.";
     NO_ORGANIZATION = "no-organization", NotAllowed, "no studio chosen",
         "No studio is active in your session. Choose one and try again.";
+    FROZEN = "frozen", NotAllowed, "the studio is frozen",
+        "Something went wrong, and nobody is let into the studio until that is mended. Its owners have been told, or will be.";
+    ISOLATED = "isolated", NotAllowed, "not let in for now",
+        "You, or whoever comes from your address, are not let into this studio until an incident is over. Ask its owners.";
     IMPERSONATION = "impersonation", NotAllowed, "whoever acts as a member may only read",
         "Somebody who acts as a member changes nothing.";
     REVERIFICATION = "reverification", NotAllowed, "fresh proof needed",

@@ -150,7 +150,7 @@ END $$;
 CREATE FUNCTION tenancy.enter(
   token text,
   OUT tenant uuid, OUT member uuid, OUT member_role text, OUT artist uuid, OUT number bigint,
-  OUT studio_name text, OUT studio_zone text, OUT subject text
+  OUT studio_name text, OUT studio_zone text, OUT subject text, OUT shut_out text[]
 ) LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
@@ -259,6 +259,7 @@ BEGIN
   refusal := CASE
     WHEN found_row.state = 'removed' THEN 'ZT011'
     WHEN found_row.state = 'pending' THEN 'ZT017'
+    WHEN found_row.status IN ('freezing', 'frozen') THEN 'ZT020'
     -- A closed one is entered by whoever removes what is left of it.
     WHEN refusal IS NOT NULL OR NOT (found_row.status = 'active'
       OR found_row.status = 'closed' AND p[3] = 's' AND p[5] = 'custody') THEN 'ZT010'
@@ -266,6 +267,8 @@ BEGIN
     -- A session belongs to whom it was first seen with, and an ended one to nobody.
     WHEN EXISTS (SELECT FROM tenancy.sessions v WHERE p[3] = 'm' AND v.session = p[6]
       AND (v.subject <> p[5] OR v.ended_at IS NOT NULL)) THEN 'ZT013'
+    WHEN EXISTS (SELECT FROM tenancy.isolations i
+      WHERE i.tenant_id = keys.tenant_id AND i.member_id = keys.member_id AND i.ended_at IS NULL) THEN 'ZT021'
     WHEN acted AND found_row.impersonation <> 'read_only' THEN 'ZT019'
     WHEN found_row.role = 'guest' THEN 'ZT016'
   END;
@@ -301,6 +304,9 @@ BEGIN
   studio_name := found_row.name;
   studio_zone := found_row.zone;
   subject := CASE p[3] WHEN 'm' THEN p[5] ELSE 'service:' || p[5] END;
+  -- Which addresses are let in no more: from where a request comes the server knows, and this does not.
+  shut_out := ARRAY(SELECT i.address FROM tenancy.isolations i
+    WHERE i.tenant_id = keys.tenant_id AND i.address IS NOT NULL AND i.ended_at IS NULL);
 
   body := concat_ws('|', tenant, coalesce(member::text, p[5]), member_role, coalesce(artist::text, ''), number,
     p[6], p[7], p[8], CASE WHEN acted THEN 'acted' WHEN fed THEN 'fed' ELSE '' END);
@@ -404,6 +410,7 @@ END $seal$;
 
 -- Freezing is two calls in two transactions: mark (commit), then drain. `frozen` is written only
 -- while the exclusive lock is held, so a snapshot that sees it sees every transaction of the studio.
+-- Granted to nobody: `tenancy.begin_isolation` and its siblings call them.
 CREATE FUNCTION tenancy.freeze_mark(tenant uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 BEGIN
@@ -461,7 +468,5 @@ BEGIN
     SET status = CASE WHEN s.suspended_at IS NULL THEN 'active' ELSE 'suspended' END, epoch = s.epoch + 1
     WHERE s.tenant_id = tenant AND s.status IN ('freezing', 'frozen');
 END $$;
-GRANT EXECUTE ON FUNCTION tenancy.freeze_mark(uuid), tenancy.freeze_drain(uuid, interval), tenancy.thaw(uuid) TO {app}_ops;
-
 SET LOCAL ROLE {app}_owner;
 REVOKE CREATE ON SCHEMA tenancy FROM {app}_gate;

@@ -12,7 +12,7 @@ use std::{
 use postgres_types::ToSql;
 use watertight_terms::{Entry, Fault, Request, Subject, TenantId};
 
-use crate::{fault::SqlFault, lease::RESET, source::Source};
+use crate::{fault::SqlFault, flight::Flight, lease::RESET, source::Source};
 
 /// Who did it, from where, and in which studio: what an entry needs beside what was done.
 ///
@@ -22,53 +22,55 @@ pub struct Account(Arc<Facts>);
 
 #[derive(Debug)]
 struct Facts {
-    tenant: TenantId,
-    actor: String,
-    acted_by: Option<Subject>,
-    role: String,
+    who: Who,
     tickets: Vec<i64>,
     request: Request,
     settled: AtomicBool,
+    flight: Arc<Flight>,
+}
+
+/// Who did it, in which studio.
+#[derive(Debug, Clone)]
+pub(crate) struct Who {
+    pub(crate) tenant: TenantId,
+    pub(crate) actor: String,
+    pub(crate) acted_by: Option<Subject>,
+    pub(crate) role: String,
 }
 
 impl Account {
-    pub(crate) fn new(
-        tenant: TenantId,
-        actor: String,
-        acted_by: Option<Subject>,
-        role: String,
-        tickets: Vec<i64>,
-        request: Request,
-    ) -> Self {
+    pub(crate) fn new(who: Who, tickets: Vec<i64>, request: Request, flight: Flight) -> Self {
+        Self::of(who, tickets, request, Arc::new(flight))
+    }
+
+    fn of(who: Who, tickets: Vec<i64>, request: Request, flight: Arc<Flight>) -> Self {
         Self(Arc::new(Facts {
-            tenant,
-            actor,
-            acted_by,
-            role,
+            who,
             tickets,
             request,
             settled: AtomicBool::new(false),
+            flight,
         }))
     }
 
     /// The studio whose ledger it is.
     pub fn tenant(&self) -> TenantId {
-        self.0.tenant
+        self.0.who.tenant
     }
 
     /// The identity provider's subject, or `service:NAME`.
     pub fn actor(&self) -> &str {
-        &self.0.actor
+        &self.0.who.actor
     }
 
     /// Who acted as that subject, if somebody did.
     pub fn acted_by(&self) -> Option<&Subject> {
-        self.0.acted_by.as_ref()
+        self.0.who.acted_by.as_ref()
     }
 
     /// The role that counted.
     pub fn role(&self) -> &str {
-        &self.0.role
+        &self.0.who.role
     }
 
     /// The numbers that `enter` drew: none for a refusal, two for a request that was tried twice.
@@ -78,19 +80,19 @@ impl Account {
 
     /// The same, of a request that was tried before: its one entry accounts for those tickets too.
     pub fn after(&self, earlier: &Self) -> Self {
-        Self::new(
-            self.0.tenant,
-            self.0.actor.clone(),
-            self.0.acted_by.clone(),
-            self.0.role.clone(),
-            [earlier.tickets(), self.tickets()].concat(),
-            self.0.request.clone(),
-        )
+        let tickets = [earlier.tickets(), self.tickets()].concat();
+        let flight = Arc::clone(&self.0.flight);
+        Self::of(self.0.who.clone(), tickets, self.0.request.clone(), flight)
     }
 
     /// The request.
     pub fn request(&self) -> &Request {
         &self.0.request
+    }
+
+    /// What of it is under way, for as long as anybody has the account.
+    pub fn flight(&self) -> &Flight {
+        &self.0.flight
     }
 
     /// Whether the request's entry is written.

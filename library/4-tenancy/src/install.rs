@@ -65,6 +65,10 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "tenancy/0011_mails",
         sql: include_str!("../sql/0011_mails.sql"),
     },
+    Migration {
+        name: "tenancy/0012_isolation",
+        sql: include_str!("../sql/0012_isolation.sql"),
+    },
 ];
 
 const ROLES: &str = include_str!("../sql/roles.sql");

@@ -42,7 +42,9 @@ mod desk;
 mod doctor;
 mod fault;
 mod feed;
+mod flight;
 mod gate;
+mod heed;
 mod install;
 mod jobs;
 mod lease;
@@ -68,6 +70,7 @@ pub use desk::{Account, BoxFuture, Desk, Journal, Line, Receipt};
 pub use doctor::{Expectation, Finding, Severity, examine};
 pub use fault::Constraint;
 pub use feed::Feed;
+pub use flight::Flight;
 pub use gate::GateCall;
 pub use install::{
     InstallFault, Installation, KeyTable, MIGRATIONS, Migration, Passwords, WALLED_SCHEMAS,

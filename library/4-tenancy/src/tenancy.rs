@@ -10,8 +10,9 @@ use watertight_terms::{
 
 use crate::{
     Constraint, Journal, Receipt, Rows, TenantTx, ToSql, context,
-    desk::{Account, Desk},
+    desk::{Account, Desk, Who as Actor},
     fault::SqlFault,
+    flight::{Flight, Flights},
     lease::RESET,
     source::Source,
     tell::Signing,
@@ -62,6 +63,9 @@ pub struct Tenancy {
     authority: Arc<Authority>,
     journal: Arc<dyn Journal>,
     desk: Desk,
+    /// What isolations are told of by, and what they wait for.
+    pub(crate) brake: Source,
+    pub(crate) flights: Flights,
     pub(crate) sql_fault: SqlFault,
     rows: Arc<[Rows]>,
     pub(crate) clock: Clock,
@@ -90,7 +94,9 @@ impl From<Fault> for Refused {
 }
 
 /// The SQLSTATEs with which `enter` refuses a caller, as opposed to a connection.
-const REFUSALS: [&str; 6] = ["ZT010", "ZT011", "ZT013", "ZT016", "ZT017", "ZT019"];
+const REFUSALS: [&str; 8] = [
+    "ZT010", "ZT011", "ZT013", "ZT016", "ZT017", "ZT019", "ZT020", "ZT021",
+];
 
 /// Connections on which entries are written that are in no transaction of their own.
 const DESK_CONNECTIONS: usize = 2;
@@ -98,7 +104,7 @@ const DESK_CONNECTIONS: usize = 2;
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 /// Read-only only once it has entered: that draws a number.
 const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE";
-pub(crate) const ENTER: &str = "SELECT tenant, member, member_role, artist, number, studio_name, studio_zone, subject FROM tenancy.enter($1)";
+pub(crate) const ENTER: &str = "SELECT tenant, member, member_role, artist, number, studio_name, studio_zone, subject, shut_out FROM tenancy.enter($1)";
 
 impl Tenancy {
     /// Connects lazily: the first request opens the first connection.
@@ -132,6 +138,8 @@ impl Tenancy {
             authority,
             journal,
             desk,
+            brake: Source::new(settings, 1)?,
+            flights: Flights::default(),
             sql_fault,
             rows: settings.rows.clone().into(),
             clock,
@@ -170,6 +178,7 @@ impl Tenancy {
         request: Request,
     ) -> Result<TenantTx, Refused> {
         let mut lease = self.source.lease().await?;
+        let flight = self.flights.begin(&request.address);
         let member = match caller.who() {
             Who::Member(member) => Some(member.clone()),
             Who::Service { .. } | Who::Page { .. } | Who::Feed { .. } => None,
@@ -198,11 +207,22 @@ impl Tenancy {
                 {
                     lease.arrived();
                 }
-                return Err(self.refusal(&error, acted_by(member.as_ref()), request));
+                return Err(self.refusal(&error, acted_by(member.as_ref()), request, flight));
             }
         };
         lease.arrived();
-        let bound = bound(&crate::Row(row), member, request)?;
+        let row = crate::Row(row);
+        let shut_out: Vec<String> = row.field("shut_out")?;
+        let is_shut_out = shut_out.contains(&request.address);
+        let bound = bound(&row, member, request, flight)?;
+        if is_shut_out {
+            // Dropped with its transaction; its number is accounted for by the entry of the refusal.
+            return Err(Refused {
+                fault: isolated(),
+                account: Some(bound.account),
+                guest_of: None,
+            });
+        }
         Ok(TenantTx::new(lease, bound, self.parts()))
     }
 
@@ -224,7 +244,18 @@ impl Tenancy {
         prefix: &'static str,
         fields: &[&str],
     ) -> Result<Vec<crate::Row>, Fault> {
-        let mut lease = self.source.lease().await?;
+        self.call_gate_on(&self.source, call, prefix, fields).await
+    }
+
+    /// The same on a connection of another source.
+    pub(crate) async fn call_gate_on(
+        &self,
+        source: &Source,
+        call: &'static str,
+        prefix: &'static str,
+        fields: &[&str],
+    ) -> Result<Vec<crate::Row>, Fault> {
+        let mut lease = source.lease().await?;
         let signed = self.sign_for_gate(prefix, fields)?;
         let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
         let client = lease.depart()?;
@@ -263,6 +294,7 @@ impl Tenancy {
         error: &tokio_postgres::Error,
         acted_by: Option<Subject>,
         request: Request,
+        flight: Flight,
     ) -> Refused {
         let Some(database) = error.as_db_error() else {
             return self.sql_fault.fault(error).into();
@@ -277,6 +309,11 @@ impl Tenancy {
                 problems::NOT_A_MEMBER,
                 "you are no active member of this studio",
             ),
+            "ZT020" => Fault::new(
+                problems::FROZEN,
+                "the studio is frozen until an incident is over",
+            ),
+            "ZT021" => isolated(),
             "ZT013" => Fault::new(
                 problems::UNAUTHENTICATED,
                 "the session has ended; sign in again",
@@ -292,14 +329,13 @@ impl Tenancy {
             _ => self.sql_fault.fault(error),
         };
         let account = known.as_ref().map(|known| {
-            Account::new(
-                TenantId(known.tenant),
-                known.actor.clone(),
+            let who = Actor {
+                tenant: TenantId(known.tenant),
+                actor: known.actor.clone(),
                 acted_by,
-                known.role.clone(),
-                Vec::new(),
-                request,
-            )
+                role: known.role.clone(),
+            };
+            Account::new(who, Vec::new(), request, flight)
         });
         let guest_of = (code == "ZT016")
             .then_some(known)
@@ -336,7 +372,17 @@ fn acted_by(member: Option<&Member>) -> Option<Subject> {
         .map(|actor| actor.subject().clone())
 }
 
-fn bound(row: &crate::Row, member: Option<Member>, request: Request) -> Result<Bound, Fault> {
+fn isolated() -> Fault {
+    let spoken = "you are not let into this studio until an incident is over";
+    Fault::new(problems::ISOLATED, spoken)
+}
+
+fn bound(
+    row: &crate::Row,
+    member: Option<Member>,
+    request: Request,
+    flight: Flight,
+) -> Result<Bound, Fault> {
     let tenant = TenantId(row.field("tenant")?);
     let role: String = row.field("member_role")?;
     let subject: String = row.field("subject")?;
@@ -352,18 +398,18 @@ fn bound(row: &crate::Row, member: Option<Member>, request: Request) -> Result<B
             artist: row.field("artist")?,
         },
     };
+    flight.is_of(tenant, &subject);
+    let who = Actor {
+        tenant,
+        actor: subject,
+        acted_by: acted_by(member.as_ref()),
+        role,
+    };
     Ok(Bound {
         standing: Standing { tenant, principal },
         studio_name: row.field("studio_name")?,
         studio_zone: row.field("studio_zone")?,
-        account: Account::new(
-            tenant,
-            subject,
-            acted_by(member.as_ref()),
-            role,
-            vec![row.field("number")?],
-            request,
-        ),
+        account: Account::new(who, vec![row.field("number")?], request, flight),
         member,
     })
 }

@@ -33,6 +33,7 @@ mod door;
 mod health;
 mod history;
 mod member;
+pub mod notice;
 mod performance;
 mod raised;
 mod seen;

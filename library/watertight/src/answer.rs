@@ -135,7 +135,7 @@ impl Answers for Calendar {
 
 impl Answers for Events {
     fn describe(description: &mut Description<'_>) {
-        description.answers_lines("text/event-stream", "what happens, as it happens");
+        description.answers_events("what happens, as it happens");
     }
 }
 

@@ -187,6 +187,27 @@ impl<'a> Description<'a> {
         });
         self.answers.insert(200, answer);
     }
+
+    /// Answers server-sent events. The schema is that of one event, as OpenAPI 3.2 has it in `itemSchema`: 3.1 has no
+    /// place of its own for it, and whoever reads its documents takes it from here.
+    pub fn answers_events(&mut self, about: &str) {
+        let event = json!({
+            "type": "object",
+            "properties": {
+                "id": { "type": "string", "format": "uuid" },
+                "event": { "type": "string", "maxLength": 64 },
+                "data": { "type": "string", "contentMediaType": "application/json" },
+                "retry": { "type": "integer", "minimum": 0, "maximum": 60_000 },
+            },
+            "required": ["id", "event", "data"],
+            "additionalProperties": false,
+        });
+        let answer = json!({
+            "description": about,
+            "content": { "text/event-stream": { "schema": event } },
+        });
+        self.answers.insert(200, answer);
+    }
 }
 
 /// Objects that we write have the fields that they are said to have, and no others.

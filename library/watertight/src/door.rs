@@ -26,6 +26,7 @@
 mod declared;
 mod keyed;
 mod lasting;
+mod leaving;
 mod open;
 mod places;
 mod rates;
@@ -36,7 +37,7 @@ use std::{
     future::Future,
     marker::PhantomData,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use axum::{
@@ -48,7 +49,6 @@ use axum::{
 
 use http::{Method, request::Parts};
 use watertight_authority::{Action, Resource};
-use watertight_edge::rate::Stranger;
 use watertight_identity::{Caller, Verifier};
 use watertight_tenancy::{Account, Receipt, Refused, Tenancy, TenantTx};
 use watertight_terms::{Entry, Fault, Kind, Outcome, Request as Facts, problems};
@@ -61,6 +61,7 @@ use crate::{
     problem,
 };
 use keyed::Asked;
+use leaving::leaving;
 
 pub use declared::{Declared, Told, What};
 pub use lasting::Lasting;
@@ -464,7 +465,9 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
         Some(fault) => Err(fault.clone()),
         None => door.place(&caller, needs.class),
     };
+    let known = Arc::default();
     let visit = Visit {
+        known: Arc::clone(&known),
         door: door.clone(),
         caller,
         facts: facts.clone(),
@@ -494,7 +497,7 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
         Err(_panicked) => refuse(&Fault::bug("a request's task ended early"), facts.id),
     };
     counted.tell(response.headers_mut());
-    response
+    leaving(response, &known)
 }
 
 impl Door {
@@ -531,6 +534,8 @@ fn named(path: &RawPathParams) -> Vec<(String, String)> {
 }
 
 struct Visit {
+    /// Who it is, once that is known; kept until the answer has left.
+    known: Arc<OnceLock<Account>>,
     door: Door,
     caller: Caller,
     facts: Facts,
@@ -589,6 +594,7 @@ impl Visit {
             (Err(refused), _) => return self.turned_away(refused, earlier).await,
         };
         let account = tx.account().clone();
+        let _of_an_earlier_attempt = self.known.set(account.clone());
         let worked = match asked {
             Ok(asked) => self.keyed(handler, tx, asked).await,
             Err(fault) => Err(fault.clone()),
@@ -685,12 +691,4 @@ fn refuse(fault: &Fault, request: &Request) -> Response {
     let id =
         watertight_edge::facts(request.extensions()).map_or(uuid::Uuid::nil(), |facts| facts.id);
     problem::refuse(fault, id)
-}
-
-/// Marks the answer to somebody who could not say who they are: their address pays for that.
-fn marked(mut response: Response, fault: &Fault) -> Response {
-    if fault.kind() == Kind::Unauthenticated {
-        response.extensions_mut().insert(Stranger);
-    }
-    response
 }

@@ -216,6 +216,7 @@ pub fn is_the_owners(request: &RequestEnv) -> bool {
         "studio.close",
         "artist.erase",
         "alert.handle",
+        "incident.view",
     ];
     is_of_members || leaves && is_member(request) || alone.contains(&name)
 }

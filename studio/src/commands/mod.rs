@@ -10,6 +10,7 @@ mod create;
 mod doctor;
 mod drill;
 mod erase;
+mod incident;
 mod install;
 mod keys;
 mod legal_hold;
@@ -96,6 +97,9 @@ enum Command {
     /// Keep something as it is, in an incident
     #[command(subcommand)]
     LegalHold(legal_hold::LegalHold),
+    /// What operators do when something went wrong in a studio
+    #[command(subcommand)]
+    Incident(incident::Incident),
     Erase(erase::Erase),
     /// Write a studio's archives, or look at those that are there
     Backup(backup::Backup),
@@ -158,6 +162,7 @@ impl Cli {
             Command::Retain(retain) => retain.run(global.read()?, output).await,
             Command::Close(close) => close.run(global.read()?, output).await,
             Command::Erase(erase) => erase.run(global.read()?, output).await,
+            Command::Incident(command) => command.run(&global.read()?, output).await,
             Command::LegalHold(command) => command.run(&global.read()?, output).await,
             Command::Watch(watch) => watch.run(&global, output).await,
             Command::Keys(keys) => keys.run(global.read()?, output).await,

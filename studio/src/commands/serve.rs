@@ -59,7 +59,10 @@ impl Serve {
         let strangers = app.strangers.clone();
         let tenancy = app.tenancy.clone();
         let telling = tokio::spawn(async move { strangers.keep_telling(&tenancy).await });
-        tokio::join!(serve_until(listening, &app, stop()), work);
+        let answering = async {
+            tokio::join!(serve_until(listening, &app, stop()), work);
+        };
+        app.tenancy.heed_until(answering).await;
         telling.abort();
         checkpoints.abort();
         reconciling.abort();

@@ -32,7 +32,8 @@ impl Work {
             poll_ms: self.poll_ms,
             lease_s: self.lease_s,
         };
-        work_until(&app, pace, serve::stop()).await;
+        let working = work_until(&app, pace, serve::stop());
+        app.tenancy.heed_until(working).await;
         Ok(0)
     }
 }

@@ -12,8 +12,33 @@ use super::{
 };
 use crate::commands::{Failure, write_private};
 
+/// Where the database has what is ours.
+pub const SCHEMAS: &[&str] = &[
+    "custody", "install", "jobs", "ledger", "studio", "tenancy", "vault", "watch", "incident",
+];
+
+/// The tables without a studio's wall: keys, what is read before a studio is entered, and rules for all of them.
+pub const GLOBAL_TABLES: &[&str] = &[
+    "custody.archived",
+    "custody.erasures",
+    "custody.follows",
+    "custody.kept",
+    "custody.logs",
+    "custody.rules",
+    "custody.shredded",
+    "install.migrations",
+    "ledger.keys",
+    "tenancy.deliveries",
+    "tenancy.keys",
+    "tenancy.sessions",
+    "vault.sealed_columns",
+    "vault.wrapping_keys",
+    "watch.alerts",
+    "tenancy.processes",
+];
+
 /// The functions of the database that the app role may call with their owners' rights.
-const DEFINER_FUNCTIONS: &[&str] = &[
+pub const DEFINER_FUNCTIONS: &[&str] = &[
     "enter",
     "tenant_id",
     "actor",
@@ -84,6 +109,14 @@ const DEFINER_FUNCTIONS: &[&str] = &[
     "drain",
     "shred",
     "keep_receipt",
+    "heed",
+    "confirm_isolation",
+    "leave",
+    "lift_unconfirmed",
+    "of_mine",
+    "removable",
+    "remove",
+    "tell_entries",
 ];
 
 pub(super) fn write(world: &World, folder: &Path, double: &Double) -> Result<(), Failure> {
@@ -289,12 +322,12 @@ fn database(world: &World) -> Result<Value, Failure> {
     Ok(json!({
         "url": world.config.database.url.expose_secret(),
         "admin_url": world.admin.expose_secret(),
-        "schemas": ["studio", "tenancy", "ledger", "custody", "jobs"],
+        "schemas": SCHEMAS,
         "tenant_columns": ["tenant_id"],
         "tenant_settings": ["app.current_tenant"],
         // The command runs in this file's folder.
-        "context_command": format!("cd ../.. && '{}' demo context --tenant {{tenant}} --role {{role}}", program.display()),
-        "global_tables": ["tenancy.keys", "tenancy.sessions", "tenancy.page_sessions", "tenancy.deliveries", "ledger.keys", "ledger.waiting", "ledger.heads", "jobs.due"],
+        "context_command": format!("'{}' demo --folder .. context --tenant {{tenant}} --role {{role}}", program.display()),
+        "global_tables": GLOBAL_TABLES,
         "tenants_table": "tenancy.studios",
         "audit_table": "ledger.entries",
         "global_unique": ["tenancy.studios_organization_key"],

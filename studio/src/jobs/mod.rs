@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 use watertight_custody::keeper;
 use watertight_identity::{Caller, ServiceName};
-use watertight_tenancy::{Job, Tenancy, TenantTx};
+use watertight_tenancy::{Job, Tell, Tenancy, TenantTx};
 use watertight_terms::{Entry, Fault, Kind, Outcome, Request, TenantId};
 
 use crate::{
@@ -57,6 +57,9 @@ const WATCH: Service = Service {
 };
 /// The kind of work that is due when a studio's time has come.
 const CLOSING: &str = "closing";
+/// That a day has passed since an operator froze something in an emergency.
+const INCIDENT: &str = "incident";
+const LIFT: Tell = Tell::new("i4", "SELECT incident.lift_unconfirmed($1)");
 
 /// At most so much is claimed at once.
 const CLAIM_MOST: u32 = 50;
@@ -145,6 +148,7 @@ impl Worker {
                     let lease_s = pace.lease_s;
                     telling.spawn(async move { noted(&job, worker.export(&job, lease_s).await) });
                 }
+                (INCIDENT, _) => noted(&job, self.lift(&job).await),
                 (_, Some(due)) => noted(&job, self.expire(&job, due).await),
                 (_, None) => noted(&job, Err(Fault::bug("work of an unknown kind"))),
             }
@@ -218,6 +222,14 @@ impl Worker {
         Ok(())
     }
 
+    /// Lifts what no second operator has confirmed.
+    async fn lift(&self, job: &Job) -> Result<(), Fault> {
+        let now = self.app.desk.clock.now();
+        let tenant = job.tenant.to_string();
+        self.app.tenancy.tell(LIFT, &[&tenant]).await?;
+        self.app.tenancy.done(job, now).await
+    }
+
     /// Tells what is to be told, some of it at once.
     async fn tell(&self, job: &Job) {
         noted(job, self.deliver(job).await);
@@ -241,11 +253,16 @@ impl Worker {
     }
 
     async fn deliver_one(&self, job: &Job, id: Uuid) -> Result<(), Fault> {
+        // Under way until it is told or cut off: what was read goes to nobody once the studio is frozen.
+        let flight = self.app.tenancy.flight(job.tenant, "service:delivery");
         let take = async |tx| tell::take(tx, &self.app.desk, id).await;
         let Some(letter) = self.act(DELIVERY, job, Some(id), take).await? else {
             return Ok(());
         };
-        let outcome = tell::send(&self.app.desk, &letter).await?;
+        let outcome = tokio::select! {
+            outcome = tell::send(&self.app.desk, &letter) => outcome?,
+            () = flight.cut() => return Err(Fault::unavailable("the studio was frozen", 5)),
+        };
         let settle = async |tx| tell::settle(tx, &self.app.desk, &letter, outcome).await;
         self.act(DELIVERY, job, Some(id), settle).await
     }

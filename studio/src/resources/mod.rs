@@ -26,6 +26,7 @@ pub mod events;
 pub mod exports;
 pub mod feeds;
 pub mod holidays;
+pub mod incidents;
 pub mod legal_holds;
 pub mod library;
 pub mod mails;

@@ -12,6 +12,7 @@ pub(super) const REGISTER: &[(&str, Registered)] = &[
     ("exports", super::exports::RESOURCE),
     ("feeds", super::feeds::RESOURCE),
     ("holidays", super::holidays::RESOURCE),
+    ("incidents", super::incidents::RESOURCE),
     ("legal_holds", super::legal_holds::RESOURCE),
     ("mails", super::mails::RESOURCE),
     ("members", super::members::RESOURCE),

@@ -14,10 +14,7 @@ use serde_json::{Value, json};
 use studio::commands::{Gap, gaps, last_ticket, reader, write_private};
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
-use watertight_tenancy::{
-    Call, Operator,
-    support::{RawConnection, state},
-};
+use watertight_tenancy::support::{RawConnection, state};
 use watertight_terms::Random;
 
 use crate::world::{Like, World};
@@ -46,7 +43,7 @@ async fn leaf(world: &World, action: &str) -> Value {
 }
 
 /// What is wrong with the tickets, once nothing is under way any more.
-async fn wrong(world: &World) -> Vec<Gap> {
+pub(crate) async fn wrong(world: &World) -> Vec<Gap> {
     let reader = reader(&world.config).await.unwrap();
     let mut found = Vec::new();
     for _ in 0..100 {
@@ -247,8 +244,6 @@ async fn entries_of_reads_share_a_commit_and_a_changes_entry_is_in_its_own() {
 /// A read holds the studio's lock until its entry is durable, although another connection writes it.
 #[tokio::test]
 async fn a_freeze_that_has_returned_finds_the_entry_of_whatever_was_answered() {
-    const MARK: Call = Call::new("SELECT tenancy.freeze_mark($1)::text");
-    const DRAIN: Call = Call::new("SELECT tenancy.freeze_drain($1) AS ended");
     for (held_ms, answered) in [(150, 200), (1_200, 503)] {
         let world = Arc::new(World::new().await);
         // The entry cannot be written yet.
@@ -270,11 +265,7 @@ async fn a_freeze_that_has_returned_finds_the_entry_of_whatever_was_answered() {
         let freezing = tokio::spawn({
             let world = Arc::clone(&world);
             async move {
-                let tenant = world.studios[0].tenant;
-                let url = world.config.database.ops_url.clone().unwrap();
-                let operator = Operator::connect(&url).await.unwrap();
-                operator.call(MARK, &[&tenant], |_| None).await.unwrap();
-                operator.call(DRAIN, &[&tenant], |_| None).await.unwrap();
+                crate::freeze::freeze(&world, 0).await;
                 let admin = world.as_admin().await;
                 let seen = "SELECT count(*) FROM ledger.entries WHERE body ->> 'action' = 'artist.view' AND body ->> 'outcome' = 'allowed'";
                 admin.value::<i64>(seen, &[]).await.unwrap()

@@ -17,7 +17,12 @@ const FAST: Pace = Pace {
 };
 
 /// Somebody asks for so many ids that are not there. Gives them.
-async fn probe(world: &World, studio: usize, part: &str, times: usize) -> BTreeSet<String> {
+pub(crate) async fn probe(
+    world: &World,
+    studio: usize,
+    part: &str,
+    times: usize,
+) -> BTreeSet<String> {
     let mut asked = BTreeSet::new();
     for _ in 0..times {
         let id = Random::system().uuid().to_string();
@@ -31,7 +36,7 @@ async fn probe(world: &World, studio: usize, part: &str, times: usize) -> BTreeS
 }
 
 /// Lets every entry be numbered and looked at.
-async fn look(world: &World) {
+pub(crate) async fn look(world: &World) {
     while world.app.checkpointer.round().await.unwrap().numbered > 0 {}
     let raw = world.as_admin().await;
     raw.script("UPDATE jobs.due SET due_at = now() - interval '1 second' WHERE kind = 'watch'")

@@ -462,7 +462,7 @@ async fn a_frozen_studio_is_given_out_to_nobody() {
         .send("POST", EXPORTS, &owner, Some(json!({ "kind": "studio" })))
         .await
         .0;
-    assert_eq!((asked, file(&world, 0, &ready, "").await.0), (503, 503));
+    assert_eq!((asked, file(&world, 0, &ready, "").await.0), (403, 403));
     work_until(&world.app, FAST, tokio::time::sleep(Duration::from_secs(1))).await;
     let state = "SELECT state FROM studio.exports WHERE id = $1::text::uuid";
     assert_eq!(raw.value::<String>(state, &[&id]).await.unwrap(), "queued");

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
 use watertight_tenancy::{
     Call, Operator,
     support::{RawConnection, state},
@@ -9,26 +10,48 @@ use watertight_tenancy::{
 
 use crate::world::World;
 
-const MARK: Call = Call::new("SELECT tenancy.freeze_mark($1)::text");
-const DRAIN: Call = Call::new("SELECT tenancy.freeze_drain($1) AS ended");
-const THAW: Call = Call::new("SELECT tenancy.thaw($1)::text");
+const REPORT: Call = Call::new("SELECT incident.report($1, 'drill', 'a test', true) AS incident");
+const ISOLATE: Call = Call::new("SELECT incident.isolate($1, $2, NULL, NULL, NULL) AS isolation");
+const DRAIN: Call = Call::new("SELECT incident.drain($1, $2, '500 ms') AS ended");
+const THAW: Call = Call::new("SELECT incident.thaw($1, $2, 'a test')::text");
 
-async fn operator(world: &World) -> Operator {
+pub(crate) async fn operator(world: &World) -> Operator {
     Operator::connect(world.config.database.ops_url.as_ref().unwrap())
         .await
         .unwrap()
 }
 
-pub(crate) async fn freeze(world: &World, studio: usize) -> i32 {
+/// Opens an incident, of which nothing comes.
+pub(crate) async fn report(world: &World, studio: usize) -> Uuid {
     let tenant = world.studios[studio].tenant;
-    let operator = operator(world).await;
-    operator.call(MARK, &[&tenant], |_| None).await.unwrap();
-    operator
-        .call(DRAIN, &[&tenant], |_| None)
+    let row = operator(world)
         .await
-        .unwrap()
-        .field("ended")
-        .unwrap()
+        .call(REPORT, &[&tenant], |_| None)
+        .await;
+    row.unwrap().field("incident").unwrap()
+}
+
+/// Freezes a studio in an emergency. Gives the incident, and how many transactions were ended.
+pub(crate) async fn freeze(world: &World, studio: usize) -> (Uuid, i32) {
+    let tenant = world.studios[studio].tenant;
+    let incident = report(world, studio).await;
+    let operator = operator(world).await;
+    let row = operator
+        .call(ISOLATE, &[&tenant, &incident], |_| None)
+        .await;
+    let isolation: Uuid = row.unwrap().field("isolation").unwrap();
+    let row = operator.call(DRAIN, &[&tenant, &isolation], |_| None).await;
+    (incident, row.unwrap().field("ended").unwrap())
+}
+
+/// Lifts that again.
+pub(crate) async fn thaw(world: &World, studio: usize, incident: Uuid) {
+    let tenant = world.studios[studio].tenant;
+    let thawed = operator(world)
+        .await
+        .call(THAW, &[&tenant, &incident], |_| None)
+        .await;
+    thawed.unwrap();
 }
 
 #[tokio::test]
@@ -36,18 +59,14 @@ async fn a_frozen_studio_answers_nothing_and_the_other_goes_on() {
     let world = World::new().await;
     let (a, b) = (world.token(0, "owner"), world.token(1, "owner"));
     assert_eq!(world.send("GET", "/v1/artists", &a, None).await.0, 200);
-    freeze(&world, 0).await;
+    let (incident, _) = freeze(&world, 0).await;
     let (status, problem) = world.send("GET", "/v1/artists", &a, None).await;
     assert_eq!(
         (status, problem["type"].as_str()),
-        (503, Some("/problems/unavailable"))
+        (403, Some("/problems/frozen"))
     );
     assert_eq!(world.send("GET", "/v1/artists", &b, None).await.0, 200);
-    operator(&world)
-        .await
-        .call(THAW, &[&world.studios[0].tenant], |_| None)
-        .await
-        .unwrap();
+    thaw(&world, 0, incident).await;
     assert_eq!(world.send("GET", "/v1/artists", &a, None).await.0, 200);
 }
 
@@ -65,7 +84,7 @@ async fn a_transaction_that_will_not_end_is_ended() {
     )
     .await
     .unwrap();
-    assert_eq!(freeze(&world, 0).await, 1);
+    assert_eq!(freeze(&world, 0).await.1, 1);
     assert!(idle.script("SELECT 1").await.is_err());
 }
 
@@ -81,8 +100,16 @@ async fn nobody_waits_for_a_freeze() {
     let freezing = tokio::spawn({
         let (tenant, operator) = (world.studios[0].tenant, operator(&world).await);
         async move {
-            operator.call(MARK, &[&tenant], |_| None).await.unwrap();
-            operator.call(DRAIN, &[&tenant], |_| None).await.unwrap();
+            let row = operator.call(REPORT, &[&tenant], |_| None).await.unwrap();
+            let incident: Uuid = row.field("incident").unwrap();
+            let row = operator
+                .call(ISOLATE, &[&tenant, &incident], |_| None)
+                .await;
+            let isolation: Uuid = row.unwrap().field("isolation").unwrap();
+            operator
+                .call(DRAIN, &[&tenant, &isolation], |_| None)
+                .await
+                .unwrap();
         }
     });
     tokio::time::sleep(Duration::from_millis(150)).await;
@@ -92,7 +119,7 @@ async fn nobody_waits_for_a_freeze() {
     let refused = raw
         .run("SELECT tenancy.enter($1)", &[&world.context(0, "owner")])
         .await;
-    assert_eq!(state(&refused.unwrap_err()), "ZT010");
+    assert_eq!(state(&refused.unwrap_err()), "ZT020");
     raw.script("ROLLBACK; BEGIN").await.unwrap();
     raw.run("SELECT tenancy.enter($1)", &[&world.context(1, "owner")])
         .await
@@ -178,18 +205,14 @@ async fn a_nap_before_the_lock_lets_nobody_into_a_frozen_studio() {
             )
             .await
             .unwrap();
-        let entered = napped(&world, &admin, begin).await;
+        let (entered, incident) = napped(&world, &admin, begin).await;
         assert_eq!(entered, leaks, "{what}: entered a frozen studio: {entered}");
-        operator(&world)
-            .await
-            .call(THAW, &[&world.studios[0].tenant], |_| None)
-            .await
-            .unwrap();
+        thaw(&world, 0, incident).await;
     }
 }
 
 /// Enters through the mutant while the studio is frozen during its nap; says whether it got in.
-async fn napped(world: &World, admin: &RawConnection, begin: &'static str) -> bool {
+async fn napped(world: &World, admin: &RawConnection, begin: &'static str) -> (bool, Uuid) {
     admin.script("SELECT pg_advisory_lock(7)").await.unwrap();
     let (url, token) = (world.config.database.url.clone(), world.context(0, "owner"));
     let entering = tokio::spawn(async move {
@@ -203,15 +226,16 @@ async fn napped(world: &World, admin: &RawConnection, begin: &'static str) -> bo
     while admin.value::<i64>(asleep, &[]).await.unwrap() == 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    freeze(world, 0).await;
+    let (incident, _) = freeze(world, 0).await;
     admin.script("SELECT pg_advisory_unlock(7)").await.unwrap();
-    match entering.await.unwrap() {
+    let entered = match entering.await.unwrap() {
         Ok(_) => true,
         Err(code) => {
-            assert_eq!(code, "ZT010");
+            assert_eq!(code, "ZT020");
             false
         }
-    }
+    };
+    (entered, incident)
 }
 
 fn cut_after_the_look(text: &str) -> String {

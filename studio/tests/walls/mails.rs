@@ -94,7 +94,11 @@ impl Sink {
                 "DATA" => {
                     writer.write_all(b"354 go on\r\n").await?;
                     let mut text = String::new();
-                    while let Some(line) = lines.next_line().await? {
+                    loop {
+                        // Who leaves before the dot has sent no mail.
+                        let Some(line) = lines.next_line().await? else {
+                            return Ok(());
+                        };
                         if line == "." {
                             break;
                         }

@@ -1,8 +1,11 @@
 //! What is done to studios outside the API stands in their ledgers.
 
-use watertight_tenancy::{Call, Installation, Migration, Operator};
+use watertight_tenancy::{Installation, Migration};
 
-use crate::world::World;
+use crate::{
+    freeze::{freeze, thaw},
+    world::World,
+};
 
 /// The entries of an action in each studio of the world: who, why, how many rows.
 async fn entries(world: &World, action: &str) -> Vec<[Vec<String>; 2]> {
@@ -23,30 +26,15 @@ async fn entries(world: &World, action: &str) -> Vec<[Vec<String>; 2]> {
 #[tokio::test]
 async fn freezing_and_thawing_are_entries_of_the_studio_and_of_no_other() {
     let world = World::new().await;
-    let ops = world.config.database.ops_url.clone().unwrap();
-    let operator = Operator::connect(&ops).await.unwrap();
-    let studio = world.studios[0].tenant;
-    for (sql, action, why) in [
-        (
-            "SELECT tenancy.freeze_mark($1)::text",
-            "studio.freeze",
-            "active to freezing",
-        ),
-        (
-            "SELECT tenancy.freeze_drain($1) AS ended",
-            "studio.drain",
-            "freezing to frozen",
-        ),
-        (
-            "SELECT tenancy.thaw($1)::text",
-            "studio.thaw",
-            "frozen to active",
-        ),
+    let (incident, _) = freeze(&world, 0).await;
+    thaw(&world, 0, incident).await;
+    for (action, why) in [
+        ("studio.freeze", "active to freezing"),
+        ("studio.drain", "freezing to frozen"),
+        ("incident.isolate", "a test"),
+        ("studio.thaw", "frozen to active"),
+        ("incident.thaw", "a test"),
     ] {
-        operator
-            .call(Call::new(sql), &[&studio], |_| None)
-            .await
-            .unwrap();
         let who = "operator:studio_operator|operator|0".to_owned();
         let expected = [vec![who], vec![why.to_owned()]];
         assert_eq!(

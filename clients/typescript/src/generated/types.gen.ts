@@ -495,6 +495,55 @@ export type Holiday = {
 };
 
 /**
+ * An incident as answered.
+ */
+export type Incident = {
+    id: string;
+    kind: string;
+    reason: string;
+    /**
+     * How far it has come.
+     */
+    state: 'open' | 'contained' | 'assessed' | 'notified' | 'remediated' | 'closed';
+    /**
+     * Whether its opener froze before another operator confirmed it.
+     */
+    is_emergency: boolean;
+    opened_at: string;
+    /**
+     * A login of an operator, as all that follow.
+     */
+    opened_by: string;
+    confirmed_at: string | null;
+    confirmed_by: string | null;
+    closed_at: string | null;
+    closed_by: string | null;
+    /**
+     * Why it was closed although a step was missing.
+     */
+    override: string | null;
+    /**
+     * Who is not let in because of it.
+     */
+    frozen: {
+        studio: boolean;
+        members: Array<string>;
+        sessions: Array<string>;
+        addresses: Array<string>;
+    };
+    steps: Array<{
+        name: string;
+        /**
+         * `open` or `done`.
+         */
+        state: string;
+        by: string | null;
+        at: string | null;
+        note: string | null;
+    }>;
+};
+
+/**
  * A legal hold as answered.
  */
 export type LegalHold = {
@@ -4572,7 +4621,12 @@ export type GetEventsResponses = {
     /**
      * what happens, as it happens
      */
-    200: string;
+    200: {
+        id: string;
+        event: string;
+        data: string;
+        retry?: number;
+    };
 };
 
 export type GetEventsResponse = GetEventsResponses[keyof GetEventsResponses];
@@ -5623,6 +5677,74 @@ export type PatchHolidaysIdResponses = {
 };
 
 export type PatchHolidaysIdResponse = PatchHolidaysIdResponses[keyof PatchHolidaysIdResponses];
+
+export type GetIncidentsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/incidents';
+};
+
+export type GetIncidentsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetIncidentsError = GetIncidentsErrors[keyof GetIncidentsErrors];
+
+export type GetIncidentsResponses = {
+    /**
+     * A page as answered.
+     */
+    200: {
+        items: Array<Incident>;
+        next_cursor: string | null;
+    };
+};
+
+export type GetIncidentsResponse = GetIncidentsResponses[keyof GetIncidentsResponses];
 
 export type GetLegalHoldsData = {
     body?: never;

@@ -419,6 +419,44 @@ export const zHoliday = z.object({
 });
 
 /**
+ * An incident as answered.
+ */
+export const zIncident = z.object({
+    id: z.guid(),
+    kind: z.string(),
+    reason: z.string(),
+    state: z.enum([
+        'open',
+        'contained',
+        'assessed',
+        'notified',
+        'remediated',
+        'closed'
+    ]),
+    is_emergency: z.boolean(),
+    opened_at: z.iso.datetime({ offset: true }),
+    opened_by: z.string(),
+    confirmed_at: z.iso.datetime({ offset: true }).nullable(),
+    confirmed_by: z.string().nullable(),
+    closed_at: z.iso.datetime({ offset: true }).nullable(),
+    closed_by: z.string().nullable(),
+    override: z.string().nullable(),
+    frozen: z.object({
+        studio: z.boolean(),
+        members: z.array(z.guid()),
+        sessions: z.array(z.string()),
+        addresses: z.array(z.string())
+    }),
+    steps: z.array(z.object({
+        name: z.string(),
+        state: z.string(),
+        by: z.string().nullable(),
+        at: z.iso.datetime({ offset: true }).nullable(),
+        note: z.string().nullable()
+    }))
+});
+
+/**
  * A legal hold as answered.
  */
 export const zLegalHold = z.object({
@@ -1648,7 +1686,12 @@ export const zGetEventsHeaders = z.object({
 /**
  * what happens, as it happens
  */
-export const zGetEventsResponse = z.string();
+export const zGetEventsResponse = z.object({
+    id: z.guid(),
+    event: z.string().refine(hasLength(0, 64)),
+    data: z.string(),
+    retry: z.int().gte(0).lte(60000).optional()
+});
 
 export const zGetExportsQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),
@@ -1832,6 +1875,14 @@ export const zPatchHolidaysIdPath = z.object({
  * what was asked for
  */
 export const zPatchHolidaysIdResponse = zHoliday;
+
+/**
+ * A page as answered.
+ */
+export const zGetIncidentsResponse = z.object({
+    items: z.array(zIncident),
+    next_cursor: z.string().nullable()
+});
 
 export const zGetLegalHoldsQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),

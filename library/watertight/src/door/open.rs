@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use watertight_terms::{Fault, Kind};
 
-use super::{Declared, Door, Route, Told, Way, What, filter, marked};
+use super::{Declared, Door, Route, Told, Way, What, filter, strangers::marked};
 use crate::problem;
 
 /// A handler for everybody, without a transaction: it can reach no studio's row.

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use watertight_terms::{Fault, Request as Facts};
+use axum::response::Response;
+use watertight_edge::rate::Stranger;
+use watertight_terms::{Fault, Kind, Request as Facts};
 
 use super::Door;
 
@@ -22,4 +24,12 @@ impl Door {
             hear(fault, facts);
         }
     }
+}
+
+/// Marks the answer to somebody who could not say who they are: their address pays for that.
+pub(super) fn marked(mut response: Response, fault: &Fault) -> Response {
+    if fault.kind() == Kind::Unauthenticated {
+        response.extensions_mut().insert(Stranger);
+    }
+    response
 }

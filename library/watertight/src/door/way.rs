@@ -10,7 +10,7 @@ use watertight_identity::{
 };
 use watertight_terms::{Fault, Kind, problems};
 
-use super::{Door, marked};
+use super::{Door, strangers::marked};
 use crate::{argument, problem};
 
 /// Who comes to a route, and how.

@@ -1,0 +1,51 @@
+use std::{
+    pin::Pin,
+    sync::OnceLock,
+    task::{Context, Poll},
+};
+
+use axum::{Error, body::Body, response::Response};
+use bytes::Bytes;
+use hyper::body::{Body as Frames, Frame, SizeHint};
+use watertight_tenancy::Account;
+
+/// The answer to somebody whom the studio knows. It is under way until all of it has left, and is cut off when
+/// the studio, or whoever it is for, is isolated meanwhile.
+pub(super) fn leaving(response: Response, known: &OnceLock<Account>) -> Response {
+    let Some(account) = known.get().cloned() else {
+        return response;
+    };
+    let cut = Box::pin(account.flight().cut());
+    response.map(|body| Body::new(Leaving { body, cut, account }))
+}
+
+struct Leaving {
+    body: Body,
+    cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Whose flight ends when this is dropped.
+    account: Account,
+}
+
+impl Frames for Leaving {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.cut.as_mut().poll(cx).is_ready() {
+            let tenant = self.account.tenant();
+            return Poll::Ready(Some(Err(Error::new(format!("{tenant} was isolated")))));
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,58 @@
+-- What an incident touched, in numbers, for operators: from the ledger, without an id of anything. And incidents for
+-- the studio's owners.
+
+SET LOCAL ROLE {app}_owner;
+GRANT CREATE ON SCHEMA ledger TO {app}_ledger;
+GRANT CREATE ON SCHEMA incident TO {app}_gate;
+
+SET LOCAL ROLE {app}_ledger;
+-- What these actors, or requests from these addresses, did in a window; all where neither is named.
+CREATE FUNCTION ledger.count_touched(tenant uuid, first timestamptz, last timestamptz, actors text[], addresses text[]) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+BEGIN
+  RETURN (WITH e AS (
+    SELECT t.body, t.leaf FROM ledger.entries t WHERE t.tenant_id = tenant AND t.at BETWEEN first AND last
+      AND t.body ->> 'role' NOT IN ('operator', 'service')
+      AND (cardinality(actors) + cardinality(addresses) = 0 OR t.body ->> 'actor' = ANY (actors) OR t.body ->> 'address' = ANY (addresses))
+  ) SELECT jsonb_build_object(
+    'requests', count(*),
+    'refused', count(*) FILTER (WHERE e.body ->> 'outcome' <> 'allowed'),
+    'changes', coalesce(sum(jsonb_array_length(e.leaf::jsonb -> 'changes')), 0),
+    'actors', count(DISTINCT e.body ->> 'actor'),
+    'addresses', count(DISTINCT e.body ->> 'address'),
+    'records', (SELECT count(DISTINCT i.id) FROM e f CROSS JOIN jsonb_array_elements_text(f.body -> 'ids') i (id) WHERE f.body ->> 'outcome' = 'allowed'),
+    'opened', (SELECT count(DISTINCT (i.id, o.field)) FROM e f CROSS JOIN jsonb_array_elements_text(f.body -> 'ids') i (id)
+      CROSS JOIN jsonb_array_elements_text(f.body -> 'opened') o (field) WHERE f.body ->> 'outcome' = 'allowed'),
+    -- An entry names a hundred rows; of more it has the number and a digest.
+    'unlisted', coalesce(sum((e.body ->> 'ids_count')::bigint - jsonb_array_length(e.body -> 'ids')), 0)) FROM e);
+END $$;
+GRANT EXECUTE ON FUNCTION ledger.count_touched(uuid, timestamptz, timestamptz, text[], text[]) TO {app}_gate;
+
+SET LOCAL ROLE {app}_gate;
+-- The same of whoever an incident isolates, or of everybody where it isolates the studio or nobody.
+CREATE FUNCTION incident.impact(tenant uuid, which uuid, first timestamptz, last timestamptz) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM incident.incidents i WHERE i.tenant_id = tenant AND i.id = which) THEN
+    PERFORM incident.refuse('incidents_unknown');
+  END IF;
+  PERFORM ledger.note_because(tenant, 'numbers', 'incident.impact', 'incident', ARRAY[which]);
+  RETURN ledger.count_touched(tenant, first, last,
+    ARRAY(SELECT v.subject FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which AND v.subject IS NOT NULL),
+    ARRAY(SELECT v.address FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which AND v.address IS NOT NULL));
+END $$;
+GRANT EXECUTE ON FUNCTION incident.impact(uuid, uuid, timestamptz, timestamptz) TO {app}_ops;
+
+-- The same for the studio's owners, the newest hundred.
+CREATE FUNCTION incident.of_mine() RETURNS TABLE (tenant_id uuid, it jsonb)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+BEGIN
+  IF tenancy.role() IS DISTINCT FROM 'owner' THEN RETURN; END IF;
+  RETURN QUERY SELECT tenancy.tenant_id(), v FROM jsonb_array_elements(incident.describe(tenancy.tenant_id(), NULL)) v
+    ORDER BY v ->> 'opened_at' DESC LIMIT 100;
+END $$;
+GRANT EXECUTE ON FUNCTION incident.of_mine() TO {app}_app;
+
+SET LOCAL ROLE {app}_owner;
+REVOKE CREATE ON SCHEMA ledger FROM {app}_ledger;
+REVOKE CREATE ON SCHEMA incident FROM {app}_gate;

@@ -1,0 +1,152 @@
+//! What operators did when something went wrong in a studio, for its owners.
+//!
+//! ```text
+//! GET /v1/incidents   {"items": [{"kind": "stolen-session", "state": "closed", "steps": […], …}], "next_cursor": null}
+//! ```
+//!
+//! Operators act by `studio incident`, as logins of the database that read no row of any studio; see
+//! `docs/decisions/incidents.md`. While all of the studio is frozen nobody reads this either.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+use watertight::{
+    answer::{Answer, Draft},
+    door::{Routes, get},
+};
+use watertight_authority::{Fact, Resource};
+use watertight_tenancy::{Read, Row, TenantTx};
+use watertight_terms::{Entry, Fault, TenantId};
+
+use super::{Registered, page::List};
+
+/// Incidents, for policies and the ledger.
+#[derive(Debug)]
+pub struct Incident(TenantId);
+
+impl Resource for Incident {
+    const NOUN: &'static str = "incident";
+    const ENTITY: &'static str = "Studio";
+
+    fn id(&self) -> Uuid {
+        self.0.0
+    }
+
+    fn tenant(&self) -> TenantId {
+        self.0
+    }
+
+    fn version(&self) -> i32 {
+        1
+    }
+
+    fn facts(&self) -> Vec<(&'static str, Fact)> {
+        Vec::new()
+    }
+}
+
+/// What may be done with them.
+pub mod actions {
+    crate::resources::actions! { super::Incident: View "incident.view" }
+}
+
+/// Incidents, for the register. Their tables are listed with the library's: no statement of the server reads them.
+pub const RESOURCE: Registered = Registered {
+    schema: include_str!("schema.cedarschema"),
+    policy: include_str!("policy.cedar"),
+    migrations: &[
+        super::migration!("0031_incidents"),
+        super::migration!("0032_impact"),
+    ],
+    tables: &[],
+    rows: &[],
+    constraints: &[],
+    routes,
+};
+
+fn routes(routes: Routes) -> Routes {
+    routes.route(
+        "/v1/incidents",
+        get(list)
+            .says(
+                "what operators did when something went wrong, by whom and why; the newest hundred",
+            )
+            .needs::<actions::View, Incident>(),
+    )
+}
+
+/// An incident as answered.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[schemars(rename = "Incident")]
+struct IncidentView {
+    id: Uuid,
+    kind: String,
+    reason: String,
+    state: State,
+    /// Whether its opener froze before another operator confirmed it.
+    is_emergency: bool,
+    opened_at: Timestamp,
+    /// A login of an operator, as all that follow.
+    opened_by: String,
+    confirmed_at: Option<Timestamp>,
+    confirmed_by: Option<String>,
+    closed_at: Option<Timestamp>,
+    closed_by: Option<String>,
+    /// Why it was closed although a step was missing.
+    r#override: Option<String>,
+    frozen: Frozen,
+    steps: Vec<Step>,
+}
+
+/// How far it has come.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum State {
+    Open,
+    Contained,
+    Assessed,
+    Notified,
+    Remediated,
+    Closed,
+}
+
+/// Who is not let in because of it.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct Frozen {
+    studio: bool,
+    members: Vec<Uuid>,
+    sessions: Vec<String>,
+    addresses: Vec<String>,
+}
+
+/// One of the steps that are to be done.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct Step {
+    name: String,
+    /// `open` or `done`.
+    state: String,
+    by: Option<String>,
+    at: Option<Timestamp>,
+    note: Option<String>,
+}
+
+const LIST: Read = Read::new("SELECT it FROM incident.of_mine() WHERE tenant_id = $1");
+
+async fn list(mut tx: TenantTx) -> Result<Answer<List<IncidentView>>, Fault> {
+    let _granted = tx.grant_new::<actions::View, Incident>()?;
+    let rows = tx.read(LIST, &[]).await?;
+    let items = rows.iter().map(view).collect::<Result<Vec<_>, _>>()?;
+    let ids: Vec<Uuid> = items.iter().map(|incident| incident.id).collect();
+    let entry = Entry::new("incident.view", "incident").ids(ids);
+    Draft::ok(List::whole(items))?.finish(tx, entry).await
+}
+
+fn view(row: &Row) -> Result<IncidentView, Fault> {
+    let incident: Value = row.field("it")?;
+    serde_json::from_value(incident).map_err(|error| Fault::bug(format!("an incident: {error}")))
+}

@@ -1,0 +1,570 @@
+//! An incident: two operators stop what is wrong in one studio, and read no row of it. Others notice nothing.
+
+use std::{
+    path::PathBuf,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use studio::jobs::{Pace, work_until};
+use watertight_identity::{Caller, ServiceName};
+use watertight_tenancy::{
+    login_url,
+    support::{RawConnection, state},
+};
+use watertight_terms::{Random, TenantId};
+
+use crate::{
+    alerts::{look, probe},
+    ledger::settle,
+    process::Process,
+    world::World,
+};
+
+/// Two operators, each with a login and a configuration of their own.
+struct Operators<'a> {
+    world: &'a World,
+    urls: [SecretString; 2],
+    files: [PathBuf; 2],
+}
+
+/// What a command said.
+#[derive(Debug)]
+struct Said {
+    code: i32,
+    value: Value,
+    error: String,
+}
+
+impl<'a> Operators<'a> {
+    async fn of(world: &'a World) -> Self {
+        let name = format!("second_{}", Random::system().uuid().simple());
+        world
+            .as_admin()
+            .await
+            .script(&format!(
+                "CREATE ROLE {name} LOGIN INHERIT PASSWORD 'second'; GRANT studio_ops TO {name}"
+            ))
+            .await
+            .unwrap();
+        let second = login_url(&world.admin, &name, &"second".into()).unwrap();
+        let first = world.config.database.ops_url.clone().unwrap();
+        let file = world.config.keys.location.with_file_name("studio.toml");
+        let other = file.with_file_name("second-operator.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let text = text.replace(first.expose_secret(), second.expose_secret());
+        studio::commands::write_private(&other, &text).unwrap();
+        Self {
+            world,
+            urls: [first, second],
+            files: [file, other],
+        }
+    }
+
+    /// Runs `studio incident …` of the first studio as one of them.
+    async fn run(&self, operator: usize, arguments: &[&str]) -> Said {
+        let tenant = self.world.studios[0].tenant.to_string();
+        let all = [&["incident"], arguments, &["--studio", &tenant]].concat();
+        self.studio(operator, &all).await
+    }
+
+    /// Runs `studio …` as one of them.
+    async fn studio(&self, operator: usize, arguments: &[impl AsRef<std::ffi::OsStr>]) -> Said {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_studio"));
+        command.arg("--config").arg(&self.files[operator]);
+        command.args(["--format", "json"]).args(arguments);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = output.await.unwrap();
+        Said {
+            code: output.status.code().unwrap(),
+            value: serde_json::from_slice(&output.stdout).unwrap_or_default(),
+            error: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// The same, which must do what it was called for.
+    async fn done(&self, operator: usize, arguments: &[&str]) -> Value {
+        let said = self.run(operator, arguments).await;
+        assert_eq!(said.code, 0, "{arguments:?}: {said:?}");
+        said.value
+    }
+
+    /// Opens an incident as the first; gives its id.
+    async fn open(&self, more: &[&str]) -> String {
+        let all = [
+            &["open", "--kind", "stolen-session", "--reason", "a drill"],
+            more,
+        ]
+        .concat();
+        let opened = self.done(0, &all).await;
+        opened["incident"].as_str().unwrap().to_owned()
+    }
+
+    /// Fails unless neither of them reads a row of any studio, or freezes one past an incident.
+    async fn read_nothing(&self) {
+        for url in &self.urls {
+            let raw = RawConnection::connect(url).await.unwrap();
+            for sql in [
+                "SELECT count(*) FROM studio.artists",
+                "SELECT count(*) FROM studio.bookings",
+                "SELECT count(*) FROM studio.alerts",
+                "SELECT count(*) FROM tenancy.members",
+                "SELECT count(*) FROM tenancy.studios",
+                "SELECT count(*) FROM ledger.entries",
+                "SELECT count(*) FROM tenancy.isolations",
+                "SELECT count(*) FROM incident.incidents",
+                "SELECT tenancy.freeze_mark(gen_random_uuid())",
+                "SELECT tenancy.thaw(gen_random_uuid())",
+                "SELECT tenancy.lift_isolations(gen_random_uuid(), gen_random_uuid())",
+                "SELECT tenancy.enter('v1')",
+            ] {
+                let refused = raw.run(sql, &[]).await.unwrap_err();
+                assert_eq!(state(&refused), "42501", "{sql}");
+            }
+        }
+    }
+}
+
+/// Asks a process for a list of that studio; gives status and problem type.
+async fn ask(world: &World, base: &str, studio: usize, part: &str) -> (u16, String) {
+    let token = world.token(studio, part);
+    let asked = world
+        .http
+        .get(format!("{base}/v1/artists"))
+        .bearer_auth(token);
+    let answer = asked.send().await.unwrap();
+    let status = answer.status().as_u16();
+    let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    (status, body["type"].as_str().unwrap_or_default().to_owned())
+}
+
+fn frozen() -> (u16, String) {
+    (403, "/problems/frozen".to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incident_is_opened_by_one_operator_and_confirmed_by_another() {
+    let world = World::new().await;
+    let operators = Operators::of(&world).await;
+    let id = operators.open(&[]).await;
+    let freeze = ["freeze", "--incident", &id];
+    let said = operators.run(0, &freeze).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.error.contains("another operator"), "{said:?}");
+    let said = operators.run(0, &["confirm", "--incident", &id]).await;
+    assert_eq!(said.code, 1, "the opener confirmed it: {said:?}");
+    assert!(said.error.contains("you opened it"), "{said:?}");
+    assert_eq!(ask(&world, &world.base, 0, "owner").await.0, 200);
+    operators.read_nothing().await;
+
+    operators.done(1, &["confirm", "--incident", &id]).await;
+    operators.done(0, &freeze).await;
+    assert_eq!(ask(&world, &world.base, 0, "owner").await, frozen());
+    assert_eq!(ask(&world, &world.base, 1, "owner").await.0, 200);
+    operators.read_nothing().await;
+    // All is to be mended before it is thawed, or it is said why not.
+    let thaw = ["thaw", "--incident", &id];
+    assert_eq!(operators.run(1, &thaw).await.code, 1);
+    for step in ["keys", "sessions", "role", "policy", "check"] {
+        let step = ["step", "--incident", &id, step, "--note", "done"];
+        operators.done(0, &step).await;
+    }
+    assert_eq!(operators.run(1, &thaw).await.code, 1);
+    assert_eq!(ask(&world, &world.base, 0, "owner").await, frozen());
+    let last = [
+        "step",
+        "--incident",
+        &id,
+        "replay",
+        "--note",
+        "refused by 403",
+    ];
+    operators.done(1, &last).await;
+    operators.done(1, &thaw).await;
+    assert_eq!(ask(&world, &world.base, 0, "owner").await.0, 200);
+    let status = operators.done(0, &["status", "--incident", &id]).await;
+    let incident = &status["incidents"][0];
+    assert_eq!(incident["state"], "closed");
+    assert_eq!(incident["opened_by"], "studio_operator");
+    assert_ne!(incident["confirmed_by"], "studio_operator");
+    assert_eq!(operators.run(1, &thaw).await.code, 1, "closed is closed");
+}
+
+/// What one operator froze alone is over after a day, by whichever process works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incident_that_nobody_confirms_is_over_in_a_day() {
+    for (is_confirmed, expected) in [(false, 200), (true, 403)] {
+        let world = World::new().await;
+        let operators = Operators::of(&world).await;
+        let id = operators.open(&["--emergency"]).await;
+        operators.done(0, &["freeze", "--incident", &id]).await;
+        assert_eq!(ask(&world, &world.base, 0, "owner").await, frozen());
+        if is_confirmed {
+            operators.done(1, &["confirm", "--incident", &id]).await;
+        }
+        let pace = Pace {
+            poll_ms: 20,
+            lease_s: 1,
+        };
+        let work = async || {
+            let a_while = tokio::time::sleep(Duration::from_millis(500));
+            work_until(&world.app, pace, a_while).await;
+        };
+        work().await;
+        assert_eq!(ask(&world, &world.base, 0, "owner").await, frozen());
+        let later = "UPDATE incident.incidents SET opened_at = opened_at - interval '25 hours';
+                     UPDATE jobs.due SET due_at = now() WHERE kind = 'incident'";
+        world.as_admin().await.script(later).await.unwrap();
+        work().await;
+        let status = ask(&world, &world.base, 0, "owner").await.0;
+        assert_eq!(status, expected, "confirmed: {is_confirmed}");
+    }
+}
+
+/// Two processes, each with a request that is in the database, and asleep there, when the freeze begins: the
+/// command returns when both have been answered, and answered with a refusal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incident_freezes_when_every_process_has_answered() {
+    let world = Arc::new(World::new().await);
+    let operators = Operators::of(&world).await;
+    let processes = [Process::serve(&world).await, Process::serve(&world).await];
+    for process in &processes {
+        assert_eq!(ask(&world, &process.base, 0, "owner").await.0, 200);
+    }
+    let id = operators.open(&["--emergency"]).await;
+    plant_a_nap(&world, 1_500).await;
+    let began = Instant::now();
+    let asked = processes.each_ref().map(|process| {
+        let (world, base) = (Arc::clone(&world), process.base.clone());
+        tokio::spawn(async move {
+            let answered = ask(&world, &base, 0, "owner").await;
+            (answered, began.elapsed())
+        })
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let said = operators.done(0, &["freeze", "--incident", &id]).await;
+    let returned = began.elapsed();
+    for one in asked {
+        let (answered, at) = one.await.unwrap();
+        assert_eq!(answered, frozen());
+        // What has left the process has a way to go to this one.
+        let allowed = returned + Duration::from_millis(100);
+        assert!(at < allowed, "answered at {at:?}, frozen at {returned:?}");
+    }
+    assert!(returned > Duration::from_millis(1_500), "{said}");
+}
+
+/// Makes whoever enters sleep right before the locks.
+async fn plant_a_nap(world: &World, nap_ms: u32) {
+    let admin = world.as_admin().await;
+    let text: String = admin
+        .value(
+            "SELECT pg_get_functiondef('tenancy.enter(text)'::regprocedure)",
+            &[],
+        )
+        .await
+        .unwrap();
+    let lock = "  IF NOT pg_try_advisory_xact_lock_shared(keys.lock_key)";
+    assert!(text.contains(lock), "the text of enter changed; mend this");
+    let napping = text.replacen(lock, &format!("  PERFORM tenancy.nap();\n{lock}"), 1);
+    admin
+        .script(&format!(
+            "CREATE FUNCTION tenancy.nap() RETURNS void LANGUAGE sql SECURITY DEFINER
+               AS 'SELECT pg_catalog.pg_sleep({nap_ms} / 1000.0)';
+             GRANT EXECUTE ON FUNCTION tenancy.nap() TO PUBLIC"
+        ))
+        .await
+        .unwrap();
+    admin.script(&napping).await.unwrap();
+}
+
+/// With both studios at work on two processes: what is asked after the command has returned is refused, the
+/// ledger has no allowed entry of later, and the other studio goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incident_freezes_a_busy_studio_in_a_second_and_no_other() {
+    let world = Arc::new(World::new().await);
+    let processes = [Process::serve(&world).await, Process::serve(&world).await];
+    let operators = Operators::of(&world).await;
+    let id = operators.open(&["--emergency"]).await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut clients = Vec::new();
+    for process in &processes {
+        for studio in [0, 1] {
+            let (world, base, is_over) = (
+                Arc::clone(&world),
+                process.base.clone(),
+                Arc::clone(&is_over),
+            );
+            clients.push(tokio::spawn(async move {
+                let mut asked = Vec::new();
+                while !is_over.load(Ordering::Acquire) {
+                    let began = Instant::now();
+                    let (status, _) = ask(&world, &base, studio, "owner").await;
+                    asked.push((began, status, studio));
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                asked
+            }));
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let said = operators.done(0, &["freeze", "--incident", &id]).await;
+    let returned = Instant::now();
+    let frozen_at: String = world
+        .as_admin()
+        .await
+        .value("SELECT clock_timestamp()::text", &[])
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    is_over.store(true, Ordering::Release);
+    let (mut before, mut after) = ([0, 0], [0, 0]);
+    for client in clients {
+        for (began, status, studio) in client.await.unwrap() {
+            if began < returned {
+                before[studio] += usize::from(status == 200);
+            } else if status == 200 {
+                after[studio] += 1;
+            } else {
+                assert_eq!((studio, status), (0, 403));
+            }
+        }
+    }
+    assert!(before[0] > 5 && before[1] > 5, "{before:?}");
+    assert!(after[0] == 0 && after[1] > 5, "{after:?}");
+    let late: i64 = world
+        .as_admin()
+        .await
+        .value(
+            "SELECT count(*) FROM ledger.entries WHERE tenant_id = $1 AND at > $2::text::timestamptz
+               AND body ->> 'outcome' = 'allowed' AND body ->> 'role' <> 'operator'",
+            &[&world.studios[0].tenant, &frozen_at],
+        )
+        .await
+        .unwrap();
+    assert_eq!(late, 0);
+    println!("frozen under load in {} ms", said["took_ms"]);
+    assert!(said["took_ms"].as_u64().unwrap() < 1_000, "{said}");
+}
+
+/// A stream that is open, and a backup that is running, end before the command returns.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incident_ends_streams_and_backups() {
+    let world = World::new().await;
+    let process = Process::serve(&world).await;
+    let operators = Operators::of(&world).await;
+    let open = async |studio: usize| {
+        let asked = world.http.get(format!("{}/v1/events", process.base));
+        let asked = asked.bearer_auth(world.token(studio, "owner"));
+        let mut stream = asked.send().await.unwrap();
+        assert_eq!(stream.status(), 200);
+        assert!(stream.chunk().await.unwrap().is_some());
+        stream
+    };
+    let (mut own, mut other) = (open(0).await, open(1).await);
+    let tenant = TenantId(world.studios[0].tenant);
+    let custody = Caller::service(ServiceName::new("custody"), tenant);
+    let backup = world.app.tenancy.begin_snapshot(&custody, world.facts());
+    let backup = backup.await.unwrap();
+    let id = operators.open(&["--emergency"]).await;
+    let said = operators.done(0, &["freeze", "--incident", &id]).await;
+    assert_eq!(said["ended"], 1, "{said}");
+    let entry = watertight_terms::Entry::new("archive.write", "archive");
+    assert!(backup.finish(entry).await.is_err());
+    // What it had told already may still be on its way; then there is nothing more.
+    let over = async { while matches!(own.chunk().await, Ok(Some(_))) {} };
+    let over = tokio::time::timeout(Duration::from_millis(200), over).await;
+    over.expect("the stream goes on after the freeze");
+    let going = tokio::time::timeout(Duration::from_millis(200), other.chunk()).await;
+    assert!(
+        !matches!(going, Ok(Ok(None) | Err(_))),
+        "another studio's stream ended"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incident_isolates_a_member_a_session_or_an_address_and_nobody_else() {
+    let world = World::new().await;
+    let operators = Operators::of(&world).await;
+    let base = &world.base;
+    let id = operators.open(&["--emergency"]).await;
+    let isolated = (403, "/problems/isolated".to_owned());
+    let member = member_id(&world, "manager").await;
+    let freeze = |what: &'static str, which: String| {
+        let (operators, id) = (&operators, &id);
+        async move {
+            let arguments = ["freeze", "--incident", id, what, &which];
+            operators.run(0, &arguments).await
+        }
+    };
+    // Somebody of the other studio is nobody here.
+    let other = world.studios[1].person("manager").session.clone();
+    assert_eq!(ask(&world, base, 1, "manager").await.0, 200);
+    assert_eq!(freeze("--session", other).await.code, 1);
+    assert_eq!(ask(&world, base, 1, "manager").await.0, 200);
+
+    assert_eq!(ask(&world, base, 0, "manager").await.0, 200);
+    assert_eq!(freeze("--member", member).await.code, 0);
+    assert_eq!(ask(&world, base, 0, "manager").await, isolated);
+    assert_eq!(ask(&world, base, 0, "owner").await.0, 200);
+    let freelancer = world.studios[0].person("freelancer").session.clone();
+    assert_eq!(ask(&world, base, 0, "freelancer").await.0, 200);
+    assert_eq!(freeze("--session", freelancer).await.code, 0);
+    assert_eq!(ask(&world, base, 0, "freelancer").await.0, 401);
+    assert_eq!(ask(&world, base, 0, "owner").await.0, 200);
+    // Whoever comes from there, by whatever membership; of another studio nobody.
+    assert_eq!(freeze("--address", "192.0.2.9".to_owned()).await.code, 0);
+    assert_eq!(ask(&world, base, 0, "owner").await.0, 200);
+    assert_eq!(freeze("--address", "127.0.0.1".to_owned()).await.code, 0);
+    assert_eq!(ask(&world, base, 0, "owner").await, isolated);
+    assert_eq!(ask(&world, base, 1, "owner").await.0, 200);
+    let status = operators.done(0, &["status"]).await;
+    let frozen = &status["incidents"][0]["frozen"];
+    assert_eq!(
+        (&frozen["studio"], &frozen["addresses"]),
+        (&json!(false), &json!(["192.0.2.9", "127.0.0.1"]))
+    );
+    operators
+        .done(0, &["thaw", "--incident", &id, "--override", "a drill"])
+        .await;
+    assert_eq!(ask(&world, base, 0, "manager").await.0, 200);
+    assert_eq!(ask(&world, base, 0, "owner").await.0, 200);
+    assert_eq!(crate::accounts::wrong(&world).await, []);
+}
+
+/// The whole way, by the commands of the runbook themselves: from the alert, which the owner has, to the thaw. After
+/// each step neither operator reads a row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
+    let world = World::new().await;
+    let process = Process::serve(&world).await;
+    let operators = Operators::of(&world).await;
+    let owner = world.token(0, "owner");
+    probe(&world, 0, "manager", 25).await;
+    look(&world).await;
+    let (_, alerts) = world.send("GET", "/v1/alerts", &owner, None).await;
+    let alert = &alerts["items"][0];
+    assert_eq!(alert["kind"], "probing", "{alerts}");
+    let manager = &world.studios[0].person("manager").subject;
+    assert_eq!(alert["subject"], manager.as_str());
+    let member = member_id(&world, "manager").await;
+
+    let text = include_str!("../../../docs/runbooks/incident.md");
+    let mut incident = String::new();
+    let mut last = Value::Null;
+    let mut commands = 0;
+    for line in text.lines() {
+        let Some((who, command)) = line.trim_start().split_once("$ studio ") else {
+            continue;
+        };
+        let operator = match who {
+            "first" => 0,
+            "second" => 1,
+            _ => panic!("nobody: {line}"),
+        };
+        let arguments: Vec<String> = words(command)
+            .into_iter()
+            .map(|word| match word.as_str() {
+                "$STUDIO" => world.studios[0].tenant.to_string(),
+                "$INCIDENT" => incident.clone(),
+                "$MEMBER" => member.clone(),
+                _ => word,
+            })
+            .collect();
+        let said = operators.studio(operator, &arguments).await;
+        assert_eq!(said.code, 0, "{line}: {said:?}");
+        if let Some(id) = said.value["incident"].as_str() {
+            incident = id.to_owned();
+        }
+        let expected = match command.split_whitespace().nth(1).unwrap() {
+            "open" => [200, 200],
+            "freeze" if command.contains("--member") => [200, 403],
+            "thaw" | "list" | "status" => [200, 200],
+            _ => [403, 403],
+        };
+        let answered = [
+            ask(&world, &process.base, 0, "owner").await.0,
+            ask(&world, &process.base, 0, "manager").await.0,
+        ];
+        assert_eq!(answered, expected, "{line}");
+        assert_eq!(
+            ask(&world, &process.base, 1, "owner").await.0,
+            200,
+            "{line}"
+        );
+        operators.read_nothing().await;
+        if let Some(numbers) = said.value.get("impact") {
+            // What the manager tried, and nobody's id.
+            assert!(numbers["refused"].as_u64() >= Some(25), "{numbers}");
+            assert!(!said.value.to_string().contains(&member), "{numbers}");
+        }
+        if let Some(drafts) = said.value.get("drafts") {
+            assert_eq!(drafts.as_array().unwrap().len(), 3, "{drafts}");
+        }
+        last = said.value;
+        commands += 1;
+    }
+    assert!(commands > 12, "the runbook has other lines than it had");
+    let record = &last["incidents"][0];
+    assert_eq!(record["state"], "closed");
+    assert!(
+        record["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|step| step["state"] == "done")
+    );
+    // All of it stands in the studio's ledger, under the names of those who did it.
+    settle(&world.app).await;
+    let (_, entries) = world.send("GET", "/v1/audit?limit=100", &owner, None).await;
+    let entries = entries["items"].as_array().unwrap();
+    for action in [
+        "incident.isolate",
+        "incident.confirm",
+        "legal_hold.place",
+        "incident.replay",
+        "incident.thaw",
+    ] {
+        let found = entries.iter().find(|entry| entry["action"] == action);
+        let actor = found.expect(action)["actor"].as_str().unwrap();
+        assert!(actor.starts_with("operator:"), "{action} by {actor}");
+    }
+    let (_, others) = world
+        .send("GET", "/v1/audit?limit=100", &world.token(1, "owner"), None)
+        .await;
+    let mut others = others["items"].as_array().unwrap().iter();
+    assert!(!others.any(|entry| entry["action"].as_str().unwrap().starts_with("incident.")));
+}
+
+/// The words of a command, with what stands in quotes as one.
+fn words(command: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, part) in command.split('"').enumerate() {
+        if index % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
+async fn member_id(world: &World, part: &str) -> String {
+    let sql = "SELECT id::text FROM tenancy.members WHERE tenant_id = $1 AND subject = $2";
+    let (tenant, subject) = (
+        &world.studios[0].tenant,
+        &world.studios[0].person(part).subject,
+    );
+    world
+        .as_admin()
+        .await
+        .value(sql, &[tenant, subject])
+        .await
+        .unwrap()
+}
