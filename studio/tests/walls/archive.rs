@@ -303,12 +303,15 @@ async fn keys_that_a_cluster_lost_come_back_and_nobodys_who_was_forgotten() {
     let world = World::new().await;
     let archives = Archives::of(&world);
     let raw = world.as_admin().await;
-    let owner = world.token(0, "owner");
+    // Anew each time: what is run between takes longer than a token lives.
+    let owner = || world.token(0, "owner");
     let path = |artist: usize| format!("/v1/artists/{}", world.studios[0].artists[artist]);
     let email = |artist: usize| format!("lost{artist}@example.org");
     let write = async |artist: usize| {
         let says = json!({ "email": email(artist) });
-        let (status, told) = world.send("PATCH", &path(artist), &owner, Some(says)).await;
+        let (status, told) = world
+            .send("PATCH", &path(artist), &owner(), Some(says))
+            .await;
         assert_eq!(status, 200, "{told}");
     };
     write(0).await;
@@ -340,7 +343,7 @@ async fn keys_that_a_cluster_lost_come_back_and_nobodys_who_was_forgotten() {
         "{}",
         back.said
     );
-    let (_, artist) = world.send("GET", &path(0), &owner, None).await;
+    let (_, artist) = world.send("GET", &path(0), &owner(), None).await;
     assert_eq!(artist["email"], json!(email(0)));
     let count = async |of: &str| {
         let sql = format!("SELECT count(*) FROM vault.person_keys WHERE {of}");
