@@ -87,4 +87,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "custody/0011_export",
         sql: include_str!("../sql/0011_export.sql"),
     },
+    Migration {
+        name: "custody/0012_keys",
+        sql: include_str!("../sql/0012_keys.sql"),
+    },
 ];

@@ -3,7 +3,7 @@ use std::{path::PathBuf, sync::Arc};
 use clap::Args;
 use serde_json::{Value, json};
 use uuid::Uuid;
-use watertight_custody::archive::Became;
+use watertight_custody::archive::{Became, Kind};
 use watertight_terms::TenantId;
 
 use super::{
@@ -18,7 +18,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct Restore {
-    /// The archive, the one of data
+    /// The archive: the one of data, or that of wrapped keys, which come back where they were lost
     archive: PathBuf,
     /// A file with the secret of one of its recipients, as `age-keygen` writes it
     #[arg(long, value_name = "FILE")]
@@ -39,6 +39,17 @@ impl Restore {
             into: self.into_new.map(TenantId),
         };
         let app = super::app(config).await?;
+        let ring = (app.desk.checkpoint_keys)();
+        let manifest = archive::inspect(&wanted.archive, &wanted.identities, &ring);
+        let manifest = manifest.map_err(|fault| failed(fault.into()))?;
+        if manifest.head.kind == Kind::Keys && !self.plan {
+            let put = archive::restore_keys(&app, &wanted).await.map_err(failed)?;
+            output.result(
+                &keys_text(put),
+                &json!({ "added": put.0, "forgotten": put.1 }),
+            );
+            return Ok(0);
+        }
         if self.plan {
             let planned = archive::plan(&app, &wanted).await.map_err(failed)?;
             output.result(&text(&planned, "would be"), &value(&planned, None));
@@ -59,6 +70,10 @@ impl Restore {
         output.result(&said, &value(&restored, context_key));
         Ok(0)
     }
+}
+
+fn keys_text((added, forgotten): (i64, i64)) -> String {
+    format!("{added} keys are back; {forgotten} of people who were forgotten stay away")
 }
 
 fn text(restored: &Restored, are: &str) -> String {

@@ -99,6 +99,7 @@ pub const DEFINER_FUNCTIONS: &[&str] = &[
     "restore_rows",
     "restore_settle",
     "restore_end",
+    "restore_keys",
     "export",
     "export_page",
     "log_until",

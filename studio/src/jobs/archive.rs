@@ -14,7 +14,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use tokio::sync::mpsc;
 use watertight_custody::archive::{
     ArchiveFault, Became, FORMAT, Folder, Head, Identities, Kind, Manifest, Recipients, Restoring,
-    Seen, Snapshot, TableHead, Writer, read,
+    Seen, Snapshot, TableHead, Writer, put_keys, read,
 };
 use watertight_identity::ServiceName;
 use watertight_tenancy::TenantTx;
@@ -127,8 +127,15 @@ pub enum RestoreFault {
     #[error(transparent)]
     Archive(#[from] ArchiveFault),
     /// It holds keys.
-    #[error("this archive holds wrapped keys; give the one of data")]
+    #[error(
+        "this archive holds wrapped keys: they come back into their own studio alone, and without a plan"
+    )]
     Keys,
+    /// The studio has others meanwhile.
+    #[error(
+        "{0} keys of the studio are others now, or need a key-encryption key that is out of use; nothing was changed"
+    )]
+    OtherKeys(i64),
     /// Its tables are others.
     #[error(
         "`{0}` had other columns when the archive was written; restore it with the release of then, and migrate after that"
@@ -212,6 +219,49 @@ pub async fn restore(
         .await
         .map(drop)?;
     Ok(restored)
+}
+
+/// Puts a studio's wrapped keys back that the cluster lost, in one transaction: first its own, then its people's. Gives how many
+/// came, and how many are somebody's who was forgotten.
+///
+/// # Errors
+/// When the archive is not to be believed, is one of data, or the studio has other keys meanwhile. Nothing is changed then.
+pub async fn restore_keys(app: &App, wanted: &Wanted) -> Result<(i64, i64), RestoreFault> {
+    let (manifest, batches) = gathered(app, wanted).await?;
+    if manifest.head.kind != Kind::Keys || wanted.into.is_some() {
+        return Err(RestoreFault::Keys);
+    }
+    let mut tx = begin(&app.tenancy, &app.desk, CUSTODY, manifest.head.studio, FROM).await?;
+    let (mut added, mut forgotten) = (0, 0);
+    for (table, rows) in batches {
+        let became = put_keys(&mut tx, &table, &rows).await?;
+        if became.others > 0 {
+            return Err(RestoreFault::OtherKeys(became.others));
+        }
+        added += became.added;
+        forgotten += became.forgotten;
+    }
+    let entry = Entry::new("key.restore", "archive").ids([manifest.head.pair]);
+    let made_at = manifest.head.made_at.to_string();
+    tx.commit(entry.rule(made_at)).await.map(drop)?;
+    Ok((added, forgotten))
+}
+
+/// An archive of keys, whole: they are few and small. Nothing of it is used before all of it was verified.
+async fn gathered(app: &App, wanted: &Wanted) -> Result<(Manifest, Vec<Batch>), RestoreFault> {
+    let ring = (app.desk.checkpoint_keys)();
+    let (batches, mut arriving) = mpsc::channel(BATCHES_WAITING);
+    let tables = ["vault.studio_keys", "vault.person_keys"].map(str::to_owned);
+    let reading = verified(wanted, &ring, Some((tables.into(), batches)));
+    let gathering = async {
+        let mut all = Vec::new();
+        while let Some(batch) = arriving.recv().await {
+            all.push(batch);
+        }
+        all
+    };
+    let (manifest, all) = tokio::join!(reading, gathering);
+    Ok((manifest?, all))
 }
 
 /// The one table of work that a new studio has a row in.

@@ -297,6 +297,69 @@ async fn every_table_of_the_product_is_in_an_archive() {
     assert_eq!(loose, Vec::<String>::new());
 }
 
+/// The schema `vault` is left out of a copy, or lost: then the archive of keys is all that opens the rows again.
+#[tokio::test]
+async fn keys_that_a_cluster_lost_come_back_and_nobodys_who_was_forgotten() {
+    let world = World::new().await;
+    let archives = Archives::of(&world);
+    let raw = world.as_admin().await;
+    // Anew each time: what is run between takes longer than a token lives.
+    let owner = || world.token(0, "owner");
+    let path = |artist: usize| format!("/v1/artists/{}", world.studios[0].artists[artist]);
+    let email = |artist: usize| format!("lost{artist}@example.org");
+    let write = async |artist: usize| {
+        let says = json!({ "email": email(artist) });
+        let (status, told) = world
+            .send("PATCH", &path(artist), &owner(), Some(says))
+            .await;
+        assert_eq!(status, 200, "{told}");
+    };
+    write(0).await;
+    write(1).await;
+    let data = archives.written(0).await;
+    let keys = data.replace(".data.age", ".keys.age");
+    let there = archives.restore(&keys, 0, &[]).await;
+    assert_eq!(
+        (there.code, &there.value["added"]),
+        (0, &json!(0)),
+        "{}",
+        there.said
+    );
+    for more in [
+        &["--plan"][..],
+        &["--into-new", &world.studios[1].tenant.to_string()],
+    ] {
+        assert_eq!(archives.restore(&keys, 0, more).await.code, 1, "{more:?}");
+    }
+    let lose = "TRUNCATE vault.person_keys, vault.studio_keys";
+    raw.script(lose).await.unwrap();
+    let forget = "INSERT INTO custody.forgotten VALUES ($1, $2, true)";
+    let (tenant, gone) = (world.studios[0].tenant, world.studios[0].artists[1]);
+    raw.run(forget, &[&tenant, &gone]).await.unwrap();
+    let back = archives.restore(&keys, 0, &[]).await;
+    assert_eq!(
+        (back.code, &back.value["forgotten"]),
+        (0, &json!(1)),
+        "{}",
+        back.said
+    );
+    let (_, artist) = world.send("GET", &path(0), &owner(), None).await;
+    assert_eq!(artist["email"], json!(email(0)));
+    let count = async |of: &str| {
+        let sql = format!("SELECT count(*) FROM vault.person_keys WHERE {of}");
+        raw.value::<i64>(&sql, &[]).await.unwrap()
+    };
+    assert_eq!(count(&format!("person = '{gone}'")).await, 0);
+    assert_eq!(count(&format!("tenant_id <> '{tenant}'")).await, 0);
+    // Where a new key has taken the lost one's number, the old ones under it would open nothing.
+    raw.script(lose).await.unwrap();
+    write(0).await;
+    let refused = archives.restore(&keys, 0, &[]).await;
+    assert_eq!(refused.code, 1);
+    assert!(refused.said.contains("others now"), "{}", refused.said);
+    assert_eq!(count("true").await, 1);
+}
+
 #[tokio::test]
 async fn a_drill_brings_a_studio_back_elsewhere_and_leaves_nothing() {
     let world = World::new().await;

@@ -185,6 +185,9 @@ async fn an_owner_takes_the_studio_along_opened_and_without_the_other_or_a_secre
     assert_eq!(whole, joined(&world, 0, &id).await);
     assert_eq!(file(&world, 0, &id, "?part=7000").await.0, 404);
     assert_eq!(file(&world, 0, &id, "?format=html").await.0, 404);
+    // Another one takes nothing from it.
+    made(&world, 0, json!({ "kind": "ledger" })).await;
+    assert_eq!(file(&world, 0, &id, "").await.1, whole);
 }
 
 #[tokio::test]

@@ -96,6 +96,22 @@ fn another_key_of_the_same_number_opens_nothing() {
     assert_eq!(opened.unwrap_err(), VaultFault::NotHere);
 }
 
+/// The key is the same under both numbers: the associated data alone keeps them apart.
+#[test]
+fn a_value_is_of_the_key_that_its_number_says() {
+    let same = || Key::new([1; 32]);
+    let keys = keys_of(
+        TENANT,
+        PERSON,
+        KeyRing::single(1, same()).rotated(2, same()),
+    );
+    let mut stored = keys.seal(place(), "text").unwrap().as_stored().to_vec();
+    assert_eq!(stored[1..3], [0, 2]);
+    stored[2] = 1;
+    let opened = keys.open_at(place(), &Sealed::from_stored(stored));
+    assert_eq!(opened.unwrap_err(), VaultFault::NotHere);
+}
+
 proptest! {
     #[test]
     fn every_flipped_bit_is_noticed(text in ".{0,40}", at in any::<prop::sample::Index>(), bit in 0..8) {

@@ -19,6 +19,10 @@ const SETTLE: Tell = Tell::new(
     "a5",
     "SELECT rel, came, forgotten, removed, changed, added, unreadable FROM custody.restore_settle($1)",
 );
+const KEYS: Tell = Tell::new(
+    "b1",
+    "SELECT forgotten, added, others FROM custody.restore_keys($1)",
+);
 const END: Tell = Tell::new("a6", "SELECT rel, present FROM custody.restore_end($1)");
 
 /// So many rows are read at once.
@@ -209,6 +213,36 @@ impl Restoring {
             .map(|row| Ok((row.field("rel")?, row.field("present")?)))
             .collect()
     }
+}
+
+/// What became of some wrapped keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeysBecame {
+    /// Somebody's who was forgotten: they do not come back.
+    pub forgotten: i64,
+    /// Put back.
+    pub added: i64,
+    /// Not those that the studio has now, or nothing unwraps them: then nothing may be kept of it.
+    pub others: i64,
+}
+
+/// Puts wrapped keys back where there are none: those of a studio first, then those of people, as their archive has them.
+///
+/// # Errors
+/// When the database refuses: another service, or no table of keys.
+pub async fn put_keys(
+    tx: &mut TenantTx,
+    table: &str,
+    rows: &[String],
+) -> Result<KeysBecame, Fault> {
+    let (tenant, lines) = (tx.tenant().to_string(), hex::encode(rows.join("\n")));
+    let answer = tx.tell(KEYS, &[&tenant, table, &lines]).await?;
+    let row = one(&answer)?;
+    Ok(KeysBecame {
+        forgotten: row.field("forgotten")?,
+        added: row.field("added")?,
+        others: row.field("others")?,
+    })
 }
 
 fn one(rows: &[watertight_tenancy::Row]) -> Result<&watertight_tenancy::Row, Fault> {

@@ -1,0 +1,44 @@
+-- Wrapped keys come back from their archive, into a cluster that lost them: as they were, and nobody's who was forgotten.
+
+SET LOCAL ROLE {app}_owner;
+GRANT CREATE ON SCHEMA custody TO {app}_gate;
+
+SET LOCAL ROLE {app}_gate;
+-- b1|key|tenant|table|rows, as hexadecimal lines of JSON|expires at|nonce|mac: gives how many are somebody's who was forgotten, how
+-- many were put back, and how many of the studio's are not those that it has now, or need a key-encryption key that is out
+-- of use. Where there is one of those the caller puts nothing back: a person's key opens under its own studio's alone.
+CREATE FUNCTION custody.restore_keys(request text) RETURNS TABLE (forgotten bigint, added bigint, others bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+DECLARE
+  p text[] := tenancy.verified(request, 'b1', 8);
+  studio uuid := custody.expect_service(p[3]);
+  rows jsonb := (SELECT jsonb_agg(l::jsonb || jsonb_build_object('tenant_id', studio))
+    FROM string_to_table(convert_from(decode(p[5], 'hex'), 'UTF8'), chr(10)) l);
+BEGIN
+  forgotten := 0;
+  others := 0;
+  IF p[4] = 'vault.studio_keys' THEN
+    INSERT INTO vault.studio_keys (tenant_id, number, wrapping_key, wrapped, made_at)
+      SELECT r.tenant_id, r.number, r.wrapping_key, r.wrapped, r.made_at FROM jsonb_populate_recordset(NULL::vault.studio_keys, rows) r
+      WHERE NOT EXISTS (SELECT FROM vault.studio_keys k WHERE k.tenant_id = studio);
+    GET DIAGNOSTICS added = ROW_COUNT;
+    SELECT count(*) INTO others FROM jsonb_populate_recordset(NULL::vault.studio_keys, rows) r
+      WHERE NOT EXISTS (SELECT FROM vault.studio_keys k JOIN vault.wrapping_keys w ON w.number = k.wrapping_key AND w.retired_at IS NULL
+        WHERE k.tenant_id = studio AND k.number = r.number AND k.wrapped = r.wrapped);
+  ELSIF p[4] = 'vault.person_keys' THEN
+    SELECT count(*) INTO forgotten FROM jsonb_populate_recordset(NULL::vault.person_keys, rows) r
+      WHERE EXISTS (SELECT FROM custody.forgotten f WHERE f.tenant_id = studio AND f.person = r.person);
+    INSERT INTO vault.person_keys (tenant_id, person, number, studio_key, wrapped, made_at)
+      SELECT r.tenant_id, r.person, r.number, r.studio_key, r.wrapped, r.made_at FROM jsonb_populate_recordset(NULL::vault.person_keys, rows) r
+      WHERE NOT EXISTS (SELECT FROM custody.forgotten f WHERE f.tenant_id = studio AND f.person = r.person)
+        AND NOT EXISTS (SELECT FROM vault.person_keys k WHERE k.tenant_id = studio AND k.person = r.person);
+    GET DIAGNOSTICS added = ROW_COUNT;
+  ELSE
+    RAISE EXCEPTION 'no keys' USING ERRCODE = 'ZT061';
+  END IF;
+  RETURN NEXT;
+END $$;
+GRANT EXECUTE ON FUNCTION custody.restore_keys(text) TO {app}_app;
+
+SET LOCAL ROLE {app}_owner;
+REVOKE CREATE ON SCHEMA custody FROM {app}_gate;
