@@ -215,7 +215,9 @@ async fn an_incident_calls_back_what_is_being_told() {
     let frozen = async {
         let (mut told, _) = deaf.accept().await.unwrap();
         told.read_u8().await.unwrap();
-        operators.done(0, &["freeze", "--incident", &id]).await;
+        let said = operators.done(0, &["freeze", "--incident", &id]).await;
+        // It would be waited for until its own time is over.
+        assert!(said["took_ms"].as_u64().unwrap() < 3_000, "{said}");
         let mut rest = Vec::new();
         let over = tokio::time::timeout(Duration::from_millis(500), told.read_to_end(&mut rest));
         let _ended_or_reset = over.await.expect("it is being told after the freeze");
@@ -395,6 +397,19 @@ async fn an_incident_ends_streams_and_backups() {
     let custody = Caller::service(ServiceName::new("custody"), tenant);
     let backup = world.app.tenancy.begin_snapshot(&custody, world.facts());
     let backup = backup.await.unwrap();
+    // The stream's own look, a second wall, is taken away: it says that all is as it was.
+    let admin = world.as_admin().await;
+    let function = "tenancy.standing_of(text,text,text,text,bigint)";
+    let text: String = admin
+        .value(
+            "SELECT pg_get_functiondef($1::text::regprocedure)",
+            &[&function],
+        )
+        .await
+        .unwrap();
+    let look = "s.status = 'active'";
+    assert!(text.contains(look), "the text changed; mend this test");
+    admin.script(&text.replace(look, "true")).await.unwrap();
     let id = operators.open(&["--emergency"]).await;
     let said = operators.done(0, &["freeze", "--incident", &id]).await;
     assert_eq!(said["ended"], 1, "{said}");
