@@ -24,6 +24,8 @@ watertight_terms::problems! {
         "Somebody with this address is invited or in the studio already.";
     LEGAL_HOLD = "legal-hold", Conflict, "under a legal hold",
         "What it is about is under a legal hold: until that is released nobody changes, removes or erases it.";
+    EXPORT_FIRST = "export-first", Conflict, "not taken along",
+        "Before a studio is closed an export of it is made, as `POST /v1/exports` does, or it is said that none is wanted.";
     STILL_HERE = "still-here", Conflict, "still at work in the studio",
         "Who is erased is archived as an artist and removed as a member first.";
     OWN_ROLE = "own-role", NotAllowed, "not the own role",

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use watertight_terms::{Role, TenantId};
 
 use crate::{
-    Action, Allowed, Fact, Granted, GrantedNew, ListFilter, Nonce, Opens, PolicyFault, Principal,
-    Refused, Resource, Standing, policies,
+    Action, Allowed, Fact, Gathers, Granted, GrantedNew, ListFilter, Nonce, Opens, PolicyFault,
+    Principal, Refused, Resource, Standing, policies,
 };
 
 /// The entity types that this crate itself makes, and the ones that its filters name.
@@ -120,6 +120,17 @@ impl Authority {
 
     /// The right to open what `A` opens of a row, if it is allowed.
     pub fn allow<A: Opens<R>, R: Resource>(
+        &self,
+        standing: &Standing,
+        row: &R,
+        nonce: &Nonce,
+    ) -> Option<Allowed<A, R>> {
+        self.allows::<A, R>(standing, row)
+            .then(|| Allowed::mint(row, nonce))
+    }
+
+    /// The right to open what `A` opens of the rows that a row gathers, if it is allowed.
+    pub fn allow_gathering<A: Gathers<R>, R: Resource>(
         &self,
         standing: &Standing,
         row: &R,

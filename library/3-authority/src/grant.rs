@@ -104,17 +104,25 @@ pub trait Opens<R: Resource>: Action<R> {
     const COLUMNS: &'static [&'static str];
 }
 
-/// The right to open sealed columns of one row that was read, in one transaction, as often as it
+/// An action that opens sealed columns of other rows than the `R` it is done with: of all that an `R` gathers, such as an
+/// export of what is about somebody.
+pub trait Gathers<R: Resource>: Action<R> {
+    /// Whether it opens that column of that table, `schema.table`.
+    fn opens(table: &str, column: &str) -> bool;
+}
+
+/// The right to open sealed columns of one row that was read, or of what it gathers, in one transaction, as often as it
 /// takes.
 ///
-/// Minted by [`Authority::allow`](crate::Authority::allow) and nowhere else.
+/// Minted by [`Authority::allow`](crate::Authority::allow) and
+/// [`Authority::allow_gathering`](crate::Authority::allow_gathering), and nowhere else.
 pub struct Allowed<A, R> {
     row: Uuid,
     nonce: Nonce,
     what: PhantomData<fn() -> (A, R)>,
 }
 
-impl<A: Opens<R>, R: Resource> Allowed<A, R> {
+impl<A: Action<R>, R: Resource> Allowed<A, R> {
     pub(crate) fn mint(row: &R, nonce: &Nonce) -> Self {
         Self {
             row: row.id(),
@@ -122,7 +130,24 @@ impl<A: Opens<R>, R: Resource> Allowed<A, R> {
             what: PhantomData,
         }
     }
+}
 
+impl<A: Gathers<R>, R: Resource> Allowed<A, R> {
+    /// Says nothing where a column of a table may be opened, of whichever row.
+    ///
+    /// # Errors
+    /// When the action opens no such column, or it was allowed in another transaction than the one
+    /// whose nonce this is.
+    pub fn gathers(&self, table: &str, column: &str, nonce: &Nonce) -> Result<(), Misspent> {
+        if self.nonce.is(nonce) && A::opens(table, column) {
+            Ok(())
+        } else {
+            Err(Misspent { action: A::NAME })
+        }
+    }
+}
+
+impl<A: Opens<R>, R: Resource> Allowed<A, R> {
     /// The row of which a column may be opened.
     ///
     /// # Errors

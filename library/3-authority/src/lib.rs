@@ -92,7 +92,9 @@ mod standing;
 
 pub use authority::{Authority, NamedRow};
 pub use filter::ListFilter;
-pub use grant::{Allowed, Granted, GrantedNew, Misspent, Nonce, Opens, Refused, Spent, SpentNew};
+pub use grant::{
+    Allowed, Gathers, Granted, GrantedNew, Misspent, Nonce, Opens, Refused, Spent, SpentNew,
+};
 pub use policies::PolicyFault;
 pub use resource::{Action, Fact, Resource};
 pub use standing::{Principal, Standing};

@@ -156,6 +156,7 @@ SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
   p text[] := string_to_array(token, '|');
   now_s double precision := extract(epoch FROM clock_timestamp());
+  pads record;
   keys record;
   found_row record;
   page record;
@@ -176,8 +177,13 @@ BEGIN
   IF coalesce(current_setting('tenancy.sealed', true), '') <> '' THEN
     RAISE EXCEPTION 'context already bound' USING ERRCODE = 'ZT004';
   END IF;
+  -- tenancy.hmac() twice, in one query: this runs in every request. A key that is not there makes the digest null.
+  SELECT c.ipad, c.opad, s.ipad AS seal_ipad, s.opad AS seal_opad INTO pads
+    FROM tenancy.keys s LEFT JOIN tenancy.keys c ON c.purpose = 'context' AND c.id = p[2]::smallint
+      AND (c.retired_at IS NULL OR c.retired_at > clock_timestamp())
+    WHERE s.purpose = 'seal' AND s.id = 1;
   -- Both sides hashed once more: comparing digests of digests tells nothing by its time.
-  IF sha256(tenancy.hmac('context', p[2]::smallint, array_to_string(p[1:10], '|')))
+  IF sha256(sha256(pads.opad || sha256(pads.ipad || convert_to(array_to_string(p[1:10], '|'), 'UTF8'))))
      IS DISTINCT FROM sha256(decode(p[11], 'hex')) THEN
     RAISE EXCEPTION 'context forged' USING ERRCODE = 'ZT002';
   END IF;
@@ -243,13 +249,20 @@ BEGIN
     SELECT s.status, s.name, s.zone, s.impersonation, m.artist_id, m.valid_after,
            CASE WHEN m.provider_removed THEN 'removed' ELSE m.state END AS state,
            CASE least(tenancy.rank(p[7]), tenancy.rank(m.provider_role), tenancy.rank(m.ceiling))
-             WHEN 3 THEN 'owner' WHEN 2 THEN 'manager' WHEN 1 THEN 'freelancer' ELSE 'guest' END AS role
+             WHEN 3 THEN 'owner' WHEN 2 THEN 'manager' WHEN 1 THEN 'freelancer' ELSE 'guest' END AS role,
+           v.session IS NOT NULL AS is_seen, v.subject <> p[5] OR v.ended_at IS NOT NULL AS is_ended,
+           EXISTS (SELECT FROM tenancy.isolations i WHERE i.tenant_id = s.tenant_id AND i.member_id = m.id
+             AND i.ended_at IS NULL) AS is_isolated,
+           ARRAY(SELECT i.address FROM tenancy.isolations i WHERE i.tenant_id = s.tenant_id AND i.address IS NOT NULL
+             AND i.ended_at IS NULL) AS shut_out
       INTO found_row
       FROM tenancy.studios s JOIN tenancy.members m ON m.tenant_id = s.tenant_id
+      LEFT JOIN tenancy.sessions v ON v.session = p[6]
       WHERE s.tenant_id = keys.tenant_id AND m.id = keys.member_id;
   ELSE
     SELECT s.status, s.name, s.zone, s.impersonation, CASE WHEN v.enabled THEN 'active' ELSE 'removed' END AS state,
-           NULL::uuid AS artist_id, '-infinity'::timestamptz AS valid_after, 'service' AS role
+           NULL::uuid AS artist_id, '-infinity'::timestamptz AS valid_after, 'service' AS role,
+           true AS is_seen, false AS is_ended, false AS is_isolated, '{}'::text[] AS shut_out
       INTO found_row
       FROM tenancy.studios s JOIN tenancy.services v ON v.tenant_id = s.tenant_id
       WHERE s.tenant_id = keys.tenant_id AND v.name = p[5];
@@ -265,10 +278,8 @@ BEGIN
       OR found_row.status = 'closed' AND p[3] = 's' AND p[5] = 'custody') THEN 'ZT010'
     WHEN to_timestamp(p[8]::double precision) < found_row.valid_after THEN 'ZT013'
     -- A session belongs to whom it was first seen with, and an ended one to nobody.
-    WHEN EXISTS (SELECT FROM tenancy.sessions v WHERE p[3] = 'm' AND v.session = p[6]
-      AND (v.subject <> p[5] OR v.ended_at IS NOT NULL)) THEN 'ZT013'
-    WHEN EXISTS (SELECT FROM tenancy.isolations i
-      WHERE i.tenant_id = keys.tenant_id AND i.member_id = keys.member_id AND i.ended_at IS NULL) THEN 'ZT021'
+    WHEN found_row.is_ended THEN 'ZT013'
+    WHEN found_row.is_isolated THEN 'ZT021'
     WHEN acted AND found_row.impersonation <> 'read_only' THEN 'ZT019'
     WHEN found_row.role = 'guest' THEN 'ZT016'
   END;
@@ -279,17 +290,19 @@ BEGIN
 
   -- A session that is new is noted by one of its requests at a time; the others do not wait for that
   -- one's transaction, as they would for an INSERT of the same row.
-  IF p[3] = 'm' AND NOT fed AND NOT EXISTS (SELECT FROM tenancy.sessions v WHERE v.session = p[6])
-     AND pg_try_advisory_xact_lock(hashtextextended(p[6], 0)) THEN
+  IF NOT found_row.is_seen AND NOT fed AND pg_try_advisory_xact_lock(hashtextextended(p[6], 0)) THEN
     INSERT INTO tenancy.sessions (session, subject) VALUES (p[6], p[5]) ON CONFLICT DO NOTHING;
   END IF;
 
   -- What an earlier user of this connection may have left: cursors that outlive their transaction,
   -- and settings.
   EXECUTE 'CLOSE ALL';
-  PERFORM set_config('statement_timeout', '5s', true), set_config('lock_timeout', '2s', true),
-    set_config('idle_in_transaction_session_timeout', '5s', true),
-    set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO, YMD', true);
+  IF (current_setting('statement_timeout'), current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout'),
+      current_setting('timezone'), current_setting('datestyle')) IS DISTINCT FROM ('5s', '2s', '5s', 'UTC', 'ISO, YMD') THEN
+    PERFORM set_config('statement_timeout', '5s', true), set_config('lock_timeout', '2s', true),
+      set_config('idle_in_transaction_session_timeout', '5s', true),
+      set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO, YMD', true);
+  END IF;
 
   number := nextval('tenancy.ticket');
   IF number < 1::bigint << 40 THEN
@@ -305,20 +318,19 @@ BEGIN
   studio_zone := found_row.zone;
   subject := CASE p[3] WHEN 'm' THEN p[5] ELSE 'service:' || p[5] END;
   -- Which addresses are let in no more: from where a request comes the server knows, and this does not.
-  shut_out := ARRAY(SELECT i.address FROM tenancy.isolations i
-    WHERE i.tenant_id = keys.tenant_id AND i.address IS NOT NULL AND i.ended_at IS NULL);
+  shut_out := found_row.shut_out;
 
   body := concat_ws('|', tenant, coalesce(member::text, p[5]), member_role, coalesce(artist::text, ''), number,
     p[6], p[7], p[8], CASE WHEN acted THEN 'acted' WHEN fed THEN 'fed' ELSE '' END);
-  PERFORM set_config('tenancy.sealed', body || '|' || encode(tenancy.hmac('seal', 1::smallint,
-    body || '|' || pg_backend_pid() || '|' || extract(epoch FROM transaction_timestamp())), 'hex'), true);
+  PERFORM set_config('tenancy.sealed', body || '|' || encode(sha256(pads.seal_opad || sha256(pads.seal_ipad || convert_to(
+    body || '|' || pg_backend_pid() || '|' || extract(epoch FROM transaction_timestamp()), 'UTF8'))), 'hex'), true);
   -- For policies and tools of others. Ours never read it: docs/decisions/context.md shows why.
   PERFORM set_config('app.current_tenant', tenant::text, true);
 END $$;
 
+-- Without a search path of its own it becomes part of the queries that call it; its names were looked up here.
 CREATE FUNCTION tenancy.rank(role text) RETURNS integer LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp AS
-$$ SELECT CASE role WHEN 'owner' THEN 3 WHEN 'manager' THEN 2 WHEN 'freelancer' THEN 1 ELSE 0 END $$;
+RETURN CASE role WHEN 'owner' THEN 3 WHEN 'manager' THEN 2 WHEN 'freelancer' THEN 1 ELSE 0 END;
 
 -- What policies read. Each accessor checks the seal itself (one call instead of two nested ones:
 -- they run once a statement), hence one text for all of them.

@@ -37,6 +37,8 @@ ALTER ROLE {app}_app SET search_path = pg_catalog;
 ALTER ROLE {app}_app SET statement_timeout = '5s';
 ALTER ROLE {app}_app SET lock_timeout = '2s';
 ALTER ROLE {app}_app SET idle_in_transaction_session_timeout = '5s';
+ALTER ROLE {app}_app SET timezone = 'UTC';
+ALTER ROLE {app}_app SET datestyle = 'ISO, YMD';
 -- A forced owner's UPDATE touches no row and says nothing; with row_security off it is an error.
 ALTER ROLE {app}_migrate SET row_security = off;
 

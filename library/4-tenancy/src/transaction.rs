@@ -4,8 +4,8 @@ use futures_util::future::join_all;
 use postgres_types::ToSql;
 use uuid::Uuid;
 use watertight_authority::{
-    Action, Allowed, Authority, Granted, GrantedNew, ListFilter, Nonce, Opens, Resource, Spent,
-    SpentNew, Standing,
+    Action, Allowed, Authority, Gathers, Granted, GrantedNew, ListFilter, Nonce, Opens, Resource,
+    Spent, SpentNew, Standing,
 };
 use watertight_identity::{Member, Reverification};
 use watertight_terms::{Clock, Entry, Fault, TenantId, problems};
@@ -214,12 +214,39 @@ impl TenantTx {
     ) -> Result<Uuid, Fault> {
         let row = allowed.row_for(column, &self.parts.nonce);
         let row = row.map_err(|misspent| Fault::bug(misspent.to_string()))?;
-        let field = column.rsplit('.').next().unwrap_or(column);
+        self.note_opened(column.rsplit('.').next().unwrap_or(column));
+        Ok(row)
+    }
+
+    /// The right to open what `A` opens of the rows that a row at hand gathers, if the caller has it.
+    pub fn allowed_to_gather<A: Gathers<R>, R: Resource>(&self, row: &R) -> Option<Allowed<A, R>> {
+        let (authority, nonce) = (&self.parts.authority, &self.parts.nonce);
+        let allowed = authority.allow_gathering::<A, R>(&self.bound.standing, row, nonce)?;
+        self.note(A::NAME, || row_of::<R>(row.id()));
+        Some(allowed)
+    }
+
+    /// Uses that right for a column of whichever row, which this transaction's entry then names.
+    ///
+    /// # Errors
+    /// When the right is another transaction's, or not to that column: a defect of ours.
+    pub fn gathers<A: Gathers<R>, R: Resource>(
+        &self,
+        allowed: &Allowed<A, R>,
+        table: &str,
+        column: &'static str,
+    ) -> Result<(), Fault> {
+        let gathered = allowed.gathers(table, column, &self.parts.nonce);
+        gathered.map_err(|misspent| Fault::bug(misspent.to_string()))?;
+        self.note_opened(column);
+        Ok(())
+    }
+
+    fn note_opened(&self, field: &'static str) {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if !opened.contains(&field) {
             opened.push(field);
         }
-        Ok(row)
     }
 
     /// Reads the rows of a list that the caller may `A`.

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use uuid::Uuid;
-use watertight_authority::{Allowed, Opens, Resource};
+use watertight_authority::{Allowed, Gathers, Opens, Resource};
 use watertight_tenancy::TenantTx;
 use watertight_terms::{Fault, Key, KeyRing, Random, TenantId, hmac_sha256};
 use zeroize::Zeroizing;
@@ -127,6 +127,23 @@ impl Keys {
         sealed: &Sealed<String>,
     ) -> Result<Opened<String>, Fault> {
         let row = tx.opens(allowed, column)?;
+        Ok(self.open_at(Place { column, row }, sealed)?)
+    }
+
+    /// Opens a column of a row that was gathered, for whoever is allowed to; the transaction's entry names it.
+    ///
+    /// # Errors
+    /// As [`Keys::open`].
+    pub fn open_gathered<A: Gathers<R>, R: Resource>(
+        &self,
+        tx: &TenantTx,
+        allowed: &Allowed<A, R>,
+        (table, column): (&str, &'static str),
+        row: Uuid,
+        sealed: &Sealed<String>,
+    ) -> Result<Opened<String>, Fault> {
+        tx.gathers(allowed, table, column)?;
+        let column = &format!("{table}.{column}");
         Ok(self.open_at(Place { column, row }, sealed)?)
     }
 

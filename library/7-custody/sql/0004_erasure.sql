@@ -19,20 +19,25 @@ CREATE TABLE custody.erasures (
   -- Where the row is the person: what must be so before. Elsewhere null.
   ready text
 );
-CREATE TABLE custody.erased (
+-- People who were forgotten: erased, or, of which archives take note, anonymised or their last key destroyed. Ids and
+-- nothing else, kept as long as the studio.
+CREATE TABLE custody.forgotten (
   tenant_id uuid NOT NULL REFERENCES tenancy.studios,
   person uuid NOT NULL,
-  erased_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  -- Whatever is written of them is emptied, whoever writes it.
+  is_erased boolean NOT NULL,
+  at timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (tenant_id, person)
 );
-ALTER TABLE custody.erased ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-CREATE POLICY wall ON custody.erased AS RESTRICTIVE TO {app}_app USING (false) WITH CHECK (false);
-CREATE POLICY custody ON custody.erased TO {app}_custody
+ALTER TABLE custody.forgotten ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY wall ON custody.forgotten AS RESTRICTIVE TO {app}_app USING (false) WITH CHECK (false);
+CREATE POLICY custody ON custody.forgotten TO {app}_custody
   USING (tenant_id = (SELECT tenancy.tenant_id())) WITH CHECK (tenant_id = (SELECT tenancy.tenant_id()));
-CREATE POLICY gate ON custody.erased FOR SELECT TO {app}_gate USING (true);
-CREATE POLICY digest ON custody.erased FOR SELECT TO {app}_digest USING (true);
-GRANT SELECT, INSERT ON custody.erased TO {app}_custody;
-GRANT SELECT ON custody.erased TO {app}_gate, {app}_digest;
+CREATE POLICY gate ON custody.forgotten TO {app}_gate USING (true) WITH CHECK (true);
+CREATE POLICY digest ON custody.forgotten FOR SELECT TO {app}_digest USING (true);
+GRANT SELECT, INSERT, UPDATE (is_erased) ON custody.forgotten TO {app}_custody;
+GRANT SELECT, INSERT ON custody.forgotten TO {app}_gate;
+GRANT SELECT ON custody.forgotten TO {app}_digest;
 GRANT SELECT ON custody.erasures TO {app}_custody, {app}_gate;
 
 SET LOCAL ROLE {app}_gate;
@@ -45,7 +50,7 @@ DECLARE
   written jsonb := to_jsonb(NEW);
 BEGIN
   SELECT * INTO STRICT e FROM custody.erasures t WHERE t.rel = TG_RELID;
-  IF NOT EXISTS (SELECT FROM custody.erased d WHERE d.tenant_id = NEW.tenant_id AND d.person = (written ->> e.col)::uuid) THEN
+  IF NOT EXISTS (SELECT FROM custody.forgotten f WHERE f.tenant_id = NEW.tenant_id AND f.person = (written ->> e.col)::uuid AND f.is_erased) THEN
     RETURN NEW;
   END IF;
   IF e.blanks IS NULL THEN RETURN NULL; END IF;
@@ -107,7 +112,8 @@ BEGIN
     IF kept_by IS NOT NULL THEN
       RAISE EXCEPTION 'not now' USING ERRCODE = CASE kept_by WHEN 'legal_hold' THEN 'ZT050' ELSE '23514' END, CONSTRAINT = kept_by;
     END IF;
-    INSERT INTO custody.erased (tenant_id, person) SELECT tenant, unnest(people) ON CONFLICT DO NOTHING;
+    INSERT INTO custody.forgotten (tenant_id, person, is_erased) SELECT tenant, unnest(people), true
+      ON CONFLICT ON CONSTRAINT forgotten_pkey DO UPDATE SET is_erased = true;
   END IF;
   FOR e IN SELECT * FROM custody.erasures t ORDER BY t.step LOOP
     of_them := format('%s t WHERE t.tenant_id = $1 AND t.%I = ANY ($2)', e.rel, e.col);

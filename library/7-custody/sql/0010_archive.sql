@@ -28,21 +28,6 @@ CREATE TABLE custody.follows (
 );
 GRANT SELECT ON custody.archived, custody.follows TO {app}_custody, {app}_gate;
 
--- People who were forgotten: erased, anonymised, or their last key destroyed. What an older archive says of them does not come
--- back. Ids and nothing else, kept as long as the studio.
-CREATE TABLE custody.forgotten (
-  tenant_id uuid NOT NULL REFERENCES tenancy.studios,
-  person uuid NOT NULL,
-  at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  PRIMARY KEY (tenant_id, person)
-);
-ALTER TABLE custody.forgotten ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-CREATE POLICY custody ON custody.forgotten FOR SELECT TO {app}_custody USING (tenant_id = (SELECT tenancy.tenant_id()));
-CREATE POLICY gate ON custody.forgotten TO {app}_gate USING (true) WITH CHECK (true);
-CREATE POLICY digest ON custody.forgotten FOR SELECT TO {app}_digest USING (true);
-GRANT SELECT ON custody.forgotten TO {app}_custody, {app}_digest;
-GRANT SELECT, INSERT ON custody.forgotten TO {app}_gate;
-
 GRANT SELECT ON vault.sealed_columns TO {app}_custody;
 
 SET LOCAL ROLE {app}_gate;
@@ -59,7 +44,7 @@ BEGIN
   IF TG_OP = 'DELETE' AND EXISTS (SELECT FROM vault.person_keys k WHERE k.tenant_id = tenant AND k.person = gone) THEN
     RETURN NULL;
   END IF;
-  INSERT INTO custody.forgotten (tenant_id, person) VALUES (tenant, gone) ON CONFLICT DO NOTHING;
+  INSERT INTO custody.forgotten (tenant_id, person, is_erased) VALUES (tenant, gone, false) ON CONFLICT DO NOTHING;
   RETURN NULL;
 END $$;
 GRANT EXECUTE ON FUNCTION custody.forget() TO {app}_owner;
@@ -67,8 +52,6 @@ GRANT EXECUTE ON FUNCTION custody.forget() TO {app}_owner;
 SET LOCAL ROLE {app}_owner;
 CREATE TRIGGER forget AFTER DELETE ON vault.person_keys FOR EACH ROW EXECUTE FUNCTION custody.forget('person');
 ALTER TABLE vault.person_keys ENABLE ALWAYS TRIGGER forget;
-CREATE TRIGGER forget AFTER INSERT ON custody.erased FOR EACH ROW EXECUTE FUNCTION custody.forget('person');
-ALTER TABLE custody.erased ENABLE ALWAYS TRIGGER forget;
 
 -- What a migration calls for a table that goes into archives.
 --   people   columns with the id of a person; `id` where the row is one
@@ -142,8 +125,16 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT string_agg(alias || quote_ident(c), ', ' ORDER BY n) FROM unnest(columns) WITH ORDINALITY u(c, n)
 $$;
 
--- Some rows of a table as JSON, by their keys, after that one; and each one's key.
-CREATE FUNCTION custody.page(tenant uuid, rel regclass, after jsonb, most integer) RETURNS TABLE (line text, place text)
+-- Whether one of these columns of a row `t` is among some ids, `ids` being where those stand; true of no columns.
+CREATE FUNCTION custody.names_any(columns name[], ids text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce('(' || string_agg(format('t.%I = ANY (%s)', c, ids), ' OR ') || ')', 'true') FROM unnest(columns) c
+$$;
+
+-- Some rows of a table as JSON, by their keys, after that one; and each one's key. Where columns are said, the rows that
+-- name some people in them.
+CREATE FUNCTION custody.page(tenant uuid, rel regclass, after jsonb, most integer, about name[] DEFAULT '{}', people uuid[] DEFAULT '{}')
+RETURNS TABLE (line text, place text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on
 SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'iso_8601' SET bytea_output = 'hex' SET extra_float_digits = 1 AS $$
 DECLARE
@@ -154,10 +145,10 @@ BEGIN
   SELECT string_agg(format('($2 ->> %L)::%s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY array_position(key, a.attname))
     INTO last FROM pg_attribute a WHERE a.attrelid = rel AND a.attname = ANY (key);
   RETURN QUERY EXECUTE format('SELECT to_jsonb(c)::text, (SELECT to_jsonb(k) FROM (SELECT %s) k)::text
-    FROM %s t, LATERAL (SELECT %s) c WHERE t.tenant_id = $1%s ORDER BY %s LIMIT $3',
-    coalesce(custody.listed('t.', key), 't.tenant_id'), rel, custody.listed('t.', columns),
+    FROM %s t, LATERAL (SELECT %s) c WHERE t.tenant_id = $1 AND %s%s ORDER BY %s LIMIT $3',
+    coalesce(custody.listed('t.', key), 't.tenant_id'), rel, custody.listed('t.', columns), custody.names_any(about, '$4'),
     CASE WHEN after IS NOT NULL THEN format(' AND (%s) > (%s)', custody.listed('t.', key), last) END,
-    coalesce(custody.listed('t.', key), 't.tenant_id')) USING tenant, after, most;
+    coalesce(custody.listed('t.', key), 't.tenant_id')) USING tenant, after, most, people;
 END $$;
 
 -- A temporary table for what comes back of each table. What the archive does not know gets its default.
@@ -288,7 +279,7 @@ BEGIN
     RETURN NEXT;
   END LOOP;
 END $$;
-GRANT EXECUTE ON FUNCTION custody.columns_of(regclass), custody.page(uuid, regclass, jsonb, integer), custody.make_room(jsonb),
+GRANT EXECUTE ON FUNCTION custody.columns_of(regclass), custody.page(uuid, regclass, jsonb, integer, name[], uuid[]), custody.make_room(jsonb),
   custody.take_rows(uuid, regclass, text, boolean), custody.settle(uuid, boolean), custody.bring_back(uuid) TO {app}_gate;
 
 SET LOCAL ROLE {app}_gate;

@@ -34,11 +34,15 @@
 //! **Closing** ([`closing`]): a migration says in which order the rows of its tables go,
 //! `custody.shreds(40, 'studio.bookings')`. The keys go first.
 //!
+//! **Exports** ([`export`]): the rows of a studio, or those about one person, read by its service for whoever may have them.
+//! They come from the tables that `archives` and `erases` name, so that a new table is in them by itself.
+//!
 //! What is absent: HTTP, and a way to remove a legal hold that is not released.
 
 pub mod archive;
 pub mod closing;
 pub mod erasure;
+pub mod export;
 pub mod keeper;
 mod retention;
 
@@ -78,5 +82,9 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "custody/0010_archive",
         sql: include_str!("../sql/0010_archive.sql"),
+    },
+    Migration {
+        name: "custody/0011_export",
+        sql: include_str!("../sql/0011_export.sql"),
     },
 ];

@@ -142,6 +142,7 @@ pub const SERVICES_KEEP_TO_THEIR_NAME: Claim = Claim {
             "delivery.view" | "delivery.attempt" | "delivery.settle" | "webhook.sign" => {
                 r#"principal.name == "delivery""#
             }
+            "export.make" => r#"principal.name == "custody""#,
             "alert.raise" | "alert.repeat" | "watch.learn" => r#"principal.name == "watch""#,
             // Whoever is invited is told so, and a member of what concerns them.
             "member.view" | "member.view_contact" => {
@@ -207,7 +208,7 @@ pub fn is_own_affair(request: &RequestEnv) -> bool {
 pub fn is_the_owners(request: &RequestEnv) -> bool {
     let name = action(request);
     let is_of_members = name.starts_with("member.") && !is_view(request);
-    let leaves = ["webhook.", "delivery.", "audit.", "legal_hold."]
+    let leaves = ["webhook.", "delivery.", "audit.", "export.", "legal_hold."]
         .iter()
         .any(|noun| name.starts_with(noun));
     let alone = [

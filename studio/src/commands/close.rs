@@ -1,6 +1,7 @@
 //! Closing a studio for its owners, and what proves that one is gone.
 
 use clap::Args;
+use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 use watertight_custody::closing;
@@ -8,7 +9,11 @@ use watertight_tenancy::{Call, Operator, TenantTx};
 use watertight_terms::{Entry, Fault, TenantId};
 
 use super::{Failure, Output};
-use crate::{config::Config, custody::closing::stands, jobs::retention::begin_as_custody};
+use crate::{
+    config::Config,
+    custody::closing::{ask, stands},
+    jobs::retention::begin_as_custody,
+};
 
 /// Close a studio in thirty days: its keys are destroyed and its rows go
 #[derive(Debug, Args)]
@@ -16,6 +21,9 @@ pub(super) struct Close {
     /// The studio
     #[arg(long, value_name = "ID")]
     studio: Uuid,
+    /// Although no export of it is ready
+    #[arg(long, group = "what")]
+    without_export: bool,
     /// Only say what would go
     #[arg(long, group = "what")]
     plan: bool,
@@ -37,7 +45,7 @@ impl Close {
         let app = super::app(config).await?;
         let begun = begin_as_custody(&app, TenantId(self.studio)).await;
         let mut tx = begun.map_err(refused)?;
-        let action = self.act(&mut tx).await.map_err(refused)?;
+        let action = self.act(&mut tx, app.clock.now()).await.map_err(refused)?;
         let view = stands(&mut tx).await.map_err(refused)?;
         let entry = Entry::new(action, "studio").ids([self.studio]);
         tx.commit(entry).await.map(drop).map_err(refused)?;
@@ -47,7 +55,7 @@ impl Close {
     }
 
     /// Does what is asked; gives what its entry says.
-    async fn act(&self, tx: &mut TenantTx) -> Result<&'static str, Fault> {
+    async fn act(&self, tx: &mut TenantTx, now: Timestamp) -> Result<&'static str, Fault> {
         if self.plan {
             return Ok("closing.plan");
         }
@@ -55,7 +63,7 @@ impl Close {
             closing::take_back(tx).await?;
             return Ok("closing.cancel");
         }
-        closing::ask(tx).await?;
+        ask(tx, now, self.without_export).await?;
         Ok("studio.close")
     }
 

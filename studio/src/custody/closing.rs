@@ -1,9 +1,10 @@
 //! Closing a studio.
 //!
 //! ```text
-//! POST /v1/studio/close          {"plan": true} says what would go; {} closes it in thirty days
+//! POST /v1/studio/close          {"plan": true} says what would go; {} closes it in thirty days, once an export of it is
+//!                                ready; {"without_export": true} without one
 //! POST /v1/studio/close/cancel   until then
-//! studio close --studio ID [--plan | --cancel | --receipt]
+//! studio close --studio ID [--without-export | --plan | --cancel | --receipt]
 //! ```
 //!
 //! Until its time has come it works as ever, and says that it is `closing`. Then nobody enters it any more,
@@ -16,11 +17,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use watertight_custody::closing::{self, Rows};
-use watertight_tenancy::TenantTx;
+use watertight_tenancy::{Read, TenantTx};
 use watertight_terms::{Entry, Fault, TenantId};
 
 use super::receipt::Receipt;
-use crate::{app::App, jobs::retention::begin_as_custody};
+use crate::{app::App, jobs::retention::begin_as_custody, problems};
 
 /// What is asked of a closing.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
@@ -31,6 +32,28 @@ pub(crate) struct Asked {
     #[serde(default)]
     #[garde(skip)]
     pub(crate) plan: bool,
+    /// Close it although there is no export of it that is ready.
+    #[serde(default)]
+    #[garde(skip)]
+    pub(crate) without_export: bool,
+}
+
+/// An export of the studio whose file is there.
+const TAKEN_ALONG: Read = Read::new(
+    "SELECT id FROM studio.exports WHERE tenant_id = $1 AND kind = 'studio' AND state = 'ready' AND expires_at > $2 LIMIT 1",
+);
+
+/// Asks that the studio be closed, once it was taken along.
+///
+/// # Errors
+/// Where no export of it is ready and one is wanted; when a legal hold stands, or the database refuses.
+pub async fn ask(tx: &mut TenantTx, now: Timestamp, without_export: bool) -> Result<(), Fault> {
+    let is_asked = closing::asked(tx).await?.is_some();
+    if !is_asked && !without_export && tx.read(TAKEN_ALONG, &[&now]).await?.is_empty() {
+        let spoken = "make an export of the studio first and fetch it, or say `without_export`";
+        return Err(Fault::new(problems::EXPORT_FIRST, spoken));
+    }
+    closing::ask(tx).await.map(drop)
 }
 
 /// Where a closing stands.

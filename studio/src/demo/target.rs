@@ -99,6 +99,8 @@ pub const DEFINER_FUNCTIONS: &[&str] = &[
     "restore_rows",
     "restore_settle",
     "restore_end",
+    "export",
+    "export_page",
     "log_until",
     "erase",
     "close",

@@ -16,11 +16,11 @@ use watertight_custody::archive::{
     ArchiveFault, Became, FORMAT, Folder, Head, Identities, Kind, Manifest, Recipients, Restoring,
     Seen, Snapshot, TableHead, Writer, read,
 };
-use watertight_identity::{Caller, ServiceName};
+use watertight_identity::ServiceName;
 use watertight_tenancy::TenantTx;
 use watertight_terms::{Entry, Fault, KeyRing, TenantId};
 
-use super::{begin, request};
+use super::{begin, retention::snapshot_as_custody};
 use crate::{app::App, commands::migrations};
 
 /// The service as which it acts.
@@ -60,10 +60,7 @@ pub async fn write(
     mut tell: impl FnMut(&str, u64),
 ) -> Result<Written, ArchiveFault> {
     let desk = &app.desk;
-    let caller = Caller::service(CUSTODY, studio);
-    let begun = app.tenancy.begin_snapshot(&caller, request(desk, FROM));
-    let mut tx = begun.await.map_err(|refused| refused.fault)?;
-    tx.take_longer(STATEMENT_S).await?;
+    let mut tx = snapshot_as_custody(app, studio, FROM, STATEMENT_S).await?;
     let snapshot = Snapshot::of(&mut tx).await?;
     let (at, pair) = (desk.clock.now(), desk.random.uuid());
     let mut parts = Vec::new();

@@ -29,7 +29,7 @@ use watertight_terms::{Entry, Fault, Kind, Outcome, Request, TenantId};
 use crate::{
     app::{App, Desk},
     custody::closing,
-    resources::{alerts::learn, bookings::due::Due, webhooks::tell},
+    resources::{alerts::learn, bookings::due::Due, exports::make, webhooks::tell},
 };
 
 /// As whom it acts, and how the ledger calls what came to nothing.
@@ -127,7 +127,8 @@ impl Worker {
         for job in self.app.tenancy.claim(CLAIM_MOST, pace.lease_s).await? {
             match (job.kind.as_str(), Due::parse(&job.kind)) {
                 // Others' servers may be slow: nothing that is due here waits for them.
-                (DELIVERIES | retention::KIND | CLOSING, _) if telling.len() >= TELLING_MOST => {}
+                (DELIVERIES | retention::KIND | CLOSING | make::KIND, _)
+                    if telling.len() >= TELLING_MOST => {}
                 (DELIVERIES, _) => {
                     let worker = self.clone();
                     telling.spawn(async move { worker.tell(&job).await });
@@ -141,6 +142,11 @@ impl Worker {
                 (CLOSING, _) => {
                     let worker = self.clone();
                     telling.spawn(async move { noted(&job, worker.close(&job).await) });
+                }
+                (make::KIND, _) => {
+                    let worker = self.clone();
+                    let lease_s = pace.lease_s;
+                    telling.spawn(async move { noted(&job, worker.export(&job, lease_s).await) });
                 }
                 (INCIDENT, _) => noted(&job, self.lift(&job).await),
                 (_, Some(due)) => noted(&job, self.expire(&job, due).await),
@@ -205,6 +211,15 @@ impl Worker {
         let now = self.app.desk.clock.now();
         closing::shred(&self.app, job.tenant, |_| {}).await?;
         self.app.tenancy.done(job, now).await
+    }
+
+    /// Makes what was asked to be given out, and ends what is over. What another worker makes comes again.
+    async fn export(&self, job: &Job, lease_s: u32) -> Result<(), Fault> {
+        let now = self.app.desk.clock.now();
+        if make::work(&self.app, job.tenant, lease_s).await? {
+            self.app.tenancy.done(job, now).await?;
+        }
+        Ok(())
     }
 
     /// Lifts what no second operator has confirmed.

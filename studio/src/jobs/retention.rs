@@ -5,11 +5,11 @@
 
 use serde_json::{Map, Value};
 use watertight_custody::{Over, Retention, Rule, keeper};
-use watertight_identity::ServiceName;
+use watertight_identity::{Caller, ServiceName};
 use watertight_tenancy::{Read, Tenancy, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Kind, TenantId};
 
-use super::begin;
+use super::{begin, request};
 use crate::{app::App, resources};
 
 /// The service as which it acts.
@@ -192,6 +192,25 @@ pub async fn studios(tenancy: &Tenancy, only: Option<TenantId>) -> Result<Vec<Te
 /// When the database cannot be reached; unavailable where the studio is frozen or suspended.
 pub async fn begin_as_custody(app: &App, studio: TenantId) -> Result<TenantTx, Fault> {
     begin(&app.tenancy, &app.desk, CUSTODY, studio, "custody").await
+}
+
+/// One of the same service that sees everything as it is at this instant, and may take so long for each statement.
+///
+/// # Errors
+/// As [`begin_as_custody`].
+pub(crate) async fn snapshot_as_custody(
+    app: &App,
+    studio: TenantId,
+    from: &str,
+    statement_s: u32,
+) -> Result<TenantTx, Fault> {
+    let caller = Caller::service(CUSTODY, studio);
+    let begun = app
+        .tenancy
+        .begin_snapshot(&caller, request(&app.desk, from));
+    let mut tx = begun.await.map_err(|refused| refused.fault)?;
+    tx.take_longer(statement_s).await?;
+    Ok(tx)
 }
 
 /// Whether a studio cannot be worked in now: it is frozen or suspended.

@@ -65,10 +65,9 @@ pub const TABLES: &[Columns] = &[
     table!("custody.rules", Retention::Installation; Internal: "name", "step", "rel", "since", "is_over", "least_days", "with_rels",
         "with_columns", "blanks", "is_person";),
     table!("custody.erasures", Retention::Installation; Internal: "step", "rel", "col", "says", "blanks", "ready";),
-    table!("custody.erased", Retention::Studio; Internal: "tenant_id", "person", "erased_at";),
     table!("custody.archived", Retention::Installation; Internal: "rel", "step", "is_restored", "is_key", "people";),
     table!("custody.follows", Retention::Installation; Internal: "reference", "rel", "refers", "columns", "keys", "is_removed";),
-    table!("custody.forgotten", Retention::Studio; Internal: "tenant_id", "person", "at";),
+    table!("custody.forgotten", Retention::Studio; Internal: "tenant_id", "person", "is_erased", "at";),
     table!("custody.shredded", Retention::Installation; Internal: "step", "rel", "is_free";),
     // Of what is no more.
     table!("custody.receipts", Retention::Installation; Internal: "tenant_id", "note", "made_at";),

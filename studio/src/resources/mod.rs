@@ -23,6 +23,7 @@ pub mod artists;
 pub mod audit;
 pub mod bookings;
 pub mod events;
+pub mod exports;
 pub mod feeds;
 pub mod holidays;
 pub mod incidents;
@@ -110,6 +111,12 @@ pub fn migrations() -> Vec<Migration> {
 /// The columns of every table: what they hold and how long.
 pub fn tables() -> impl Iterator<Item = &'static Columns> {
     resource_tables().chain(library::TABLES)
+}
+
+/// A column of a table by its name in the register, and its class.
+pub(crate) fn classified(table: &str, column: &str) -> Option<(&'static str, Class)> {
+    let columns = tables().find(|one| one.table == table)?.columns;
+    columns.iter().copied().find(|(name, _)| *name == column)
 }
 
 fn resource_tables() -> impl Iterator<Item = &'static Columns> {

@@ -9,6 +9,7 @@ pub(super) const REGISTER: &[(&str, Registered)] = &[
     ("audit", super::audit::RESOURCE),
     ("bookings", super::bookings::RESOURCE),
     ("events", super::events::RESOURCE),
+    ("exports", super::exports::RESOURCE),
     ("feeds", super::feeds::RESOURCE),
     ("holidays", super::holidays::RESOURCE),
     ("incidents", super::incidents::RESOURCE),

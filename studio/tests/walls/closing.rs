@@ -14,6 +14,7 @@ use watertight_tenancy::support::{RawConnection, state};
 use watertight_terms::TenantId;
 
 use crate::{
+    exports::made,
     legal_holds::{place, release},
     world::World,
 };
@@ -22,7 +23,8 @@ const CLOSE: &str = "/v1/studio/close";
 
 async fn close(world: &World, studio: usize) -> (u16, Value) {
     let owner = world.token(studio, "owner");
-    world.send("POST", CLOSE, &owner, Some(json!({}))).await
+    let body = json!({ "without_export": true });
+    world.send("POST", CLOSE, &owner, Some(body)).await
 }
 
 fn tenant(world: &World, studio: usize) -> TenantId {
@@ -66,11 +68,10 @@ async fn rows(raw: &RawConnection, studio: Uuid) -> Vec<(String, i64)> {
 }
 
 /// What is left of a closed studio: its row, its ledger, and what says that nothing else is.
-const STAYS: [&str; 12] = [
+const STAYS: [&str; 11] = [
     "tenancy.studios",
     "tenancy.services",
     "custody.receipts",
-    "custody.erased",
     "custody.forgotten",
     "ledger.entries",
     "ledger.waiting",
@@ -128,6 +129,38 @@ async fn a_closing_is_asked_for_by_an_owner_and_taken_back() {
     assert_eq!(status().await, "active");
     time_comes(&world.as_admin().await, tenant(&world, 1)).await;
     assert!(!shred(&world.app, tenant(&world, 0), |_| {}).await.unwrap());
+}
+
+#[tokio::test]
+async fn an_export_comes_first_or_it_is_said_that_none_is_wanted() {
+    let world = World::new().await;
+    let owner = world.token(0, "owner");
+    // Neither the other's counts, nor one of something else, nor one that is over.
+    made(&world, 1, json!({ "kind": "studio" })).await;
+    made(&world, 0, json!({ "kind": "ledger" })).await;
+    made(&world, 0, json!({ "kind": "studio" })).await;
+    let raw = world.as_admin().await;
+    let over = async |days: &str| {
+        let sql = format!(
+            "UPDATE studio.exports SET expires_at = now() + interval '{days} days' WHERE tenant_id = $1 AND kind = 'studio'"
+        );
+        raw.run(&sql, &[&world.studios[0].tenant]).await.unwrap();
+    };
+    over("-1").await;
+    let (status, refused) = world.send("POST", CLOSE, &owner, Some(json!({}))).await;
+    let slug = &refused["type"];
+    assert_eq!((status, slug), (409, &json!("/problems/export-first")));
+    over("1").await;
+    let asked = world.send("POST", CLOSE, &owner, Some(json!({}))).await;
+    assert_eq!(asked.0, 200, "{}", asked.1);
+    let studio = world.studios[1].tenant.to_string();
+    for (more, code) in [(None, 0), (Some("--without-export"), 0)] {
+        let mut arguments = vec!["close", "--studio", &studio];
+        arguments.extend(more);
+        let mut command = world.command(&arguments);
+        let said = tokio::task::spawn_blocking(move || command.output().unwrap()).await;
+        assert_eq!(said.unwrap().status.code(), Some(code), "{more:?}");
+    }
 }
 
 #[tokio::test]

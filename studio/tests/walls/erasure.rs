@@ -410,10 +410,10 @@ async fn sql_as_the_app_role_and_other_callers_erase_nobody() {
                 "42501",
             ),
             (
-                "INSERT INTO custody.erased VALUES (tenancy.tenant_id(), gen_random_uuid())",
+                "INSERT INTO custody.forgotten VALUES (tenancy.tenant_id(), gen_random_uuid(), true)",
                 "42501",
             ),
-            ("SELECT person FROM custody.erased", "42501"),
+            ("SELECT person FROM custody.forgotten", "42501"),
         ])
         .await;
     let tenant = |studio: usize| TenantId(world.studios[studio].tenant);

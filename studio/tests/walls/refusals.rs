@@ -99,6 +99,9 @@ async fn new_row(world: &World, studio: usize, collection: &str) -> String {
     if collection == "/v1/alerts" {
         return alert(world, studio).await;
     }
+    if collection == "/v1/exports" {
+        return crate::exports::made(world, studio, json!({ "kind": "ledger" })).await;
+    }
     if collection == "/v1/incidents" {
         return crate::freeze::report(world, studio).await.to_string();
     }

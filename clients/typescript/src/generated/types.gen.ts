@@ -417,6 +417,49 @@ export type BookingVersion = {
 };
 
 /**
+ * An export as answered.
+ */
+export type Export = {
+    id: string;
+    version: number;
+    created_at: string;
+    updated_at: string;
+    /**
+     * Of what it is.
+     */
+    kind: 'studio' | 'person' | 'ledger';
+    ref: string | null;
+    /**
+     * How far it is.
+     */
+    state: 'queued' | 'running' | 'ready' | 'failed' | 'expired';
+    /**
+     * Rows so far.
+     */
+    done: number;
+    /**
+     * Of how many.
+     */
+    total: number;
+    /**
+     * How many parts its JSON has.
+     */
+    parts: number;
+    /**
+     * Which personal fields are in it.
+     */
+    opened: Array<string>;
+    /**
+     * Where its file is, while there is one.
+     */
+    href: string | null;
+    /**
+     * When that is gone.
+     */
+    expires_at: string | null;
+};
+
+/**
  * A feed as answered.
  */
 export type Feed = {
@@ -727,6 +770,10 @@ export type Studio = {
          * Days from its end, where it is completed, released, cancelled or archived; 1825 where nothing is decided.
          */
         bookings: number;
+        /**
+         * Days from the time it was asked for; 365 where nothing is decided.
+         */
+        exports: number;
         /**
          * Days from its day; 730 where nothing is decided.
          */
@@ -4584,6 +4631,327 @@ export type GetEventsResponses = {
 
 export type GetEventsResponse = GetEventsResponses[keyof GetEventsResponses];
 
+export type GetExportsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        limit?: number;
+        /**
+         * `next_cursor` of the same list
+         */
+        cursor?: string;
+        sort?: 'created_at' | '-created_at';
+    };
+    url: '/v1/exports';
+};
+
+export type GetExportsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetExportsError = GetExportsErrors[keyof GetExportsErrors];
+
+export type GetExportsResponses = {
+    /**
+     * A page as answered.
+     */
+    200: {
+        items: Array<Export>;
+        next_cursor: string | null;
+    };
+};
+
+export type GetExportsResponse = GetExportsResponses[keyof GetExportsResponses];
+
+export type PostExportsData = {
+    /**
+     * A new export.
+     */
+    body: {
+        /**
+         * Of what it is.
+         */
+        kind: 'studio' | 'person' | 'ledger';
+        /**
+         * Of a person: an artist or a member, and who is both is both.
+         */
+        ref?: string | null;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/exports';
+};
+
+export type PostExportsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostExportsError = PostExportsErrors[keyof PostExportsErrors];
+
+export type PostExportsResponses = {
+    /**
+     * what was made; `Location` says where it is
+     */
+    201: Export;
+};
+
+export type PostExportsResponse = PostExportsResponses[keyof PostExportsResponses];
+
+export type GetExportsIdData = {
+    body?: never;
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/exports/{id}';
+};
+
+export type GetExportsIdErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetExportsIdError = GetExportsIdErrors[keyof GetExportsIdErrors];
+
+export type GetExportsIdResponses = {
+    /**
+     * what was asked for
+     */
+    200: Export;
+};
+
+export type GetExportsIdResponse = GetExportsIdResponses[keyof GetExportsIdResponses];
+
+export type GetExportsIdFileData = {
+    body?: never;
+    path: {
+        id: string;
+    };
+    query?: {
+        /**
+         * In which form.
+         */
+        format?: 'json' | 'html';
+        /**
+         * One part of it, from 0 on; otherwise the whole, if it has at most 16.
+         */
+        part?: number;
+    };
+    url: '/v1/exports/{id}/file';
+};
+
+export type GetExportsIdFileErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetExportsIdFileError = GetExportsIdFileErrors[keyof GetExportsIdFileErrors];
+
+export type GetExportsIdFileResponses = {
+    /**
+     * what was asked for
+     */
+    200: Blob | File;
+};
+
+export type GetExportsIdFileResponse = GetExportsIdFileResponses[keyof GetExportsIdFileResponses];
+
 export type GetFeedsData = {
     body?: never;
     path?: never;
@@ -7947,6 +8315,10 @@ export type PatchStudioData = {
              */
             bookings?: number | null;
             /**
+             * Days from the time it was asked for; 365 where nothing is decided.
+             */
+            exports?: number | null;
+            /**
              * Days from its day; 730 where nothing is decided.
              */
             holidays?: number | null;
@@ -8062,6 +8434,10 @@ export type PostStudioCloseData = {
          * Only say what would go.
          */
         plan?: boolean;
+        /**
+         * Close it although there is no export of it that is ready.
+         */
+        without_export?: boolean;
     };
     headers?: {
         /**

@@ -358,6 +358,35 @@ export const zBookingVersion = z.object({
 });
 
 /**
+ * An export as answered.
+ */
+export const zExport = z.object({
+    id: z.guid(),
+    version: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
+    created_at: z.iso.datetime({ offset: true }),
+    updated_at: z.iso.datetime({ offset: true }),
+    kind: z.enum([
+        'studio',
+        'person',
+        'ledger'
+    ]),
+    ref: z.guid().nullable(),
+    state: z.enum([
+        'queued',
+        'running',
+        'ready',
+        'failed',
+        'expired'
+    ]),
+    done: z.int(),
+    total: z.int(),
+    parts: z.int().min(-2147483648, { error: 'Invalid value: Expected int32 to be >= -2147483648' }).max(2147483647, { error: 'Invalid value: Expected int32 to be <= 2147483647' }),
+    opened: z.array(z.string()),
+    href: z.string().nullable(),
+    expires_at: z.iso.datetime({ offset: true }).nullable()
+});
+
+/**
  * A feed as answered.
  */
 export const zFeed = z.object({
@@ -628,6 +657,7 @@ export const zStudio = z.object({
         artists: z.int().gte(90).lte(5475),
         ledger: z.int().gte(365).lte(10950),
         bookings: z.int().gte(365).lte(5475),
+        exports: z.int().gte(30).lte(3650),
         holidays: z.int().gte(90).lte(5475),
         members: z.int().gte(90).lte(5475),
         projects: z.int().gte(365).lte(5475),
@@ -1663,6 +1693,67 @@ export const zGetEventsResponse = z.object({
     retry: z.int().gte(0).lte(60000).optional()
 });
 
+export const zGetExportsQuery = z.object({
+    limit: z.int().gte(1).lte(100).optional(),
+    cursor: z.string().refine(hasLength(1, 2048)).regex(/^[A-Za-z0-9_-]+$/u).optional(),
+    sort: z.enum(['created_at', '-created_at']).optional().default('created_at')
+});
+
+/**
+ * A page as answered.
+ */
+export const zGetExportsResponse = z.object({
+    items: z.array(zExport),
+    next_cursor: z.string().nullable()
+});
+
+/**
+ * A new export.
+ */
+export const zPostExportsBody = z.strictObject({
+    kind: z.enum([
+        'studio',
+        'person',
+        'ledger'
+    ]),
+    ref: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u).nullish()
+});
+
+export const zPostExportsHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+/**
+ * what was made; `Location` says where it is
+ */
+export const zPostExportsResponse = zExport;
+
+export const zGetExportsIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zGetExportsIdResponse = zExport;
+
+export const zGetExportsIdFilePath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+export const zGetExportsIdFileQuery = z.object({
+    format: z.union([
+        z.literal('json'),
+        z.literal('html')
+    ]).optional(),
+    part: z.int().gte(0).lte(8191).optional()
+});
+
+/**
+ * what was asked for
+ */
+export const zGetExportsIdFileResponse = z.string();
+
 /**
  * A page as answered.
  */
@@ -2320,6 +2411,7 @@ export const zPatchStudioBody = z.strictObject({
         artists: z.int().gte(90).lte(5475).nullish(),
         ledger: z.int().gte(365).lte(10950).nullish(),
         bookings: z.int().gte(365).lte(5475).nullish(),
+        exports: z.int().gte(30).lte(3650).nullish(),
         holidays: z.int().gte(90).lte(5475).nullish(),
         members: z.int().gte(90).lte(5475).nullish(),
         projects: z.int().gte(365).lte(5475).nullish(),
@@ -2342,7 +2434,8 @@ export const zPatchStudioResponse = zStudio;
  * What is asked of a closing.
  */
 export const zPostStudioCloseBody = z.strictObject({
-    plan: z.boolean().optional().default(false)
+    plan: z.boolean().optional().default(false),
+    without_export: z.boolean().optional().default(false)
 });
 
 export const zPostStudioCloseHeaders = z.object({

@@ -2,7 +2,7 @@
 
 use garde::Validate;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use watertight::{
     answer::{Answer, Draft, Text},
@@ -98,6 +98,26 @@ pub(super) async fn lines(tx: &mut TenantTx, from: i64, most: i64) -> Result<Vec
         Ok(json!(view).to_string())
     });
     lines.collect()
+}
+
+/// An entry with what was hashed.
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    view: EntryView,
+    leaf: &'a str,
+}
+
+pub(super) async fn whole(tx: &mut TenantTx, from: i64, most: i64) -> Result<Vec<Value>, Fault> {
+    let rows = tx.read(LIST, &[&from, &most]).await?;
+    let entries = rows.iter().map(|row| {
+        let entry = Numbered::from_row(row)?;
+        Ok(json!(Whole {
+            view: entry.view()?,
+            leaf: &entry.leaf,
+        }))
+    });
+    entries.collect()
 }
 
 const COLUMNS: [&str; 14] = [

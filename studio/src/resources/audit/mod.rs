@@ -156,6 +156,14 @@ pub(crate) async fn lines(tx: &mut TenantTx, from: i64, most: i64) -> Result<Vec
     export::lines(tx, from, most).await
 }
 
+/// Entries from a number on as `/v1/audit` answers them, each with its leaf, for whoever may read them.
+///
+/// # Errors
+/// When the database refuses.
+pub(crate) async fn whole(tx: &mut TenantTx, from: i64, most: i64) -> Result<Vec<Value>, Fault> {
+    export::whole(tx, from, most).await
+}
+
 /// What the page of the ledger loads and lets save, with the cookie of its session.
 pub(crate) fn downloads(routes: Routes) -> Routes {
     routes

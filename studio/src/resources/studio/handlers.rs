@@ -218,7 +218,7 @@ pub(super) async fn close(
         return Draft::ok(view)?.finish(tx, entry).await;
     }
     tx.verified_within(Reverification::Strict, &desk.clock)?;
-    watertight_custody::closing::ask(&mut tx).await?;
+    closing::ask(&mut tx, desk.clock.now(), asked.without_export).await?;
     let view = closing::stands(&mut tx).await?;
     let entry = Entry::new("studio.close", "studio").ids([id]);
     Draft::ok(view)?.commit(tx, entry).await
