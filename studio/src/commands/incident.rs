@@ -9,13 +9,16 @@
 //! studio incident step --studio ID --incident ID keys --note TEXT
 //! studio incident thaw --studio ID --incident ID [--override TEXT]
 //! studio incident status --studio ID [--incident ID]
+//! studio incident report --studio ID --incident ID
 //! ```
+
+mod report;
 
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use uuid::Uuid;
 use watertight_tenancy::{Call, Constraint, Operator, ToSql};
@@ -24,6 +27,7 @@ use watertight_watch::notice::{Addressee, Draft, Facts};
 
 use super::{Failure, Output};
 use crate::config::Config;
+use report::Record;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Incident {
@@ -43,6 +47,8 @@ pub(super) enum Incident {
     Thaw(Thaw),
     /// What was done, by whom and when
     Status(Status),
+    /// The same of one, as a text to keep
+    Report(Which),
 }
 
 #[derive(Debug, Args)]
@@ -183,6 +189,7 @@ impl Incident {
             Self::Step(step) => step.run(&operator, output).await,
             Self::Thaw(thaw) => thaw.run(&operator, output).await,
             Self::Status(status) => status.run(&operator, output).await,
+            Self::Report(which) => which.report(&operator, output).await,
         }
     }
 }
@@ -214,6 +221,29 @@ impl Which {
         confirmed.map_err(refused)?;
         let text = format!("incident {} is confirmed", self.incident);
         output.result(&text, &json!({ "confirmed": self.incident }));
+        Ok(0)
+    }
+
+    /// What is known of it, read into a type.
+    async fn known<T: DeserializeOwned>(&self, operator: &Operator) -> Result<T, Failure> {
+        let parameters: [&(dyn ToSql + Sync); 2] = [&self.studio, &self.incident];
+        let row = operator.call(STATUS, &parameters, meaning).await;
+        let known: Value = row
+            .and_then(|row| row.field("incidents"))
+            .map_err(refused)?;
+        if known == json!([]) {
+            return Err(Failure::refused(
+                "there is no incident of that id in that studio",
+            ));
+        }
+        let known: [T; 1] = serde_json::from_value(known).map_err(unreadable)?;
+        let [known] = known;
+        Ok(known)
+    }
+
+    async fn report(&self, operator: &Operator, output: &Output) -> Result<u8, Failure> {
+        let text = self.known::<Record>(operator).await?.markdown();
+        output.result(&text, &json!({ "report": text }));
         Ok(0)
     }
 }
@@ -312,13 +342,7 @@ impl Impact {
 
     async fn drafts(&self, operator: &Operator, output: &Output) -> Result<u8, Failure> {
         let numbers = self.numbers(operator).await?;
-        let Which { studio, incident } = &self.which;
-        let row = operator.call(STATUS, &[studio, incident], meaning).await;
-        let known: Value = row
-            .and_then(|row| row.field("incidents"))
-            .map_err(refused)?;
-        let known: [Known; 1] = serde_json::from_value(known).map_err(unreadable)?;
-        let [Known { kind, opened_at }] = known;
+        let Known { kind, opened_at } = self.which.known(operator).await?;
         let facts = Facts {
             kind,
             opened_at,

@@ -14,7 +14,7 @@ use crate::commands::{Failure, write_private};
 
 /// Where the database has what is ours.
 pub const SCHEMAS: &[&str] = &[
-    "custody", "install", "jobs", "ledger", "studio", "tenancy", "vault", "watch", "incident",
+    "custody", "incident", "install", "jobs", "ledger", "studio", "tenancy", "vault", "watch",
 ];
 
 /// The tables without a studio's wall: keys, what is read before a studio is entered, and rules for all of them.
@@ -30,11 +30,11 @@ pub const GLOBAL_TABLES: &[&str] = &[
     "ledger.keys",
     "tenancy.deliveries",
     "tenancy.keys",
+    "tenancy.processes",
     "tenancy.sessions",
     "vault.sealed_columns",
     "vault.wrapping_keys",
     "watch.alerts",
-    "tenancy.processes",
 ];
 
 /// The functions of the database that the app role may call with their owners' rights.

@@ -12,7 +12,8 @@ use std::{
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use studio::jobs::{Pace, work_until};
+use studio::jobs::work_until;
+use tokio::{io::AsyncReadExt, net::TcpListener};
 use watertight_identity::{Caller, ServiceName};
 use watertight_tenancy::{
     login_url,
@@ -24,6 +25,7 @@ use crate::{
     alerts::{look, probe},
     ledger::settle,
     process::Process,
+    telling::{FAST, hook, reaching_at},
     world::World,
 };
 
@@ -196,6 +198,33 @@ async fn an_incident_is_opened_by_one_operator_and_confirmed_by_another() {
     assert_eq!(operators.run(1, &thaw).await.code, 1, "closed is closed");
 }
 
+/// A webhook that does not answer: what it is being told is called back before the command returns.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incident_calls_back_what_is_being_told() {
+    let world = World::new().await;
+    let operators = Operators::of(&world).await;
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = deaf.local_addr().unwrap().to_string();
+    let app = reaching_at(&world, vec![address.clone()]);
+    let hooked = json!({ "url": format!("http://{address}/hook") });
+    hook(&world, &app, 0, hooked).await;
+    world
+        .pencil(0, 0, "2031-04-01T08:00:00Z", "2031-04-01T09:00:00Z")
+        .await;
+    let id = operators.open(&["--emergency"]).await;
+    let frozen = async {
+        let (mut told, _) = deaf.accept().await.unwrap();
+        told.read_u8().await.unwrap();
+        let said = operators.done(0, &["freeze", "--incident", &id]).await;
+        // It would be waited for until its own time is over.
+        assert!(said["took_ms"].as_u64().unwrap() < 3_000, "{said}");
+        let mut rest = Vec::new();
+        let over = tokio::time::timeout(Duration::from_millis(500), told.read_to_end(&mut rest));
+        let _ended_or_reset = over.await.expect("it is being told after the freeze");
+    };
+    app.tenancy.heed_until(work_until(&app, FAST, frozen)).await;
+}
+
 /// What one operator froze alone is over after a day, by whichever process works.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_incident_that_nobody_confirms_is_over_in_a_day() {
@@ -208,13 +237,9 @@ async fn an_incident_that_nobody_confirms_is_over_in_a_day() {
         if is_confirmed {
             operators.done(1, &["confirm", "--incident", &id]).await;
         }
-        let pace = Pace {
-            poll_ms: 20,
-            lease_s: 1,
-        };
         let work = async || {
             let a_while = tokio::time::sleep(Duration::from_millis(500));
-            work_until(&world.app, pace, a_while).await;
+            work_until(&world.app, FAST, a_while).await;
         };
         work().await;
         assert_eq!(ask(&world, &world.base, 0, "owner").await, frozen());
@@ -372,6 +397,19 @@ async fn an_incident_ends_streams_and_backups() {
     let custody = Caller::service(ServiceName::new("custody"), tenant);
     let backup = world.app.tenancy.begin_snapshot(&custody, world.facts());
     let backup = backup.await.unwrap();
+    // The stream's own look, a second wall, is taken away: it says that all is as it was.
+    let admin = world.as_admin().await;
+    let function = "tenancy.standing_of(text,text,text,text,bigint)";
+    let text: String = admin
+        .value(
+            "SELECT pg_get_functiondef($1::text::regprocedure)",
+            &[&function],
+        )
+        .await
+        .unwrap();
+    let look = "s.status = 'active'";
+    assert!(text.contains(look), "the text changed; mend this test");
+    admin.script(&text.replace(look, "true")).await.unwrap();
     let id = operators.open(&["--emergency"]).await;
     let said = operators.done(0, &["freeze", "--incident", &id]).await;
     assert_eq!(said["ended"], 1, "{said}");
@@ -485,7 +523,7 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
         let expected = match command.split_whitespace().nth(1).unwrap() {
             "open" => [200, 200],
             "freeze" if command.contains("--member") => [200, 403],
-            "thaw" | "list" | "status" => [200, 200],
+            "thaw" | "list" | "report" | "status" => [200, 200],
             _ => [403, 403],
         };
         let answered = [
@@ -506,6 +544,15 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
         }
         if let Some(drafts) = said.value.get("drafts") {
             assert_eq!(drafts.as_array().unwrap().len(), 3, "{drafts}");
+        }
+        if let Some(report) = said.value["report"].as_str() {
+            for line in [
+                "studio_operator opened it, in an emergency",
+                "the studio was let in again",
+                "did `replay`: tried again: 403",
+            ] {
+                assert!(report.contains(line), "{report}");
+            }
         }
         last = said.value;
         commands += 1;

@@ -91,11 +91,14 @@ async fn hear(
 
 /// A server over the same database that may reach these.
 pub(crate) fn reaching(world: &World, listeners: &[&Listener]) -> App {
+    let addresses = listeners.iter().map(|one| one.address.to_string());
+    reaching_at(world, addresses.collect())
+}
+
+/// The same, by addresses.
+pub(crate) fn reaching_at(world: &World, addresses: Vec<String>) -> App {
     let mut config = world.config.clone();
-    config.outbound.allow = listeners
-        .iter()
-        .map(|listener| listener.address.to_string())
-        .collect();
+    config.outbound.allow = addresses;
     let (clock, random) = (Clock::system(), Random::system());
     App::new(config, verifier(&world.double), clock, random).unwrap()
 }

@@ -9,19 +9,27 @@ use bytes::Bytes;
 use hyper::body::{Body as Frames, Frame, SizeHint};
 use watertight_tenancy::Account;
 
-/// The answer to somebody whom the studio knows. It is under way until all of it has left, and is cut off when
-/// the studio, or whoever it is for, is isolated meanwhile.
+/// The answer to somebody whom the studio knows. It is under way until all of it has left. Its first part is waited
+/// for; one that goes on is cut off when the studio, or whoever it is for, is isolated meanwhile.
 pub(super) fn leaving(response: Response, known: &OnceLock<Account>) -> Response {
     let Some(account) = known.get().cloned() else {
         return response;
     };
     let cut = Box::pin(account.flight().cut());
-    response.map(|body| Body::new(Leaving { body, cut, account }))
+    response.map(|body| {
+        Body::new(Leaving {
+            body,
+            cut,
+            has_begun: false,
+            account,
+        })
+    })
 }
 
 struct Leaving {
     body: Body,
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+    has_begun: bool,
     /// Whose flight ends when this is dropped.
     account: Account,
 }
@@ -34,11 +42,16 @@ impl Frames for Leaving {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if self.cut.as_mut().poll(cx).is_ready() {
-            let tenant = self.account.tenant();
-            return Poll::Ready(Some(Err(Error::new(format!("{tenant} was isolated")))));
+        if self.has_begun && self.cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(self.isolated())));
         }
-        Pin::new(&mut self.body).poll_frame(cx)
+        let part = Pin::new(&mut self.body).poll_frame(cx);
+        if part.is_ready() {
+            self.has_begun = true;
+        } else if self.cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(self.isolated())));
+        }
+        part
     }
 
     fn is_end_stream(&self) -> bool {
@@ -47,5 +60,11 @@ impl Frames for Leaving {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Leaving {
+    fn isolated(&self) -> Error {
+        Error::new(format!("{} was isolated", self.account.tenant()))
     }
 }

@@ -1,0 +1,109 @@
+//! The report of an incident, as Markdown: what was done, by whom and when.
+//!
+//! ```text
+//! # Incident 5b0c…: stolen-session
+//! somebody tries ids
+//!
+//! - 2031-03-03T09:00:00Z studio_operator opened it, in an emergency
+//! - 2031-03-03T09:00:02Z the studio was frozen
+//! ```
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use uuid::Uuid;
+
+/// An incident as the database tells operators of it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Record {
+    id: Uuid,
+    kind: String,
+    reason: String,
+    state: String,
+    is_emergency: bool,
+    opened_at: Timestamp,
+    opened_by: String,
+    confirmed_at: Option<Timestamp>,
+    confirmed_by: Option<String>,
+    closed_at: Option<Timestamp>,
+    closed_by: Option<String>,
+    r#override: Option<String>,
+    isolations: Vec<Isolation>,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Isolation {
+    member: Option<Uuid>,
+    session: Option<String>,
+    address: Option<String>,
+    begun_at: Timestamp,
+    ended_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Step {
+    name: String,
+    at: Option<Timestamp>,
+    by: Option<String>,
+    note: Option<String>,
+}
+
+impl Record {
+    /// All of it, in the order of time; what is missing last.
+    pub(super) fn markdown(&self) -> String {
+        let mut events = self.events();
+        events.sort();
+        let events = events.iter().map(|(at, what)| format!("- {at} {what}\n"));
+        let missing = self.steps.iter().filter(|step| step.at.is_none());
+        let missing = missing.map(|step| format!("- `{}` was not done\n", step.name));
+        let lines: String = events.chain(missing).collect();
+        format!(
+            "# Incident {}: {}\n{}\n\nIt is {}.\n\n{lines}",
+            self.id, self.kind, self.reason, self.state
+        )
+    }
+
+    fn events(&self) -> Vec<(Timestamp, String)> {
+        let how = if self.is_emergency {
+            ", in an emergency"
+        } else {
+            ""
+        };
+        let mut events = vec![(self.opened_at, format!("{} opened it{how}", self.opened_by))];
+        if let (Some(at), Some(by)) = (self.confirmed_at, &self.confirmed_by) {
+            events.push((at, format!("{by} confirmed it")));
+        }
+        for isolation in &self.isolations {
+            let what = isolation.what();
+            events.push((isolation.begun_at, format!("{what} was frozen")));
+            if let Some(at) = isolation.ended_at {
+                events.push((at, format!("{what} was let in again")));
+            }
+        }
+        for step in &self.steps {
+            if let (Some(at), Some(by), Some(note)) = (step.at, &step.by, &step.note) {
+                events.push((at, format!("{by} did `{}`: {note}", step.name)));
+            }
+        }
+        if let Some(at) = self.closed_at {
+            let by = self.closed_by.as_deref().unwrap_or("the server");
+            let why = self.r#override.as_ref();
+            let why = why.map_or(String::new(), |why| {
+                format!(", although steps were missing: {why}")
+            });
+            events.push((at, format!("{by} closed it{why}")));
+        }
+        events
+    }
+}
+
+impl Isolation {
+    fn what(&self) -> String {
+        match (&self.member, &self.session, &self.address) {
+            (Some(member), _, _) => format!("member {member}"),
+            (_, Some(session), _) => format!("session {session}"),
+            (_, _, Some(address)) => format!("address {address}"),
+            (None, None, None) => "the studio".to_owned(),
+        }
+    }
+}
