@@ -77,6 +77,7 @@ BEGIN
   INSERT INTO incident.incidents (tenant_id, id, kind, reason, is_emergency, opened_by)
     VALUES (tenant, made, report.kind, report.reason, report.is_emergency, session_user);
   IF report.is_emergency THEN PERFORM jobs.schedule(tenant, 'incident', clock_timestamp() + interval '1 day'); END IF;
+  PERFORM ledger.note_because(tenant, report.reason, 'incident.open', 'incident', ARRAY[made]);
   RETURN made;
 END $$;
 
@@ -101,6 +102,11 @@ DECLARE
 BEGIN
   IF it.confirmed_at IS NULL AND (NOT it.is_emergency OR it.opened_at < clock_timestamp() - interval '1 day') THEN
     PERFORM incident.refuse('incidents_unconfirmed');
+  END IF;
+  -- One emergency after the other would be a freeze without end by one alone.
+  IF it.confirmed_at IS NULL AND EXISTS (SELECT FROM incident.incidents i WHERE i.tenant_id = tenant AND i.id <> which
+      AND i.is_emergency AND i.confirmed_at IS NULL AND i.opened_at > clock_timestamp() - interval '7 days') THEN
+    PERFORM incident.refuse('incidents_again');
   END IF;
   RETURN tenancy.begin_isolation(tenant, which, member, of_session, of_address);
 END $$;
@@ -137,9 +143,11 @@ CREATE FUNCTION incident.thaw(tenant uuid, which uuid, because text) RETURNS voi
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
   it incident.incidents := incident.take(tenant, which);
-  is_mended boolean := incident.mending() <@ ARRAY(SELECT s.name FROM incident.steps s WHERE s.tenant_id = tenant AND s.incident_id = which);
+  is_mended boolean := it.confirmed_at IS NOT NULL AND incident.mending() <@ ARRAY(SELECT s.name FROM incident.steps s WHERE s.tenant_id = tenant AND s.incident_id = which);
 BEGIN
-  IF NOT is_mended AND because IS NULL THEN PERFORM incident.refuse('incidents_unmended'); END IF;
+  IF NOT is_mended AND because IS NULL THEN
+    PERFORM incident.refuse(CASE WHEN it.confirmed_at IS NULL THEN 'incidents_unconfirmed' ELSE 'incidents_unmended' END);
+  END IF;
   PERFORM tenancy.lift_isolations(tenant, which);
   UPDATE incident.incidents i SET closed_at = clock_timestamp(), closed_by = session_user, override = CASE WHEN NOT is_mended THEN because END
     WHERE i.tenant_id = tenant AND i.id = which;

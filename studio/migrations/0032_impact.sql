@@ -29,17 +29,28 @@ END $$;
 GRANT EXECUTE ON FUNCTION ledger.count_touched(uuid, timestamptz, timestamptz, text[], text[]) TO {app}_gate;
 
 SET LOCAL ROLE {app}_gate;
--- The same of whoever an incident isolates, or of everybody where it isolates the studio or nobody.
+-- The same of whoever an incident isolates, or of everybody where it isolates the studio or nobody. Of whole hours, and
+-- as long as the incident is dealt with: window by window it would tell one request from the next.
 CREATE FUNCTION incident.impact(tenant uuid, which uuid, first timestamptz, last timestamptz) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+DECLARE
+  it incident.incidents;
+  since timestamptz := date_trunc('hour', first);
+  until timestamptz := date_trunc('hour', last) + interval '1 hour' - interval '1 microsecond';
+  subjects text[];
+  addresses text[];
 BEGIN
-  IF NOT EXISTS (SELECT FROM incident.incidents i WHERE i.tenant_id = tenant AND i.id = which) THEN
-    PERFORM incident.refuse('incidents_unknown');
+  SELECT * INTO it FROM incident.incidents i WHERE i.tenant_id = tenant AND i.id = which;
+  IF NOT FOUND THEN PERFORM incident.refuse('incidents_unknown'); END IF;
+  IF it.confirmed_at IS NULL AND NOT it.is_emergency THEN PERFORM incident.refuse('incidents_unconfirmed'); END IF;
+  IF it.closed_at < clock_timestamp() - interval '90 days' THEN PERFORM incident.refuse('incidents_closed'); END IF;
+  PERFORM ledger.note_because(tenant, 'numbers of ' || since || ' to ' || until, 'incident.impact', 'incident', ARRAY[which]);
+  IF NOT EXISTS (SELECT FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which
+      AND num_nonnulls(v.member_id, v.session, v.address) = 0) THEN
+    subjects := ARRAY(SELECT v.subject FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which AND v.subject IS NOT NULL);
+    addresses := ARRAY(SELECT v.address FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which AND v.address IS NOT NULL);
   END IF;
-  PERFORM ledger.note_because(tenant, 'numbers', 'incident.impact', 'incident', ARRAY[which]);
-  RETURN ledger.count_touched(tenant, first, last,
-    ARRAY(SELECT v.subject FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which AND v.subject IS NOT NULL),
-    ARRAY(SELECT v.address FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which AND v.address IS NOT NULL));
+  RETURN ledger.count_touched(tenant, since, until, coalesce(subjects, '{}'), coalesce(addresses, '{}'));
 END $$;
 GRANT EXECUTE ON FUNCTION incident.impact(uuid, uuid, timestamptz, timestamptz) TO {app}_ops;
 

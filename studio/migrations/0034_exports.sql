@@ -94,19 +94,35 @@ BEGIN
   RETURN NULL;
 END $$;
 
+-- A try begins before somebody is forgotten, and is seen to run then, or after that is committed: its snapshot would have
+-- them still. It does not wait, as whoever forgets may wait for its row.
+CREATE FUNCTION studio.exports_key(tenant uuid) RETURNS bigint
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT hashtextextended('exports ' || tenant::text, 0) $$;
+CREATE FUNCTION studio.begin_try() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+BEGIN
+  IF NOT pg_try_advisory_xact_lock_shared(studio.exports_key(NEW.tenant_id)) THEN
+    RAISE EXCEPTION 'somebody is being forgotten' USING ERRCODE = '55P03';
+  END IF;
+  RETURN NEW;
+END $$;
+
 -- Somebody was forgotten who may be in one.
 CREATE FUNCTION studio.forget_exports() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 BEGIN
+  PERFORM pg_advisory_xact_lock(studio.exports_key(NEW.tenant_id));
   UPDATE studio.exports e SET version = e.version + 1, state = 'expired'
     WHERE e.tenant_id = NEW.tenant_id AND e.state IN ('running', 'ready');
   RETURN NULL;
 END $$;
-GRANT EXECUTE ON FUNCTION studio.begin_export(), studio.end_export(), studio.forget_exports() TO {app}_owner;
+GRANT EXECUTE ON FUNCTION studio.begin_export(), studio.begin_try(), studio.end_export(), studio.forget_exports() TO {app}_owner;
 
 SET LOCAL ROLE {app}_owner;
 CREATE TRIGGER begin_export BEFORE INSERT ON studio.exports FOR EACH ROW EXECUTE FUNCTION studio.begin_export();
 ALTER TABLE studio.exports ENABLE ALWAYS TRIGGER begin_export;
+CREATE TRIGGER begin_try BEFORE UPDATE ON studio.exports FOR EACH ROW WHEN (NEW.attempt <> OLD.attempt) EXECUTE FUNCTION studio.begin_try();
+ALTER TABLE studio.exports ENABLE ALWAYS TRIGGER begin_try;
 CREATE TRIGGER end_export AFTER UPDATE ON studio.exports FOR EACH ROW
   WHEN (NEW.attempt <> OLD.attempt OR NEW.state <> OLD.state) EXECUTE FUNCTION studio.end_export();
 ALTER TABLE studio.exports ENABLE ALWAYS TRIGGER end_export;

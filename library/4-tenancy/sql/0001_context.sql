@@ -251,8 +251,8 @@ BEGIN
            CASE least(tenancy.rank(p[7]), tenancy.rank(m.provider_role), tenancy.rank(m.ceiling))
              WHEN 3 THEN 'owner' WHEN 2 THEN 'manager' WHEN 1 THEN 'freelancer' ELSE 'guest' END AS role,
            v.session IS NOT NULL AS is_seen, v.subject <> p[5] OR v.ended_at IS NOT NULL AS is_ended,
-           EXISTS (SELECT FROM tenancy.isolations i WHERE i.tenant_id = s.tenant_id AND i.member_id = m.id
-             AND i.ended_at IS NULL) AS is_isolated,
+           EXISTS (SELECT FROM tenancy.isolations i WHERE i.tenant_id = s.tenant_id
+             AND (i.member_id = m.id OR i.session = p[6]) AND i.ended_at IS NULL) AS is_isolated,
            ARRAY(SELECT i.address FROM tenancy.isolations i WHERE i.tenant_id = s.tenant_id AND i.address IS NOT NULL
              AND i.ended_at IS NULL) AS shut_out
       INTO found_row
@@ -465,10 +465,10 @@ DECLARE
   key bigint;
   ended integer;
 BEGIN
-  SELECT s.lock_key INTO key FROM tenancy.studios s WHERE s.tenant_id = tenant AND s.status = 'freezing';
+  SELECT s.lock_key INTO key FROM tenancy.studios s WHERE s.tenant_id = tenant AND s.status IN ('freezing', 'frozen');
   IF NOT FOUND THEN RAISE EXCEPTION 'mark the studio first' USING ERRCODE = 'ZT014'; END IF;
   ended := tenancy.take_lock(key, patience);
-  UPDATE tenancy.studios s SET status = 'frozen' WHERE s.tenant_id = tenant AND s.status = 'freezing';
+  UPDATE tenancy.studios s SET status = 'frozen' WHERE s.tenant_id = tenant AND s.status IN ('freezing', 'frozen');
   IF NOT FOUND THEN RAISE EXCEPTION 'thawed meanwhile' USING ERRCODE = 'ZT014'; END IF;
   RETURN ended;
 END $$;

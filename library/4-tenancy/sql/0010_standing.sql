@@ -18,7 +18,8 @@ BEGIN
       AND least(tenancy.rank(claimed), tenancy.standing(m)) > 0 AND to_timestamp(issued_s) >= m.valid_after
       AND NOT EXISTS (SELECT FROM tenancy.sessions v WHERE v.session = standing_of.session
         AND (v.subject <> standing_of.subject OR v.ended_at IS NOT NULL))
-      AND NOT EXISTS (SELECT FROM tenancy.isolations i WHERE i.tenant_id = m.tenant_id AND i.member_id = m.id AND i.ended_at IS NULL);
+      AND NOT EXISTS (SELECT FROM tenancy.isolations i WHERE i.tenant_id = m.tenant_id
+        AND (i.member_id = m.id OR i.session = standing_of.session) AND i.ended_at IS NULL);
 END $$;
 
 SET LOCAL ROLE {app}_owner;

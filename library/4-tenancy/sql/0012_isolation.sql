@@ -93,9 +93,11 @@ BEGIN
   ELSIF of_address IS NULL THEN
     SELECT m.subject INTO whose FROM tenancy.members m LEFT JOIN tenancy.sessions v ON v.subject = m.subject AND v.session = of_session
       WHERE m.tenant_id = tenant AND (m.id = member OR v.session IS NOT NULL);
-    IF NOT FOUND THEN RAISE EXCEPTION 'nobody of that id' USING ERRCODE = '23503', CONSTRAINT = 'isolations_whose'; END IF;
-    -- An ended session is nobody's again.
-    UPDATE tenancy.sessions v SET ended_at = coalesce(v.ended_at, clock_timestamp()) WHERE v.session = of_session;
+    -- Somebody who is only invited has no requests.
+    IF whose IS NULL THEN RAISE EXCEPTION 'nobody of that id' USING ERRCODE = '23503', CONSTRAINT = 'isolations_whose'; END IF;
+    -- An ended session is nobody's again, whatever the identity provider says of it later.
+    UPDATE tenancy.sessions v SET ended_at = coalesce(v.ended_at, clock_timestamp()), provider_at_ms = 9223372036854775807
+      WHERE v.session = of_session;
   END IF;
   INSERT INTO tenancy.isolations (tenant_id, id, cause, member_id, session, address, subject)
     VALUES (tenant, made, for_cause, member, of_session, of_address, whose);
@@ -113,7 +115,7 @@ BEGIN
   SELECT * INTO it FROM tenancy.isolations i WHERE i.tenant_id = tenant AND i.id = which AND i.ended_at IS NULL;
   IF NOT FOUND THEN RAISE EXCEPTION 'no such isolation' USING ERRCODE = 'ZT014'; END IF;
   IF it.address IS NOT NULL THEN RETURN 0; END IF;
-  IF it.subject IS NULL THEN
+  IF num_nonnulls(it.member_id, it.session) = 0 THEN
     ended := tenancy.freeze_drain(tenant, patience);
   ELSE
     ended := (SELECT tenancy.take_lock(m.lock_key, patience) FROM tenancy.members m WHERE m.tenant_id = tenant AND m.subject = it.subject);
@@ -138,6 +140,8 @@ END $$;
 CREATE FUNCTION tenancy.lift_isolations(tenant uuid, of_cause uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  -- One that another incident begins meanwhile is seen, or waits.
+  PERFORM FROM tenancy.studios s WHERE s.tenant_id = tenant FOR NO KEY UPDATE;
   UPDATE tenancy.isolations i SET ended_at = clock_timestamp()
     WHERE i.tenant_id = tenant AND i.cause = of_cause AND i.ended_at IS NULL;
   IF NOT EXISTS (SELECT FROM tenancy.isolations i WHERE i.tenant_id = tenant AND i.ended_at IS NULL

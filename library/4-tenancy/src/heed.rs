@@ -31,21 +31,27 @@ impl Tenancy {
     }
 
     /// Heeds isolations until `stop` resolves, and then leaves. Call it once in a process that answers or works,
-    /// and stop it when the last answer has left.
-    pub async fn heed_until(&self, stop: impl Future<Output = ()>) {
+    /// and stop it when the last answer has left. `stop` is not begun before the database knows of this process: an
+    /// isolation waits for those that it knows of.
+    ///
+    /// # Errors
+    /// When the database cannot be told; nothing was begun then.
+    pub async fn heed_until(&self, stop: impl Future<Output = ()>) -> Result<(), Fault> {
         let process = self.random.uuid().to_string();
+        // How many flights had begun when it was first told of each.
+        let mut marks = HashMap::new();
+        self.heed(&process, &mut marks).await?;
         tokio::select! {
             () = stop => {}
-            () = self.keep_heeding(&process) => {}
+            () = self.keep_heeding(&process, marks) => {}
         }
         if let Err(fault) = self.tell_of_isolations(LEAVE, &[&process]).await {
             tracing::warn!("leaving: {fault}");
         }
+        Ok(())
     }
 
-    async fn keep_heeding(&self, process: &str) {
-        // How many flights had begun when it was first told of each.
-        let mut marks = HashMap::new();
+    async fn keep_heeding(&self, process: &str, mut marks: HashMap<Uuid, u64>) {
         loop {
             let pause = match self.heed(process, &mut marks).await {
                 Ok(true) => PAUSE,

@@ -252,7 +252,9 @@ impl Freeze {
     async fn run(&self, operator: &Operator, output: &Output) -> Result<u8, Failure> {
         let began = Instant::now();
         let studio = &self.which.studio;
-        let address = self.address.map(|address| address.to_string());
+        let address = self
+            .address
+            .map(|address| address.to_canonical().to_string());
         let parameters: [&(dyn ToSql + Sync); 5] = [
             studio,
             &self.which.incident,
@@ -467,6 +469,10 @@ const REFUSALS: &[Constraint] = &[
     refusal(
         "incidents_unconfirmed",
         "another operator is to confirm it first, or it is to be opened as an emergency",
+    ),
+    refusal(
+        "incidents_again",
+        "an emergency of the last seven days was confirmed by nobody; another operator is to confirm this one",
     ),
     refusal(
         "incidents_unmended",

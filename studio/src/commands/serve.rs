@@ -62,11 +62,12 @@ impl Serve {
         let answering = async {
             tokio::join!(serve_until(listening, &app, stop()), work);
         };
-        app.tenancy.heed_until(answering).await;
+        let heeded = app.tenancy.heed_until(answering).await;
         telling.abort();
         checkpoints.abort();
         reconciling.abort();
         rotations.abort();
+        heeded.map_err(|fault| Failure::setup(fault.to_string()))?;
         Ok(0)
     }
 }

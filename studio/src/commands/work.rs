@@ -33,7 +33,8 @@ impl Work {
             lease_s: self.lease_s,
         };
         let working = work_until(&app, pace, serve::stop());
-        app.tenancy.heed_until(working).await;
+        let heeded = app.tenancy.heed_until(working).await;
+        heeded.map_err(|fault| Failure::setup(fault.to_string()))?;
         Ok(0)
     }
 }

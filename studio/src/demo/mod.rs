@@ -353,7 +353,11 @@ fn run_servers(
     }
     servers.spawn(app.keep_checkpoints());
     let tenancy = app.tenancy.clone();
-    servers.spawn(async move { tenancy.heed_until(std::future::pending()).await });
+    servers.spawn(async move {
+        if let Err(fault) = tenancy.heed_until(std::future::pending()).await {
+            tracing::error!(%fault, "isolations are not heeded");
+        }
+    });
     servers.spawn(app.desk.people.clone().keep_reconciled());
     let example = format!("http://127.0.0.1:{}/v1/bookings", world.port);
     let router = double.router_with_example(world.people(), &example);

@@ -9,11 +9,11 @@ use crate::{
 
 const ACT: &str = "user_support";
 
-fn acted(world: &World, studio: usize, part: &str) -> String {
+pub(crate) fn acted(world: &World, studio: usize, part: &str) -> String {
     world.bent_token(studio, part, &json!({ "act": { "sub": ACT } }))
 }
 
-async fn let_act(world: &World, studio: usize, choice: &str) {
+pub(crate) async fn let_act(world: &World, studio: usize, choice: &str) {
     let body = json!({ "impersonation": choice });
     let owner = world.token(studio, "owner");
     let (status, answer) = world.send("PATCH", "/v1/studio", &owner, Some(body)).await;

@@ -471,6 +471,43 @@ async fn a_frozen_studio_is_given_out_to_nobody() {
     assert_eq!(raw.value::<String>(state, &[&id]).await.unwrap(), "queued");
 }
 
+/// A snapshot that was taken while somebody is being forgotten has them still.
+#[tokio::test]
+async fn no_export_begins_while_somebody_is_being_forgotten() {
+    let world = World::new().await;
+    let raw = world.as_admin().await;
+    let id = ask(&world, 0, json!({ "kind": "studio" })).await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    raw.script("BEGIN").await.unwrap();
+    let forget = "INSERT INTO custody.forgotten VALUES ($1, gen_random_uuid(), true)";
+    let tenant = world.studios[0].tenant;
+    raw.run(forget, &[&tenant]).await.unwrap();
+    work_until(&world.app, FAST, tokio::time::sleep(Duration::from_secs(1))).await;
+    assert_eq!(look(&world, 0, &id).await["state"], "queued");
+    made(&world, 1, json!({ "kind": "studio" })).await;
+    raw.script("COMMIT").await.unwrap();
+    work_while(&world, 0, &id, &["queued", "running"]).await;
+    assert_eq!(look(&world, 0, &id).await["state"], "ready");
+}
+
+#[tokio::test]
+async fn whoever_acts_as_an_owner_takes_no_export_along() {
+    let world = World::new().await;
+    let ready = made(&world, 0, json!({ "kind": "ledger" })).await;
+    crate::acting::let_act(&world, 0, "read_only").await;
+    let path = format!("{EXPORTS}/{ready}");
+    let acting = crate::acting::acted(&world, 0, "owner");
+    assert_eq!(world.send("GET", &path, &acting, None).await.0, 200);
+    let file = format!("{path}/file");
+    let (status, problem) = world.send("GET", &file, &acting, None).await;
+    assert_eq!(
+        (status, &problem["type"]),
+        (403, &json!("/problems/impersonation"))
+    );
+}
+
 #[tokio::test]
 async fn sql_as_the_app_role_neither_makes_an_export_nor_reads_what_another_service_may_not() {
     let world = World::new().await;

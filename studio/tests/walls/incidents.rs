@@ -222,7 +222,10 @@ async fn an_incident_calls_back_what_is_being_told() {
         let over = tokio::time::timeout(Duration::from_millis(500), told.read_to_end(&mut rest));
         let _ended_or_reset = over.await.expect("it is being told after the freeze");
     };
-    app.tenancy.heed_until(work_until(&app, FAST, frozen)).await;
+    app.tenancy
+        .heed_until(work_until(&app, FAST, frozen))
+        .await
+        .unwrap();
 }
 
 /// What one operator froze alone is over after a day, by whichever process works.
@@ -455,11 +458,26 @@ async fn an_incident_isolates_a_member_a_session_or_an_address_and_nobody_else()
     assert_eq!(ask(&world, base, 0, "freelancer").await.0, 200);
     assert_eq!(freeze("--session", freelancer).await.code, 0);
     assert_eq!(ask(&world, base, 0, "freelancer").await.0, 401);
+    // Not by a later word of the identity provider either.
+    crate::webhooks::begin_session(&world, 0, "freelancer").await;
+    assert_eq!(ask(&world, base, 0, "freelancer").await.0, 401);
     assert_eq!(ask(&world, base, 0, "owner").await.0, 200);
+    // Somebody who is invited has nothing under way.
+    let body = json!({ "email": "later@example.org", "role": "freelancer" });
+    let owner = world.token(0, "owner");
+    let (status, invited) = world.send("POST", "/v1/members", &owner, Some(body)).await;
+    assert_eq!(status, 202, "{invited}");
+    let invited = invited["id"].as_str().unwrap().to_owned();
+    assert_eq!(freeze("--member", invited).await.code, 1);
     // Whoever comes from there, by whatever membership; of another studio nobody.
     assert_eq!(freeze("--address", "192.0.2.9".to_owned()).await.code, 0);
     assert_eq!(ask(&world, base, 0, "owner").await.0, 200);
-    assert_eq!(freeze("--address", "127.0.0.1".to_owned()).await.code, 0);
+    assert_eq!(
+        freeze("--address", "::ffff:127.0.0.1".to_owned())
+            .await
+            .code,
+        0
+    );
     assert_eq!(ask(&world, base, 0, "owner").await, isolated);
     assert_eq!(ask(&world, base, 1, "owner").await.0, 200);
     let status = operators.done(0, &["status"]).await;
@@ -474,6 +492,56 @@ async fn an_incident_isolates_a_member_a_session_or_an_address_and_nobody_else()
     assert_eq!(ask(&world, base, 0, "manager").await.0, 200);
     assert_eq!(ask(&world, base, 0, "owner").await.0, 200);
     assert_eq!(crate::accounts::wrong(&world).await, []);
+}
+
+/// Of whoever is isolated, and of everybody once the studio is; in whole hours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incident_touched_what_everybody_did_once_the_studio_is_frozen() {
+    let world = World::new().await;
+    let operators = Operators::of(&world).await;
+    for part in ["owner", "manager", "freelancer"] {
+        assert_eq!(ask(&world, &world.base, 0, part).await.0, 200);
+    }
+    let id = operators.open(&[]).await;
+    let now = watertight_terms::Clock::system().now().to_string();
+    let impact = ["impact", "--incident", &id, "--from", &now];
+    let said = operators.run(0, &impact).await;
+    assert_eq!(said.code, 1, "numbers before another operator confirmed it");
+    operators.done(1, &["confirm", "--incident", &id]).await;
+    let member = member_id(&world, "manager").await;
+    let part = ["freeze", "--incident", &id, "--member", &member];
+    operators.done(0, &part).await;
+    assert_eq!(operators.done(0, &impact).await["impact"]["actors"], 1);
+    operators.done(0, &["freeze", "--incident", &id]).await;
+    let all = operators.done(0, &impact).await;
+    assert!(all["impact"]["actors"].as_i64() >= Some(3), "{all}");
+}
+
+/// One operator alone freezes for a day, and no second one on top; nor lifts what nobody confirmed without a word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incident_by_one_operator_alone_has_an_end() {
+    let world = World::new().await;
+    let operators = Operators::of(&world).await;
+    let first = operators.open(&["--emergency"]).await;
+    operators.done(0, &["freeze", "--incident", &first]).await;
+    for step in ["keys", "sessions", "role", "policy", "check", "replay"] {
+        let step = ["step", "--incident", &first, step, "--note", "done"];
+        operators.done(0, &step).await;
+    }
+    let thaw = ["thaw", "--incident", &first];
+    assert_eq!(operators.run(0, &thaw).await.code, 1);
+    operators
+        .done(0, &[&thaw[..], &["--override", "a false alarm"]].concat())
+        .await;
+    let second = operators.open(&["--emergency"]).await;
+    let freeze = ["freeze", "--incident", &second];
+    let said = operators.run(0, &freeze).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.error.contains("seven days"), "{said:?}");
+    assert_eq!(ask(&world, &world.base, 0, "owner").await.0, 200);
+    operators.done(1, &["confirm", "--incident", &second]).await;
+    operators.done(0, &freeze).await;
+    assert_eq!(ask(&world, &world.base, 0, "owner").await, frozen());
 }
 
 /// The whole way, by the commands of the runbook themselves: from the alert, which the owner has, to the thaw. After

@@ -261,6 +261,15 @@ async fn tell(world: &World, id: &str, event: &str) {
     assert_eq!(told, 204, "{event}");
 }
 
+/// Says that somebody's session has begun just now.
+pub(crate) async fn begin_session(world: &World, studio: usize, part: &str) {
+    let person = world.studios[studio].person(part);
+    let at_ms = now_ms() + 60_000;
+    let event = json!({ "object": "event", "type": "session.created", "timestamp": at_ms,
+        "data": { "id": person.session, "user_id": person.subject, "updated_at": at_ms } });
+    tell(world, "msg_begun", &event.to_string()).await;
+}
+
 /// Of a session the newest word counts: late ones change nothing.
 #[tokio::test]
 async fn of_a_session_the_newest_word_counts() {

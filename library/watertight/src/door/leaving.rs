@@ -34,6 +34,17 @@ struct Leaving {
     account: Account,
 }
 
+struct Held {
+    part: Bytes,
+    _account: Account,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.part
+    }
+}
+
 impl Frames for Leaving {
     type Data = Bytes;
     type Error = Error;
@@ -51,7 +62,7 @@ impl Frames for Leaving {
         } else if self.cut.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Some(Err(self.isolated())));
         }
-        part
+        part.map_ok(|frame| frame.map_data(|part| self.held(part)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -64,6 +75,16 @@ impl Frames for Leaving {
 }
 
 impl Leaving {
+    /// A part that is under way until the connection has written it: a client that takes nothing yet, as HTTP/2
+    /// allows, could read it afterwards.
+    fn held(&self, part: Bytes) -> Bytes {
+        let account = self.account.clone();
+        Bytes::from_owner(Held {
+            part,
+            _account: account,
+        })
+    }
+
     fn isolated(&self) -> Error {
         Error::new(format!("{} was isolated", self.account.tenant()))
     }

@@ -138,6 +138,8 @@ pub(super) async fn fetch(
 ) -> Result<Answer<Octets>, Fault> {
     let granted = tx.grant::<Fetch, Export>(id).await?;
     let export = tx.seen(granted)?;
+    // Whoever acts as a member takes nothing along.
+    tx.may_write()?;
     tx.verified_within(Reverification::Strict, &desk.clock)?;
     let is_over = export.expires_at.is_none_or(|at| at <= desk.clock.now());
     if export.state != State::Ready || is_over {

@@ -103,7 +103,7 @@ pub(crate) async fn work(app: &App, studio: TenantId, lease_s: u32) -> Result<bo
         };
         match done {
             // Another worker does it, or nobody may any more.
-            Err(fault) if fault.kind() == FaultKind::Conflict => {}
+            Err(fault) if is_lost(&fault) => {}
             other => other?,
         }
     }
@@ -133,13 +133,15 @@ async fn make(app: &App, studio: TenantId, id: Uuid) -> Result<(), Fault> {
         return Ok(());
     };
     let made = gather(app, &export).await;
-    if made
-        .as_ref()
-        .is_err_and(|fault| fault.kind() != FaultKind::Conflict)
-    {
+    if made.as_ref().is_err_and(|fault| !is_lost(fault)) {
         step(app, &export, QUEUE, "queued").await?;
     }
     made
+}
+
+/// Whether another worker was first.
+fn is_lost(fault: &Fault) -> bool {
+    matches!(fault.kind(), FaultKind::Conflict | FaultKind::Stale)
 }
 
 async fn gather(app: &App, export: &Export) -> Result<(), Fault> {
