@@ -18,6 +18,34 @@ macro_rules! actions {
 }
 pub(crate) use actions;
 
+/// What is done with all of a studio, under a noun of its own: `of_studio!(Audit, "audit")`, for a type that holds
+/// the studio's id.
+macro_rules! of_studio {
+    ($resource:ty, $noun:literal) => {
+        impl watertight_authority::Resource for $resource {
+            const NOUN: &'static str = $noun;
+            const ENTITY: &'static str = "Studio";
+
+            fn id(&self) -> uuid::Uuid {
+                self.0.0
+            }
+
+            fn tenant(&self) -> watertight_terms::TenantId {
+                self.0
+            }
+
+            fn version(&self) -> i32 {
+                1
+            }
+
+            fn facts(&self) -> Vec<(&'static str, watertight_authority::Fact)> {
+                Vec::new()
+            }
+        }
+    };
+}
+pub(crate) use of_studio;
+
 pub mod alerts;
 pub mod artists;
 pub mod audit;

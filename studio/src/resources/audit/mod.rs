@@ -26,7 +26,6 @@ use watertight::{
     argument::{CursorText, Id, Instant, Line, Query},
     door::{Routes, get},
 };
-use watertight_authority::{Fact, Resource};
 use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Read, Row, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Limits, TenantId};
@@ -41,26 +40,7 @@ use crate::app::Desk;
 #[derive(Debug)]
 pub struct Audit(TenantId);
 
-impl Resource for Audit {
-    const NOUN: &'static str = "audit";
-    const ENTITY: &'static str = "Studio";
-
-    fn id(&self) -> Uuid {
-        self.0.0
-    }
-
-    fn tenant(&self) -> TenantId {
-        self.0
-    }
-
-    fn version(&self) -> i32 {
-        1
-    }
-
-    fn facts(&self) -> Vec<(&'static str, Fact)> {
-        Vec::new()
-    }
-}
+super::of_studio!(Audit, "audit");
 
 /// What may be done with the ledger.
 pub mod actions {

@@ -31,9 +31,7 @@ mod tell;
 pub use imports::Imports;
 pub use streams::Streams;
 
-use uuid::Uuid;
 use watertight::door::{Routes, get};
-use watertight_authority::{Fact, Resource};
 use watertight_terms::TenantId;
 
 use super::Registered;
@@ -42,26 +40,7 @@ use super::Registered;
 #[derive(Debug)]
 pub struct Event(TenantId);
 
-impl Resource for Event {
-    const NOUN: &'static str = "event";
-    const ENTITY: &'static str = "Studio";
-
-    fn id(&self) -> Uuid {
-        self.0.0
-    }
-
-    fn tenant(&self) -> TenantId {
-        self.0
-    }
-
-    fn version(&self) -> i32 {
-        1
-    }
-
-    fn facts(&self) -> Vec<(&'static str, Fact)> {
-        Vec::new()
-    }
-}
+super::of_studio!(Event, "event");
 
 /// What may be done with streams.
 pub mod actions {

@@ -94,7 +94,7 @@ pub(crate) async fn work(app: &App, studio: TenantId, lease_s: u32) -> Result<bo
     let patience = SignedDuration::from_secs(i64::from(lease_s.max(PATIENCE_S)));
     for export in &due {
         let done = match export.state {
-            State::Ready => step(app, export, EXPIRE, "expired").await,
+            State::Ready => step(app, export, EXPIRE, &[], "expired").await,
             State::Running if now.duration_since(export.updated_at) < patience => {
                 is_all = false;
                 continue;
@@ -134,7 +134,7 @@ async fn make(app: &App, studio: TenantId, id: Uuid) -> Result<(), Fault> {
     };
     let made = gather(app, &export).await;
     if made.as_ref().is_err_and(|fault| !is_lost(fault)) {
-        step(app, &export, QUEUE, "queued").await?;
+        step(app, &export, QUEUE, &[], "queued").await?;
     }
     made
 }
@@ -165,11 +165,18 @@ async fn still(app: &App, export: &Export) -> Result<(TenantTx, Granted<Make, Ex
     Err(Fault::new(problems::CONFLICT, spoken))
 }
 
-/// Moves an export on to another state.
-async fn step(app: &App, export: &Export, change: Change, to: &str) -> Result<(), Fault> {
+/// Moves an export on to another state; `parameters` follow the time.
+async fn step(
+    app: &App,
+    export: &Export,
+    change: Change,
+    parameters: &[&(dyn ToSql + Sync)],
+    to: &str,
+) -> Result<(), Fault> {
     let (mut tx, granted) = still(app, export).await?;
     let now = app.desk.clock.now();
-    let (spent, _row) = tx.change(granted, change, &[&now]).await?;
+    let parameters = [&[&now as &(dyn ToSql + Sync)], parameters].concat();
+    let (spent, _row) = tx.change(granted, change, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([export.id]);
     tx.commit(entry.rule(to.to_owned())).await.map(drop)
 }
@@ -339,13 +346,15 @@ impl<'a> Making<'a> {
     }
 
     async fn ready(self) -> Result<(), Fault> {
-        let (mut tx, granted) = still(self.app, self.export).await?;
-        let now = self.app.desk.clock.now();
-        let expires_at = now + SignedDuration::from_hours(24 * DAYS);
+        let expires_at = self.app.desk.clock.now() + SignedDuration::from_hours(24 * DAYS);
         let opened: Vec<&str> = self.opened.iter().copied().collect();
-        let parameters: [&(dyn ToSql + Sync); 3] = [&now, &opened, &expires_at];
-        let (spent, _row) = tx.change(granted, READY, &parameters).await?;
-        let entry = Entry::new(spent.action(), spent.noun()).ids([self.export.id]);
-        tx.commit(entry.rule("ready")).await.map(drop)
+        step(
+            self.app,
+            self.export,
+            READY,
+            &[&opened, &expires_at],
+            "ready",
+        )
+        .await
     }
 }

@@ -21,9 +21,7 @@ mod appointment;
 mod calendar;
 mod handlers;
 
-use uuid::Uuid;
 use watertight::door::{Routes, delete, get, post};
-use watertight_authority::{Fact, Resource};
 use watertight_terms::TenantId;
 
 use super::Registered;
@@ -32,26 +30,7 @@ use super::Registered;
 #[derive(Debug)]
 pub struct Feed(TenantId);
 
-impl Resource for Feed {
-    const NOUN: &'static str = "feed";
-    const ENTITY: &'static str = "Studio";
-
-    fn id(&self) -> Uuid {
-        self.0.0
-    }
-
-    fn tenant(&self) -> TenantId {
-        self.0
-    }
-
-    fn version(&self) -> i32 {
-        1
-    }
-
-    fn facts(&self) -> Vec<(&'static str, Fact)> {
-        Vec::new()
-    }
-}
+super::of_studio!(Feed, "feed");
 
 /// What may be done with a feed.
 pub mod actions {

@@ -16,7 +16,6 @@ use watertight::{
     answer::{Answer, Draft},
     door::{Routes, get},
 };
-use watertight_authority::{Fact, Resource};
 use watertight_tenancy::{Read, Row, TenantTx};
 use watertight_terms::{Entry, Fault, TenantId};
 
@@ -26,26 +25,7 @@ use super::{Registered, page::List};
 #[derive(Debug)]
 pub struct Incident(TenantId);
 
-impl Resource for Incident {
-    const NOUN: &'static str = "incident";
-    const ENTITY: &'static str = "Studio";
-
-    fn id(&self) -> Uuid {
-        self.0.0
-    }
-
-    fn tenant(&self) -> TenantId {
-        self.0
-    }
-
-    fn version(&self) -> i32 {
-        1
-    }
-
-    fn facts(&self) -> Vec<(&'static str, Fact)> {
-        Vec::new()
-    }
-}
+super::of_studio!(Incident, "incident");
 
 /// What may be done with them.
 pub mod actions {

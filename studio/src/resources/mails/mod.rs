@@ -14,13 +14,11 @@
 use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 use watertight::{
     answer::{Answer, Draft},
     argument::{Firm, Valid},
     door::{Routes, get, patch},
 };
-use watertight_authority::{Fact, Resource};
 use watertight_tenancy::TenantTx;
 use watertight_terms::{Entry, Fault, TenantId};
 
@@ -30,26 +28,7 @@ use super::Registered;
 #[derive(Debug)]
 pub struct Mail(TenantId);
 
-impl Resource for Mail {
-    const NOUN: &'static str = "mail";
-    const ENTITY: &'static str = "Studio";
-
-    fn id(&self) -> Uuid {
-        self.0.0
-    }
-
-    fn tenant(&self) -> TenantId {
-        self.0
-    }
-
-    fn version(&self) -> i32 {
-        1
-    }
-
-    fn facts(&self) -> Vec<(&'static str, Fact)> {
-        Vec::new()
-    }
-}
+super::of_studio!(Mail, "mail");
 
 /// What may be done with it.
 pub mod actions {

@@ -21,7 +21,6 @@ use watertight::{
     argument::{Form, PageCaller, Path},
     door::{Routes, delete, get, post},
 };
-use watertight_authority::{Fact, Resource};
 use watertight_identity::page::PageSecret;
 use watertight_tenancy::{PageLife, PageSession, TenantTx};
 use watertight_terms::{Entry, Fault, TenantId};
@@ -39,26 +38,7 @@ const LIFE: PageLife = PageLife {
 #[derive(Debug)]
 pub struct Session(TenantId);
 
-impl Resource for Session {
-    const NOUN: &'static str = "session";
-    const ENTITY: &'static str = "Studio";
-
-    fn id(&self) -> Uuid {
-        self.0.0
-    }
-
-    fn tenant(&self) -> TenantId {
-        self.0
-    }
-
-    fn version(&self) -> i32 {
-        1
-    }
-
-    fn facts(&self) -> Vec<(&'static str, Fact)> {
-        Vec::new()
-    }
-}
+super::of_studio!(Session, "session");
 
 /// What may be done with a session.
 pub mod actions {
