@@ -418,6 +418,10 @@ async fn keys_of_before_a_rotation_are_refused_and_those_that_are_missing_come_b
         "{}",
         back.said
     );
+    // The one that was made up opens nothing, and is in the way.
+    raw.script("UPDATE vault.person_keys SET person = gen_random_uuid() WHERE number = 77")
+        .await
+        .unwrap();
     let (_, shown) = world.send("GET", &path, &owner(), None).await;
     assert_eq!(shown["email"], "kept@example.org");
     // Another key under the number of the lost one.

@@ -177,17 +177,22 @@ async fn what_others_did_as_a_person_is_not_theirs() {
     );
 }
 
+/// Reading a studio's holidays takes so long.
+async fn slow_page(raw: &RawConnection, seconds: u32) {
+    raw.script(&format!(
+        "GRANT EXECUTE ON FUNCTION pg_sleep(double precision) TO studio_custody;
+         CREATE POLICY slow ON studio.holidays AS RESTRICTIVE TO studio_custody USING ((SELECT pg_sleep({seconds})) IS NOT NULL)"
+    ))
+    .await
+    .unwrap();
+}
+
 /// Whoever waits for a page is at work: nobody else begins anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_page_ends_no_try() {
     let world = World::new().await;
     let raw = world.as_admin().await;
-    raw.script(
-        "GRANT EXECUTE ON FUNCTION pg_sleep(double precision) TO studio_custody;
-         CREATE POLICY slow ON studio.holidays AS RESTRICTIVE TO studio_custody USING ((SELECT pg_sleep(26)) IS NOT NULL)",
-    )
-    .await
-    .unwrap();
+    slow_page(&raw, 26).await;
     let asked = ask(&world, 0, json!({ "kind": "studio" })).await;
     let id = asked["id"].as_str().unwrap();
     let states = ["queued", "running"];
@@ -203,6 +208,33 @@ async fn a_slow_page_ends_no_try() {
         .await
         .unwrap();
     assert_eq!(attempts, json!(["ready", 1]));
+}
+
+/// Whoever was given up, and is at it still, adds nothing to the next try.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_try_adds_nothing_to_the_next_one() {
+    let world = World::new().await;
+    let raw = world.as_admin().await;
+    slow_page(&raw, 3).await;
+    let asked = ask(&world, 0, json!({ "kind": "studio" })).await;
+    let id = asked["id"].as_str().unwrap();
+    let given_up = async {
+        let give_up = "UPDATE studio.exports SET attempt = attempt + 1, version = version + 1
+            WHERE id = $1::text::uuid AND attempt = 1 AND state = 'running'";
+        while raw.run(give_up, &[&id]).await.unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // So long that the first would have been ready.
+        tokio::time::sleep(Duration::from_secs(12)).await;
+    };
+    work_until(&world.app, FAST, given_up).await;
+    assert_eq!(look(&world, 0, id).await["state"], "running");
+    work_while(&world, 0, id, &["queued", "running"]).await;
+    let tables = document(&world, 0, id).await["tables"].clone();
+    let artists = tables["studio.artists"].as_array().unwrap();
+    assert_eq!(artists.len(), world.studios[0].artists.len());
+    let attempt = "SELECT attempt FROM studio.exports WHERE id = $1::text::uuid";
+    assert_eq!(raw.value::<i32>(attempt, &[&id]).await.unwrap(), 3);
 }
 
 /// Of a large table or ledger not each thousand is kept by itself.
