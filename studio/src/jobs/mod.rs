@@ -13,6 +13,7 @@
 
 pub mod archive;
 pub mod drill;
+pub mod past;
 pub mod renewal;
 pub mod retention;
 

@@ -29,6 +29,7 @@ mod context;
 mod doctor;
 mod erasure;
 mod events;
+mod exporting;
 mod exports;
 mod feeds;
 mod freeze;
