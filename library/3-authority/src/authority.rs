@@ -22,10 +22,23 @@ const SERVICE: &str = "Service";
 /// The policies of the product, and the only mint of grants.
 pub struct Authority {
     pub(crate) schema: Schema,
-    pub(crate) policies: PolicySet,
+    policies: PolicySet,
     authorizer: Authorizer,
     kinds: BTreeMap<String, EntityTypeName>,
-    actions: BTreeMap<String, EntityUid>,
+    actions: BTreeMap<String, Deciding>,
+}
+
+/// What one action is decided by.
+pub(crate) struct Deciding {
+    action: Entity,
+    /// Those that are about this action: most are about others and would be evaluated for nothing.
+    pub(crate) policies: PolicySet,
+}
+
+impl Deciding {
+    pub(crate) fn action(&self) -> EntityUid {
+        self.action.uid()
+    }
 }
 
 impl Authority {
@@ -43,9 +56,12 @@ impl Authority {
             .entity_types()
             .map(|kind| (kind.to_string(), kind.clone()))
             .collect();
-        let actions = schema
-            .actions()
-            .map(|action| (action.id().unescaped().to_owned(), action.clone()))
+        let actions = policies::by_action(&schema, &policies)?
+            .into_iter()
+            .map(|(action, policies)| {
+                let name = action.uid().id().unescaped().to_owned();
+                (name, Deciding { action, policies })
+            })
             .collect();
         let authority = Self {
             schema,
@@ -156,8 +172,8 @@ impl Authority {
     /// The names of what the caller may do to the tenant itself, such as `booking.create`, sorted.
     pub fn can(&self, standing: &Standing) -> Vec<String> {
         let on_studio = |action: &&String| {
-            let uid = self.actions.get(*action);
-            let resources = uid.and_then(|uid| self.schema.resources_for_action(uid));
+            let action = self.actions.get(*action).map(Deciding::action);
+            let resources = action.and_then(|uid| self.schema.resources_for_action(&uid));
             resources.is_some_and(|mut kinds| kinds.any(|kind| kind.to_string() == STUDIO))
         };
         let names = self.actions.keys().filter(on_studio);
@@ -221,18 +237,20 @@ impl Authority {
         resource: Entity,
     ) -> Result<String, Option<String>> {
         let principal = self.principal(standing).map_err(undecided)?;
+        let deciding = self.deciding(action).map_err(undecided)?;
         let request = Request::new(
             principal.uid(),
-            self.action(action).map_err(undecided)?,
+            deciding.action(),
             resource.uid(),
             Context::empty(),
             Some(&self.schema),
         )
         .map_err(|e| undecided(policies::said(&e)))?;
-        let entities = self.entities([principal, resource]).map_err(undecided)?;
+        let known = [deciding.action.clone(), principal, resource];
+        let entities = self.entities(known).map_err(undecided)?;
         let response = self
             .authorizer
-            .is_authorized(&request, &self.policies, &entities);
+            .is_authorized(&request, &deciding.policies, &entities);
 
         // A policy that failed might have forbidden; a decision without it is no decision.
         if let Some(error) = response.diagnostics().errors().next() {
@@ -250,9 +268,9 @@ impl Authority {
         }
     }
 
-    pub(crate) fn action(&self, name: &str) -> Result<EntityUid, PolicyFault> {
-        let unknown = || PolicyFault::Unknown(name.to_owned());
-        self.actions.get(name).cloned().ok_or_else(unknown)
+    pub(crate) fn deciding(&self, action: &str) -> Result<&Deciding, PolicyFault> {
+        let unknown = || PolicyFault::Unknown(action.to_owned());
+        self.actions.get(action).ok_or_else(unknown)
     }
 
     pub(crate) fn kind(&self, name: &str) -> Result<EntityTypeName, PolicyFault> {
@@ -281,7 +299,10 @@ impl Authority {
         &self,
         known: impl IntoIterator<Item = Entity>,
     ) -> Result<Entities, String> {
-        Entities::from_entities(known, Some(&self.schema)).map_err(|e| policies::said(&e))
+        // `from_entities` would add every action of the schema, in every request.
+        Entities::empty()
+            .add_entities(known, Some(&self.schema))
+            .map_err(|e| policies::said(&e))
     }
 
     fn entity(
@@ -324,7 +345,8 @@ impl Authority {
     /// Asks for the filter of every list for everybody who could ask for it.
     fn check_lists(&self) -> Result<(), PolicyFault> {
         let askers = self.sample_askers();
-        for (name, action) in &self.actions {
+        for (name, deciding) in &self.actions {
+            let action = &deciding.action();
             let resources = self.schema.resources_for_action(action);
             let kinds = resources.into_iter().flatten().map(ToString::to_string);
             for kind in kinds.filter(|kind| name.ends_with(".view") && kind != STUDIO) {

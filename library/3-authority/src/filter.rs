@@ -39,10 +39,11 @@ impl Authority {
             let kind = kind.to_owned();
             move |why| PolicyFault::Facts { kind, why }
         };
+        let deciding = self.deciding(action)?;
         let principal = self.principal(standing)?;
         let request = PartialRequest::new(
             PartialEntityUid::from_concrete(principal.uid()),
-            self.action(action)?,
+            deciding.action(),
             PartialEntityUid::new(self.kind(entity)?, None),
             Some(cedar_policy::Context::empty()),
             &self.schema,
@@ -54,7 +55,7 @@ impl Authority {
                 PartialEntities::from_concrete(known, &self.schema).map_err(|e| said(&e))
             })
             .map_err(unfit("principal"))?;
-        let response = self
+        let response = deciding
             .policies
             .tpe(&request, &entities, &self.schema)
             .map_err(|e| unfit(action)(said(&e)))?;

@@ -1,6 +1,9 @@
 use std::{collections::BTreeSet, str::FromStr};
 
-use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{
+    ActionConstraint, Entity, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode,
+    Validator,
+};
 
 /// What is wrong with the policies. Nothing starts with policies that are wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -114,6 +117,32 @@ fn named(file: &str, policy: &Policy) -> Result<Policy, PolicyFault> {
                 .to_owned(),
         }),
     }
+}
+
+/// Each action with the policies whose scope it is in. A policy about other actions is not satisfied and
+/// cannot fail, whatever is asked: Cedar looks at the scope first (<https://docs.cedarpolicy.com/policies/syntax-policy.html>).
+pub(crate) fn by_action(
+    schema: &Schema,
+    policies: &PolicySet,
+) -> Result<Vec<(Entity, PolicySet)>, PolicyFault> {
+    let unfit = |error: &dyn std::error::Error| PolicyFault::Unfit(said(error));
+    let actions = schema.action_entities().map_err(|e| unfit(&e))?;
+    let about = |action: &EntityUid| {
+        let of_it = policies
+            .policies()
+            .filter(|policy| match policy.action_constraint() {
+                ActionConstraint::Any => true,
+                ActionConstraint::Eq(named) => named == *action,
+                ActionConstraint::In(named) => named
+                    .iter()
+                    .any(|named| named == action || actions.is_ancestor_of(named, action)),
+            });
+        PolicySet::from_policies(of_it.cloned()).map_err(|e| unfit(&e))
+    };
+    let found = actions
+        .iter()
+        .map(|action| Ok((action.clone(), about(&action.uid())?)));
+    found.collect()
 }
 
 /// Strict validation; a warning counts, because a policy that can never apply is a mistake too.

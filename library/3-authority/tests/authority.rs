@@ -320,6 +320,56 @@ fn an_action_that_the_schema_lacks_is_refused() {
     assert_eq!(fault, PolicyFault::Unknown("booking.burn".into()));
 }
 
+/// Whatever form its scope has, a policy is about the actions that it names and about no other.
+#[test]
+fn a_policy_is_about_the_actions_of_its_scope() {
+    let schema = SCHEMA.replace(
+        r#"action "booking.view", "booking.cancel""#,
+        r#"action "ending"; action "undoing" in ["ending"];
+        action "booking.cancel" in ["undoing"] appliesTo { principal: [Member, Service], resource: [Booking] };
+        action "booking.view""#,
+    );
+    let decided = |scope: &str| {
+        let policy = format!(r#"@id("more") permit (principal is Service, {scope}, resource);"#);
+        let files = [("wall", WALL), ("more", policy.as_str())];
+        let authority = Authority::new(&schema, &files).unwrap();
+        let (mail, row) = (service("mail"), || booking(one(), other()));
+        let listed = authority.filter::<View, Booking>(&mail).unwrap() == ListFilter::All;
+        let view = authority.decide::<View, _>(&mail, row(), &nonce()).is_ok();
+        let cancel = authority
+            .decide::<Cancel, _>(&mail, row(), &nonce())
+            .is_ok();
+        assert_eq!(listed, view, "{scope}");
+        (view, cancel)
+    };
+    for (scope, expected) in [
+        ("action", (true, true)),
+        (r#"action == Action::"booking.view""#, (true, false)),
+        (r#"action in Action::"booking.cancel""#, (false, true)),
+        (
+            r#"action in [Action::"booking.create", Action::"booking.view"]"#,
+            (true, false),
+        ),
+        (r#"action in Action::"undoing""#, (false, true)),
+        (r#"action in [Action::"ending"]"#, (false, true)),
+    ] {
+        assert_eq!(decided(scope), expected, "{scope}");
+    }
+    // What forbids is looked up in the same way.
+    let forbidding = r#"@id("stop") forbid (principal, action in Action::"ending", resource);"#;
+    let files = [("wall", WALL), ("bookings", BOOKINGS), ("stop", forbidding)];
+    let authority = Authority::new(&schema, &files).unwrap();
+    let manager = member(Role::Manager, None);
+    let row = || booking(one(), other());
+    assert!(
+        authority
+            .decide::<View, _>(&manager, row(), &nonce())
+            .is_ok()
+    );
+    let refused = authority.decide::<Cancel, _>(&manager, row(), &nonce());
+    assert_eq!(refused.unwrap_err().rule.as_deref(), Some("stop"));
+}
+
 #[test]
 fn lists_come_from_the_policies() {
     let authority = authority();
