@@ -46,6 +46,6 @@ GRANT EXECUTE ON FUNCTION studio.forget_subject() TO {app}_owner;
 
 SET LOCAL ROLE {app}_owner;
 REVOKE CREATE ON SCHEMA studio FROM {app}_gate;
-CREATE TRIGGER forget_subject AFTER UPDATE OF subject ON tenancy.members FOR EACH ROW
+CREATE TRIGGER forget_subject AFTER UPDATE ON tenancy.members FOR EACH ROW
   WHEN (OLD.subject IS NOT NULL AND NEW.subject IS NULL) EXECUTE FUNCTION studio.forget_subject();
 ALTER TABLE tenancy.members ENABLE ALWAYS TRIGGER forget_subject;

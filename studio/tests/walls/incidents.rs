@@ -126,6 +126,10 @@ async fn an_incident_that_nobody_confirms_is_over_in_a_day() {
         work().await;
         let status = ask(&world, &world.base, 0, "owner").await.0;
         assert_eq!(status, expected, "confirmed: {is_confirmed}");
+        // Who lifts it is the server, under a name of its own.
+        let thawed = "SELECT count(*) FROM ledger.entries WHERE body ->> 'action' = 'incident.thaw' AND body ->> 'actor' = 'service:incident'";
+        let thawed: i64 = world.as_admin().await.value(thawed, &[]).await.unwrap();
+        assert_eq!(thawed, i64::from(!is_confirmed));
     }
 }
 
@@ -519,6 +523,7 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
     );
     // All of it stands in the studio's ledger, under the names of those who did it.
     settle(&world.app).await;
+    let owner = world.token(0, "owner");
     let (_, entries) = world.send("GET", "/v1/audit?limit=100", &owner, None).await;
     let entries = entries["items"].as_array().unwrap();
     for action in [
