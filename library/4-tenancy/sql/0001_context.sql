@@ -169,9 +169,10 @@ BEGIN
     RAISE EXCEPTION 'context malformed' USING ERRCODE = 'ZT001';
   END IF;
   -- At a higher level the snapshot would be older than the lock, and a frozen studio would answer. An archive needs one
-  -- all the same, and has it looked at below.
+  -- all the same, and has it looked at below; so does evidence.
   IF current_setting('transaction_isolation') <> 'read committed'
-     AND (current_setting('transaction_isolation'), p[3], p[5]) IS DISTINCT FROM ('repeatable read', 's', 'custody') THEN
+     AND (current_setting('transaction_isolation') <> 'repeatable read' OR p[3] IS DISTINCT FROM 's'
+       OR p[5] IS NULL OR p[5] NOT IN ('custody', 'evidence')) THEN
     RAISE EXCEPTION 'isolation level not allowed' USING ERRCODE = 'ZT005';
   END IF;
   IF coalesce(current_setting('tenancy.sealed', true), '') <> '' THEN
@@ -272,10 +273,11 @@ BEGIN
   refusal := CASE
     WHEN found_row.state = 'removed' THEN 'ZT011'
     WHEN found_row.state = 'pending' THEN 'ZT017'
-    WHEN found_row.status IN ('freezing', 'frozen') THEN 'ZT020'
+    -- Once it is certain that nobody is in it, what shows what happened is gathered for its owner.
+    WHEN found_row.status = 'freezing' OR found_row.status = 'frozen' AND (p[3], p[5]) IS DISTINCT FROM ('s', 'evidence') THEN 'ZT020'
     -- A closed one is entered by whoever removes what is left of it.
     WHEN refusal IS NOT NULL OR NOT (found_row.status = 'active'
-      OR found_row.status = 'closed' AND p[3] = 's' AND p[5] = 'custody') THEN 'ZT010'
+      OR found_row.status = 'frozen' OR found_row.status = 'closed' AND p[3] = 's' AND p[5] = 'custody') THEN 'ZT010'
     WHEN to_timestamp(p[8]::double precision) < found_row.valid_after THEN 'ZT013'
     -- A session belongs to whom it was first seen with, and an ended one to nobody.
     WHEN found_row.is_ended THEN 'ZT013'

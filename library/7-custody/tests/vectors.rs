@@ -1,0 +1,117 @@
+//! `docs/formats/vectors/evidence.json`: a bundle as it is written, decrypted, for verifiers in any language.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::{
+    io::{BufRead, BufReader},
+    str::FromStr,
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+use uuid::Uuid;
+use watertight_custody::archive::{FORMAT, Head, Kind, Recipients, TableHead, Writer};
+use watertight_ledger::{Edge, Hash, TileRoot, leaf_hash, sign, verifier_keys};
+use watertight_terms::{Key, KeyRing, TenantId};
+
+const PATH: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../docs/formats/vectors/evidence.json"
+);
+const PARTS: [&str; 5] = [
+    "incident",
+    "ledger.keys",
+    "ledger.checkpoints",
+    "ledger.edge",
+    "ledger.leaves",
+];
+
+fn leaf(tenant: TenantId, n: u64) -> String {
+    format!(r#"{{"changes":[],"entry":{{"id":"e{n}","tenant":"{tenant}"}},"mac":null}}"#)
+}
+
+/// The rows of a log that was 260 entries long, from entry 256 on; those from 258 on with their leaves.
+fn rows(ring: &KeyRing, tenant: TenantId) -> [Vec<Value>; 5] {
+    let mut tree = Edge::default();
+    let mut tiles: Vec<TileRoot> = Vec::new();
+    let (mut checkpoints, mut leaves) = (Vec::new(), Vec::new());
+    for n in 0..260 {
+        let text = leaf(tenant, n);
+        let hash: Hash = leaf_hash(text.as_bytes());
+        tiles.extend(tree.push(hash));
+        if [257, 260].contains(&tree.size()) {
+            let note = sign(ring, tenant, tree.size(), &tree.root()).unwrap();
+            let day = format!("2026-11-{}", 20 + checkpoints.len());
+            checkpoints.push(json!({ "day": day, "note": note }));
+        }
+        if n >= 256 {
+            let mut row = json!({ "seq": n, "hash": hex::encode(hash) });
+            if n >= 258 {
+                row["leaf"] = json!(text);
+            }
+            leaves.push(row);
+        }
+    }
+    let edge = Edge::of_tiles(tiles.iter().map(|tile| tile.hash));
+    let edge = json!({ "size": edge.size(), "edge": BASE64_STANDARD.encode(edge.to_bytes()) });
+    let keys = verifier_keys(ring, tenant).unwrap();
+    let keys = keys.iter().map(|key| json!({ "key": key })).collect();
+    let incident = json!({ "id": Uuid::from_u128(1), "kind": "stolen-session" });
+    [vec![incident], keys, checkpoints, vec![edge], leaves]
+}
+
+/// The lines of a bundle that `by` has signed.
+fn lines(ring: &KeyRing, by: &KeyRing, tenant: TenantId) -> Vec<String> {
+    let identity = age::x25519::Identity::generate();
+    let to = Recipients::parse(&identity.to_public().to_string()).unwrap();
+    let tables = PARTS.map(|part| TableHead {
+        table: part.to_owned(),
+        columns: Vec::new(),
+        is_restored: false,
+    });
+    let head = Head {
+        format: FORMAT.to_owned(),
+        kind: Kind::Evidence,
+        studio: tenant,
+        made_at: "2026-11-27T12:00:00Z".parse().unwrap(),
+        pair: Uuid::from_u128(2),
+        schema: "00".to_owned(),
+        tables: tables.into(),
+    };
+    let mut writer = Writer::new(Vec::new(), &to, head).unwrap();
+    for (part, rows) in PARTS.into_iter().zip(rows(ring, tenant)) {
+        writer.table(part).unwrap();
+        for row in rows {
+            writer.row(&row.to_string()).unwrap();
+        }
+    }
+    let (bytes, _) = writer.finish(None, by).unwrap();
+    let decryptor = age::Decryptor::new(bytes.as_slice()).unwrap();
+    let stream = decryptor.decrypt(std::iter::once(&identity as _)).unwrap();
+    let lines = BufReader::new(zstd::Decoder::new(stream).unwrap()).lines();
+    lines.map(Result::unwrap).collect()
+}
+
+#[test]
+fn the_vectors_of_evidence_are_the_golden_ones() {
+    let tenant = TenantId(Uuid::from_str("00000000-0000-0000-0000-000000005eed").unwrap());
+    let ring = KeyRing::single(1, Key::new([2; 32]));
+    let stranger = KeyRing::single(1, Key::new([3; 32]));
+    let signed_by_a_stranger = lines(&ring, &stranger, tenant).pop();
+    let vectors = json!({
+        "about": "docs/formats/evidence.md; written by the writer's tests, read by every verifier's",
+        "studio": tenant,
+        "keys": verifier_keys(&ring, tenant).unwrap(),
+        "lines": lines(&ring, &ring, tenant),
+        "signed_by_a_stranger": signed_by_a_stranger,
+    });
+    let text = format!("{vectors:#}\n");
+    if std::env::var_os("INSTA_UPDATE").is_some_and(|update| update == "always") {
+        std::fs::write(PATH, &text).unwrap();
+    }
+    let golden = std::fs::read_to_string(PATH).unwrap_or_default();
+    assert!(
+        golden == text,
+        "the writer does not make what `docs/formats/vectors/evidence.json` has: bundles that were given out could not be verified"
+    );
+}
