@@ -150,7 +150,8 @@ END $$;
 CREATE FUNCTION tenancy.enter(
   token text,
   OUT tenant uuid, OUT member uuid, OUT member_role text, OUT artist uuid, OUT number bigint,
-  OUT studio_name text, OUT studio_zone text, OUT subject text, OUT shut_out text[]
+  OUT studio_name text, OUT studio_zone text, OUT subject text, OUT shut_out text[],
+  OUT has_noted boolean
 ) LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
@@ -205,6 +206,7 @@ BEGIN
     IF page.seen_at < clock_timestamp() - interval '1 minute'
        AND pg_try_advisory_xact_lock(hashtextextended(p[4], 1)) THEN
       UPDATE tenancy.page_sessions v SET seen_at = clock_timestamp() WHERE v.digest = decode(p[4], 'hex');
+      has_noted := true;
     END IF;
     p := ARRAY[p[1], p[2], 'm', page.organization, page.opened_by, page.session, page.claimed, page.issued_s::text];
   END IF;
@@ -294,6 +296,7 @@ BEGIN
   -- one's transaction, as they would for an INSERT of the same row.
   IF NOT found_row.is_seen AND NOT fed AND pg_try_advisory_xact_lock(hashtextextended(p[6], 0)) THEN
     INSERT INTO tenancy.sessions (session, subject) VALUES (p[6], p[5]) ON CONFLICT DO NOTHING;
+    has_noted := true;
   END IF;
 
   -- What an earlier user of this connection may have left: cursors that outlive their transaction,
@@ -312,6 +315,8 @@ BEGIN
     number := nextval('tenancy.ticket');
   END IF;
 
+  -- Whether something of its own is to be committed: whoever only reads may roll back otherwise.
+  has_noted := coalesce(has_noted, false);
   tenant := keys.tenant_id;
   member := keys.member_id;
   member_role := found_row.role;

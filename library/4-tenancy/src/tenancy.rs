@@ -104,7 +104,7 @@ const DESK_CONNECTIONS: usize = 2;
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 /// Read-only only once it has entered: that draws a number.
 const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE";
-pub(crate) const ENTER: &str = "SELECT tenant, member, member_role, artist, number, studio_name, studio_zone, subject, shut_out FROM tenancy.enter($1)";
+pub(crate) const ENTER: &str = "SELECT tenant, member, member_role, artist, number, studio_name, studio_zone, subject, shut_out, has_noted FROM tenancy.enter($1)";
 
 impl Tenancy {
     /// Connects lazily: the first request opens the first connection.
@@ -261,7 +261,8 @@ impl Tenancy {
         let client = lease.depart()?;
         let statement = client.prepare_cached(call).await.map_err(fault)?;
         let rows = client.query(&statement, &[&signed]).await.map_err(fault)?;
-        client.batch_execute(RESET).await.map_err(fault)?;
+        let reset = client.prepare_cached(RESET).await.map_err(fault)?;
+        client.execute(&reset, &[]).await.map_err(fault)?;
         lease.arrived();
         lease.give_back();
         Ok(rows.into_iter().map(crate::Row).collect())
@@ -408,6 +409,7 @@ fn bound(
         standing: Standing { tenant, principal },
         studio_name: row.field("studio_name")?,
         studio_zone: row.field("studio_zone")?,
+        has_noted: row.field("has_noted")?,
         account: Account::new(who, vec![row.field("number")?], request, flight),
         member,
     })

@@ -1,5 +1,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
+use deadpool_postgres::ClientWrapper;
 use futures_util::future::join_all;
 use postgres_types::ToSql;
 use uuid::Uuid;
@@ -13,7 +14,7 @@ use watertight_terms::{Clock, Entry, Fault, TenantId, problems};
 use crate::{
     Change, Consequence, Insert, Journal, Read, Receipt, Row, Stored,
     desk::{Account, Desk, Lines},
-    lease::{COMMIT, Lease},
+    lease::{Lease, RESET},
     repeat::{KEEP, Kept, Keyed},
     right::{On, Right, Rows, told},
     tell::Signing,
@@ -45,6 +46,8 @@ pub(crate) struct Bound {
     pub(crate) standing: Standing,
     pub(crate) studio_name: String,
     pub(crate) studio_zone: String,
+    /// Whether `enter` wrote something itself, such as a session that it saw first.
+    pub(crate) has_noted: bool,
     pub(crate) account: Account,
     /// What the caller's token said, of a person who asks with one.
     pub(crate) member: Option<Member>,
@@ -468,6 +471,7 @@ impl TenantTx {
         let kept = self.keeps(|rights| answer(&entry, rights))?;
         let ending = Ending {
             lease: self.lease,
+            has_noted: self.bound.has_noted,
             account: self.bound.account,
             parts: self.parts,
         };
@@ -564,6 +568,7 @@ pub enum End {
 /// What is needed to end a transaction.
 struct Ending {
     lease: Lease,
+    has_noted: bool,
     account: Account,
     parts: Parts,
 }
@@ -583,41 +588,62 @@ impl Ending {
         };
         let append = client.prepare_cached(journal.append());
         let append = append.await.map_err(fault)?;
+        let commit = client.prepare_cached("COMMIT").await.map_err(fault)?;
+        let reset = client.prepare_cached(RESET).await.map_err(fault)?;
         let keeping = async {
             match (&keep, &kept) {
                 (Some(keep), Some(kept)) => client.execute(keep, &kept.parameters()).await,
                 _ => Ok(0),
             }
         };
-        let (kept, appended, committed) = tokio::join!(
+        let (kept, appended, committed, cleaned) = tokio::join!(
             biased;
             keeping,
             client.execute(&append, &parameters),
-            client.batch_execute(COMMIT)
+            client.execute(&commit, &[]),
+            client.execute(&reset, &[])
         );
         // COMMIT of a failed transaction rolls back and says Ok: only all together are success.
         kept.map_err(fault)?;
         appended.map_err(fault)?;
         committed.map_err(fault)?;
-        self.lease.arrived();
-        self.lease.give_back();
+        // One that cannot be cleaned is not given back; the transaction is ended all the same.
+        if cleaned.is_ok() {
+            self.lease.arrived();
+            self.lease.give_back();
+        }
         Ok(self.account.settle())
     }
 
-    /// Has the entry written, then commits. The transaction holds the studio's lock until the entry is
-    /// durable, and a commit that went through proves that it did: one whose backend a freeze ended
+    /// Has the entry written, then ends. The transaction holds the studio's lock until the entry is
+    /// durable, and an end that went through proves that it did: one whose backend a freeze ended
     /// meanwhile is answered nothing, although its entry says that it read.
+    ///
+    /// It is rolled back: so nothing stays of what it wrote against its word, nor of what it set in its
+    /// session, which then needs no message of its own.
     async fn after_entry(mut self, entry: &Entry) -> Result<Receipt, Fault> {
         let Parts { journal, desk, .. } = &self.parts;
         let line = journal.line(&self.account, entry)?;
         journal.record(line, desk).await?;
         let fault = |error: tokio_postgres::Error| desk.sql_fault.fault(&error);
         let client = self.lease.depart()?;
-        client.batch_execute(COMMIT).await.map_err(fault)?;
-        self.lease.arrived();
-        self.lease.give_back();
+        let (end, is_clean) = match self.has_noted {
+            true => ("COMMIT", false),
+            false => ("ROLLBACK", true),
+        };
+        let end = client.prepare_cached(end).await.map_err(fault)?;
+        client.execute(&end, &[]).await.map_err(fault)?;
+        if is_clean || reset(client).await.is_ok() {
+            self.lease.arrived();
+            self.lease.give_back();
+        }
         Ok(self.account.settle())
     }
+}
+
+async fn reset(client: &ClientWrapper) -> Result<(), tokio_postgres::Error> {
+    let reset = client.prepare_cached(RESET).await?;
+    client.execute(&reset, &[]).await.map(drop)
 }
 
 fn no_answer(_: &Entry, _: &[Right]) -> Result<String, Fault> {

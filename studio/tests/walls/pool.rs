@@ -161,25 +161,56 @@ async fn a_setting_that_one_studio_left_in_the_session_is_not_the_next_ones() {
            (VALUES ('tenancy.sealed', 'x'), ('row_security', 'off')) poison(s, v) WHERE tenant_id = $1",
     );
     let caller = world.caller(0, "owner").await;
-    let mut tx = world
-        .app
-        .tenancy
-        .begin(&caller, world.facts())
-        .await
-        .unwrap();
-    assert!(!tx.read(POISON, &[]).await.unwrap().is_empty());
-    tx.finish(Entry::new("artist.view", "artist"))
-        .await
-        .map(drop)
-        .unwrap();
-    for _ in 0..2 {
-        let (status, list) = world
-            .send("GET", "/v1/artists", &world.token(1, "owner"), None)
-            .await;
-        assert_eq!(
-            (status, list["items"].as_array().map(Vec::len)),
-            (200, Some(3))
-        );
+    let entry = || Entry::new("artist.view", "artist");
+    // The first sees the session first, and commits that; a read after it is rolled back; a change is committed.
+    for changes in [false, false, true] {
+        let begun = world.app.tenancy.begin(&caller, world.facts()).await;
+        let mut tx = begun.unwrap();
+        assert!(!tx.read(POISON, &[]).await.unwrap().is_empty());
+        let ended = match changes {
+            true => tx.commit(entry()).await,
+            false => tx.finish(entry()).await,
+        };
+        ended.map(drop).unwrap();
+        for _ in 0..2 {
+            let (status, list) = world
+                .send("GET", "/v1/artists", &world.token(1, "owner"), None)
+                .await;
+            let items = list["items"].as_array().map(Vec::len);
+            assert_eq!((status, items), (200, Some(3)), "changes: {changes}");
+        }
+    }
+}
+
+/// Whatever a statement that reads should do besides: it is not kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_reads_keeps_nothing_that_it_wrote() {
+    let world = World::new().await;
+    const WRITING: Read = Read::new(
+        "SELECT tenancy.choose('Another name', NULL, NULL) FROM studio.artists WHERE tenant_id = $1 LIMIT 1",
+    );
+    let caller = world.caller(0, "owner").await;
+    let name = async || {
+        let sql = "SELECT name FROM tenancy.studios WHERE tenant_id = $1";
+        let tenant = &world.studios[0].tenant;
+        let name: String = world.as_admin().await.value(sql, &[tenant]).await.unwrap();
+        name
+    };
+    let before = name().await;
+    world
+        .send("GET", "/v1/artists", &world.token(0, "owner"), None)
+        .await;
+    for (changes, expected) in [(false, before.as_str()), (true, "Another name")] {
+        let begun = world.app.tenancy.begin(&caller, world.facts()).await;
+        let mut tx = begun.unwrap();
+        assert_eq!(tx.read(WRITING, &[]).await.unwrap().len(), 1);
+        let entry = Entry::new("artist.view", "artist");
+        let ended = match changes {
+            true => tx.commit(entry).await,
+            false => tx.finish(entry).await,
+        };
+        ended.map(drop).unwrap();
+        assert_eq!(name().await, expected, "changes: {changes}");
     }
 }
 
