@@ -153,5 +153,7 @@ ALTER TABLE studio.alerts ENABLE ALWAYS TRIGGER tell;
 -- the studio is closed.
 SELECT custody.archives('studio.alerts', 215, is_restored => false), custody.archives('studio.watching', 216, is_restored => false),
   custody.shreds(11, 'studio.alerts'), custody.shreds(12, 'studio.watching');
+-- What was learned is how the studio's people are looked at, and no record of them: in no export.
+SELECT custody.withholds('studio.watching');
 REVOKE CREATE ON SCHEMA studio FROM {app}_gate;
 REVOKE CREATE ON SCHEMA ledger FROM {app}_ledger;

@@ -46,22 +46,31 @@ CREATE TABLE studio.export_parts (
   tenant_id uuid NOT NULL REFERENCES tenancy.studios,
   id uuid NOT NULL,
   export_id uuid NOT NULL,
+  -- Of which try: what an earlier one left goes.
+  attempt integer NOT NULL,
   file text NOT NULL CHECK (file IN ('json', 'html')),
   n integer NOT NULL CHECK (n BETWEEN 0 AND 8191),
   sealed bytea NOT NULL,
   PRIMARY KEY (tenant_id, id),
-  CONSTRAINT export_parts_once UNIQUE (tenant_id, export_id, file, n),
+  CONSTRAINT export_parts_once UNIQUE (tenant_id, export_id, attempt, file, n),
   CONSTRAINT export_parts_export FOREIGN KEY (tenant_id, export_id) REFERENCES studio.exports (tenant_id, id)
 );
+-- Nothing compresses what is sealed, and its key's number is read without the rest.
+ALTER TABLE studio.export_parts ALTER sealed SET STORAGE EXTERNAL;
 SELECT tenancy.protect('studio.export_parts');
+-- Half a mebibyte each, thousands of an export: their entries are those of the export. The gate alone writes them.
+DROP TRIGGER ledger_capture ON studio.export_parts;
 SELECT vault.seals('studio.export_parts', 'studio', '{sealed}');
 CREATE POLICY owners ON studio.export_parts AS RESTRICTIVE TO {app}_app
-  USING ((SELECT tenancy.role()) = 'owner' OR (SELECT tenancy.role()) = 'service' AND (SELECT tenancy.actor()) = 'custody')
-  WITH CHECK ((SELECT tenancy.role()) = 'service' AND (SELECT tenancy.actor()) = 'custody');
-CREATE POLICY gate ON studio.export_parts FOR DELETE TO {app}_gate USING (true);
-CREATE POLICY gate_see ON studio.export_parts FOR SELECT TO {app}_gate USING (true);
-GRANT SELECT, INSERT ON studio.export_parts TO {app}_app;
-GRANT SELECT (export_id), DELETE ON studio.export_parts TO {app}_gate;
+  USING ((SELECT tenancy.role()) = 'owner' OR (SELECT tenancy.role()) = 'service' AND (SELECT tenancy.actor()) = 'custody');
+-- Nobody reads what is being made, or what is to go: from the instant at which somebody was forgotten.
+CREATE POLICY ready ON studio.export_parts AS RESTRICTIVE FOR SELECT TO {app}_app
+  USING (EXISTS (SELECT FROM studio.exports e WHERE e.tenant_id = export_parts.tenant_id AND e.id = export_parts.export_id
+    AND e.attempt = export_parts.attempt AND e.state = 'ready'));
+CREATE POLICY gate ON studio.export_parts TO {app}_gate
+  USING (tenant_id = (SELECT tenancy.tenant_id())) WITH CHECK (tenant_id = (SELECT tenancy.tenant_id()));
+GRANT SELECT ON studio.export_parts TO {app}_app;
+GRANT SELECT (export_id, attempt), INSERT, DELETE ON studio.export_parts TO {app}_gate;
 
 -- The service reads what it gives out of the ledger.
 CREATE POLICY exported ON ledger.entries FOR SELECT TO {app}_app
@@ -70,7 +79,7 @@ CREATE POLICY exported ON ledger.leaves FOR SELECT TO {app}_app
   USING ((SELECT tenancy.role()) = 'service' AND (SELECT tenancy.actor()) = 'custody');
 
 SET LOCAL ROLE {app}_gate;
--- Somebody of that id is in the studio, and the worker is told.
+-- Somebody of that id is in the studio, there are not too many, and the worker is told.
 CREATE FUNCTION studio.begin_export() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 BEGIN
@@ -78,21 +87,51 @@ BEGIN
   IF NEW.ref IS NOT NULL AND NOT custody.is_there(NEW.tenant_id, 'person', NEW.ref) THEN
     RAISE EXCEPTION 'nobody of that id' USING ERRCODE = '23503', CONSTRAINT = 'exports_ref';
   END IF;
+  -- One after the other: two at one time would count the same.
+  PERFORM pg_advisory_xact_lock(hashtextextended('exports asked ' || NEW.tenant_id::text, 0));
+  IF (SELECT count(*) FROM studio.exports e WHERE e.tenant_id = NEW.tenant_id
+      AND (e.state IN ('queued', 'running') OR e.state = 'ready' AND e.expires_at > clock_timestamp())) >= 20 THEN
+    RAISE EXCEPTION 'too many exports' USING ERRCODE = '23514', CONSTRAINT = 'exports_most';
+  END IF;
   PERFORM jobs.schedule(NEW.tenant_id, 'exports', clock_timestamp());
   RETURN NEW;
 END $$;
 
--- What is begun anew, failed or over has no parts; what is ready is over one day.
+-- What is ready is over one day. The parts of what is begun anew, failed or over go: the worker's work, so that whoever
+-- forgets somebody or closes the studio does not wait for gigabytes.
 CREATE FUNCTION studio.end_export() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 BEGIN
-  IF NEW.state = 'ready' THEN
-    PERFORM jobs.schedule(NEW.tenant_id, 'exports', NEW.expires_at);
-  ELSE
-    DELETE FROM studio.export_parts p WHERE p.tenant_id = NEW.tenant_id AND p.export_id = NEW.id;
-  END IF;
+  PERFORM jobs.schedule(NEW.tenant_id, 'exports', CASE WHEN NEW.state = 'ready' THEN NEW.expires_at ELSE clock_timestamp() END);
   RETURN NULL;
 END $$;
+
+-- x3|key|tenant|export|attempt|row|file|number|sealed, as hexadecimal|expires at|nonce|mac: keeps a part of a file, as the
+-- service that makes it.
+CREATE FUNCTION studio.keep_export_part(request text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+DECLARE
+  p text[] := tenancy.verified(request, 'x3', 12);
+BEGIN
+  INSERT INTO studio.export_parts (tenant_id, id, export_id, attempt, file, n, sealed)
+    VALUES (custody.expect_service(p[3]), p[6]::uuid, p[4]::uuid, p[5]::integer, p[7], p[8]::integer, decode(p[9], 'hex'));
+END $$;
+
+-- x4|key|tenant|most|expires at|nonce|mac: removes some parts that belong to no export which is made or ready. Gives how many.
+CREATE FUNCTION studio.clear_export_parts(request text) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+DECLARE
+  p text[] := tenancy.verified(request, 'x4', 7);
+  studio uuid := custody.expect_service(p[3]);
+  gone integer;
+BEGIN
+  DELETE FROM studio.export_parts d WHERE d.tenant_id = studio AND d.id = ANY (ARRAY(
+    SELECT q.id FROM studio.export_parts q JOIN studio.exports e ON e.tenant_id = q.tenant_id AND e.id = q.export_id
+    WHERE q.tenant_id = studio AND NOT (e.attempt = q.attempt AND e.state IN ('running', 'ready')) LIMIT least(p[4]::integer, 1000)));
+  GET DIAGNOSTICS gone = ROW_COUNT;
+  RETURN gone;
+END $$;
+GRANT EXECUTE ON FUNCTION studio.keep_export_part(text), studio.clear_export_parts(text) TO {app}_app;
 
 -- A try begins before somebody is forgotten, and is seen to run then, or after that is committed: its snapshot would have
 -- them still. It does not wait, as whoever forgets may wait for its row.
@@ -107,7 +146,7 @@ BEGIN
   RETURN NEW;
 END $$;
 
--- Somebody was forgotten who may be in one.
+-- Somebody was forgotten who may be in one: nobody reads it any more.
 CREATE FUNCTION studio.forget_exports() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 BEGIN
@@ -133,7 +172,8 @@ ALTER TABLE custody.forgotten ENABLE ALWAYS TRIGGER forget_exports;
 SELECT custody.keeps('studio.exports', people => '{ref}', starts => 'created_at',
     lets => '{version,updated_at,state,attempt,done,total,parts,opened,expires_at}'),
   custody.archives('studio.exports', 217, is_restored => false), custody.entrust('studio.export_parts'),
-  custody.shreds(13, 'studio.export_parts'), custody.shreds(14, 'studio.exports'),
-  custody.retains('exports', 16, 'studio.exports', since => 't.created_at', is_over => 't.state IN (''expired'', ''failed'')',
+  custody.shreds(13, 'studio.export_parts', most => 100), custody.shreds(14, 'studio.exports'),
+  custody.retains('exports', 16, 'studio.exports', since => 't.created_at', is_over => 't.state IN (''expired'', ''failed'')
+      AND NOT EXISTS (SELECT FROM studio.export_parts p WHERE p.tenant_id = t.tenant_id AND p.export_id = t.id)',
     least_days => 30, with_rels => '{studio.export_parts}', with_columns => '{export_id}');
 REVOKE CREATE ON SCHEMA studio FROM {app}_gate;

@@ -300,7 +300,7 @@ pub struct Pentest {
 }
 
 /// `[backup]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Backup {
     /// The folder of the studios' archives, mode 0700; best a mount of another machine's disk.
@@ -308,6 +308,18 @@ pub struct Backup {
     /// To whom a studio's archives are encrypted: a file of age's recipients, `age1…`, one a line. `{studio}` in it is the
     /// studio's id, so that each has its own. Without recipients no archive is written.
     pub recipients_file: Option<String>,
+    /// pgBackRest with its arguments, by which the cluster's backups are read: `studio restore --at`.
+    pub pgbackrest: Vec<String>,
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self {
+            folder: None,
+            recipients_file: None,
+            pgbackrest: ["pgbackrest", "--stanza=studio"].map(str::to_owned).into(),
+        }
+    }
 }
 
 /// SHA-256 over the values of a configuration, in the order of their names, without URLs: those may have a password in them.

@@ -26,6 +26,8 @@ watertight_terms::problems! {
         "What it is about is under a legal hold: until that is released nobody changes, removes or erases it.";
     EXPORT_FIRST = "export-first", Conflict, "not taken along",
         "Before a studio is closed an export of it is made, as `POST /v1/exports` does, or it is said that none is wanted.";
+    TOO_MANY_EXPORTS = "too-many-exports", Conflict, "too many exports",
+        "As many exports of the studio as may be are being made or lie ready. Each is gone a week after it was made.";
     STILL_HERE = "still-here", Conflict, "still at work in the studio",
         "Who is erased is archived as an artist and removed as a member first.";
     OWN_ROLE = "own-role", NotAllowed, "not the own role",

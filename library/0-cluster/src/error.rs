@@ -111,6 +111,21 @@ pub enum ClusterError {
         /// The end of what it said.
         said: String,
     },
+    /// Data is to be brought where there is some.
+    #[error("`{}` has a cluster already; use another folder", folder.display())]
+    Taken {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// No program was named that brings the data.
+    #[error("no program is named that brings the data")]
+    NoProgram,
+    /// The program that brings the data failed.
+    #[error("the data could not be brought: {said}")]
+    NotBrought {
+        /// The end of what it said.
+        said: String,
+    },
     /// PostgreSQL ended before it was ready.
     #[error("PostgreSQL did not start: {said}")]
     Ended {

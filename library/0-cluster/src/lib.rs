@@ -17,6 +17,8 @@
 //! # Ok::<(), watertight_cluster::ClusterError>(())
 //! ```
 //!
+//! [`Cluster::start_brought`] starts one whose data a program brings, as pgBackRest does.
+//!
 //! What is in the folder:
 //!
 //! | name | what |
@@ -37,9 +39,11 @@
 //! Linux only: that PostgreSQL dies with its parent is asked of the kernel by `PR_SET_PDEATHSIG`.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
+    time::Duration,
 };
 
 mod account;
@@ -64,6 +68,8 @@ pub struct Options {
     /// Settings of PostgreSQL, as in `postgresql.conf`. They cannot loosen what keeps the cluster
     /// private: those settings are said last.
     pub settings: Vec<(String, String)>,
+    /// For how long it may get ready: after a crash, and for a point in time, it replays its log first.
+    pub ready_within: Duration,
 }
 
 impl Options {
@@ -72,6 +78,7 @@ impl Options {
         Self {
             folder: folder.into(),
             settings: Vec::new(),
+            ready_within: server::READY_WITHIN,
         }
     }
 }
@@ -107,6 +114,35 @@ impl Cluster {
         Self::start_in(options, true)
     }
 
+    /// Starts a cluster whose data a program brings into a folder that has none yet. The program is run as PostgreSQL's user, with
+    /// nothing of this process's environment but `PATH`; `command` says it with its arguments, by where the data directory is.
+    /// Of the settings that come with the data those alone count that `ALTER SYSTEM` and recovery wrote. Logins have the passwords
+    /// that they had there, the superuser's included: [`Cluster::admin_url`] does not know it.
+    ///
+    /// # Errors
+    /// As for [`Cluster::start`], when there is data already, or when the program fails: the message has the end of what it said.
+    pub fn start_brought(
+        options: &Options,
+        command: impl FnOnce(&Path) -> Vec<OsString>,
+    ) -> Result<Self, ClusterError> {
+        let folder = files::make_folder(&options.folder)?;
+        let lock = Lock::take(&folder)?;
+        let (place, account) = place::settle(&folder)?;
+        if place.has_data() {
+            return Err(ClusterError::Taken { folder });
+        }
+        place.draw_password(&account)?;
+        let brought = server::bring(&place.data, &account, &command(&place.data));
+        if brought.is_err() {
+            // The reason counts, and what is left goes with the folder.
+            let _ = place.remove();
+        }
+        brought?;
+        lock.release();
+        drop(lock);
+        Self::start(options)
+    }
+
     fn start_in(options: &Options, fresh: bool) -> Result<Self, ClusterError> {
         let folder = files::make_folder(&options.folder)?;
         let lock = Lock::take(&folder)?;
@@ -129,6 +165,7 @@ impl Cluster {
             account,
             place: place.clone(),
             settings: options.settings.clone(),
+            ready_within: options.ready_within,
         };
         let (stop, keeper) = keep(server)?;
         Ok(Self {

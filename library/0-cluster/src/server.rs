@@ -20,8 +20,8 @@ use crate::{
     place::{PORT, Place},
 };
 
-/// PostgreSQL is given so long to be ready; after a crash it replays its log first.
-const READY_WITHIN: Duration = Duration::from_secs(120);
+/// PostgreSQL is given so long to be ready, unless its options say otherwise.
+pub(crate) const READY_WITHIN: Duration = Duration::from_secs(120);
 /// It is given so long for a fast shutdown, and then so long for an immediate one.
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
 const QUITS_WITHIN: Duration = Duration::from_secs(10);
@@ -50,6 +50,7 @@ pub(crate) struct Server {
     pub(crate) account: Account,
     pub(crate) place: Place,
     pub(crate) settings: Vec<(String, String)>,
+    pub(crate) ready_within: Duration,
 }
 
 impl Server {
@@ -145,7 +146,7 @@ impl Server {
 
     fn wait_until_ready(&self, mut child: Child) -> Result<Child, ClusterError> {
         let mut ended = false;
-        let ready = wait_for(READY_WITHIN, || {
+        let ready = wait_for(self.ready_within, || {
             ended = !matches!(child.try_wait(), Ok(None));
             ended || is_ready(&self.place.data, child.id())
         });
@@ -158,10 +159,42 @@ impl Server {
         }
         self.stop(child);
         Err(ClusterError::Slow {
-            seconds: READY_WITHIN.as_secs(),
+            seconds: self.ready_within.as_secs(),
             said,
         })
     }
+}
+
+/// Runs the program that brings the data, and has the cluster that it makes listen to nobody else: what stood in its files
+/// of settings was for another place.
+pub(crate) fn bring(
+    data: &Path,
+    account: &Account,
+    command: &[OsString],
+) -> Result<(), ClusterError> {
+    let (program, arguments) = command.split_first().ok_or(ClusterError::NoProgram)?;
+    files::make_private(data, account)?;
+    let mut bringing = account.command(program);
+    bringing.args(arguments);
+    die_with_parent(&mut bringing, Signal::SIGTERM);
+    let output = bringing
+        .output()
+        .map_err(|source| ClusterError::io("run", Path::new(program), source))?;
+    if !output.status.success() {
+        return Err(ClusterError::NotBrought {
+            said: end_of(&[output.stdout, output.stderr].concat()),
+        });
+    }
+    for (name, text) in [
+        ("postgresql.conf", ""),
+        ("pg_hba.conf", "local all all scram-sha-256\n"),
+        ("pg_ident.conf", ""),
+    ] {
+        let file = data.join(name);
+        files::write_private(&file, text.as_bytes())?;
+        files::give(&file, account)?;
+    }
+    Ok(())
 }
 
 /// Whether the postmaster of that pid says that it accepts connections. It says so in its pid

@@ -324,10 +324,11 @@ BEGIN
 
   body := concat_ws('|', tenant, coalesce(member::text, p[5]), member_role, coalesce(artist::text, ''), number,
     p[6], p[7], p[8], CASE WHEN acted THEN 'acted' WHEN fed THEN 'fed' ELSE '' END);
-  PERFORM set_config('tenancy.sealed', body || '|' || encode(sha256(pads.seal_opad || sha256(pads.seal_ipad || convert_to(
+  -- Assigned to what is not needed any more: PERFORM would be a query of its own, in every request.
+  refusal := set_config('tenancy.sealed', body || '|' || encode(sha256(pads.seal_opad || sha256(pads.seal_ipad || convert_to(
     body || '|' || pg_backend_pid() || '|' || extract(epoch FROM transaction_timestamp()), 'UTF8'))), 'hex'), true);
   -- For policies and tools of others. Ours never read it: docs/decisions/context.md shows why.
-  PERFORM set_config('app.current_tenant', tenant::text, true);
+  refusal := set_config('app.current_tenant', tenant::text, true);
 END $$;
 
 -- Without a search path of its own it becomes part of the queries that call it; its names were looked up here.

@@ -1,6 +1,8 @@
 //! Making the database: roles once by an administrator, then migrations by a login that inherits
 //! nothing, then proof that nothing was left open.
 
+use std::path::Path;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::{Client, config::Host};
@@ -444,10 +446,30 @@ pub fn login_url(
         _ => "localhost".to_owned(),
     };
     let port = config.get_ports().first().copied().unwrap_or(5432);
-    let database = config
-        .get_dbname()
-        .or(config.get_user())
-        .unwrap_or("postgres");
+    let roots = transport::roots_of(other).map(|file| format!("&sslrootcert={file}"));
+    let url = url(login, password, database_of(&config), &host, port);
+    Ok((url + &roots.unwrap_or_default()).into())
+}
+
+/// The URL of the same login and database, in a cluster whose socket is in that folder.
+///
+/// # Errors
+/// When the URL cannot be read, or has no login or password.
+pub fn url_at(other: &SecretString, socket: &Path) -> Result<SecretString, InstallFault> {
+    let (config, password) = (parse(other)?, password_of(other)?);
+    let login = config.get_user();
+    let login =
+        login.ok_or_else(|| InstallFault::Unreachable("the url has no login".to_owned()))?;
+    let socket = socket.display().to_string();
+    Ok(url(login, &password, database_of(&config), &socket, 5432).into())
+}
+
+fn database_of(config: &tokio_postgres::Config) -> &str {
+    let named = config.get_dbname().or(config.get_user());
+    named.unwrap_or("postgres")
+}
+
+fn url(login: &str, password: &SecretString, database: &str, host: &str, port: u16) -> String {
     let encode = |text: &str| -> String {
         text.bytes()
             .map(|b| match b {
@@ -458,16 +480,13 @@ pub fn login_url(
             })
             .collect()
     };
-    let roots = transport::roots_of(other).map(|file| format!("&sslrootcert={file}"));
-    Ok(format!(
-        "postgresql://{}:{}@/{}?host={}&port={port}{}",
+    format!(
+        "postgresql://{}:{}@/{}?host={}&port={port}",
         encode(login),
         encode(password.expose_secret()),
         encode(database),
-        encode(&host),
-        roots.unwrap_or_default()
+        encode(host),
     )
-    .into())
 }
 
 /// The password in a URL.

@@ -74,7 +74,7 @@ pub use flight::Flight;
 pub use gate::GateCall;
 pub use install::{
     InstallFault, Installation, KeyTable, MIGRATIONS, Migration, Passwords, WALLED_SCHEMAS,
-    login_url, password_of,
+    login_url, password_of, url_at,
 };
 pub use jobs::Job;
 pub use many::Given;

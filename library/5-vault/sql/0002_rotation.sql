@@ -17,10 +17,10 @@ CREATE TABLE vault.sealed_columns (
 GRANT SELECT ON vault.sealed_columns TO {app}_gate;
 
 SET LOCAL ROLE {app}_gate;
--- The number of the holder's key that a value was sealed with.
+-- The number of the holder's key that a value was sealed with. Of a large value nothing else is read.
 CREATE FUNCTION vault.number_of(value bytea) RETURNS smallint LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS
-$$ SELECT ((get_byte(value, 1) << 8) | get_byte(value, 2))::smallint $$;
+$$ SELECT ((get_byte(substr(value, 2, 2), 0) << 8) | get_byte(substr(value, 2, 2), 1))::smallint $$;
 
 -- A column takes nothing but sealed values whose key is there; it stays there until this transaction
 -- has ended. As a foreign key would see to it, which would tie the data to the keys.

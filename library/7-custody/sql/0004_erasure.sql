@@ -36,7 +36,7 @@ CREATE POLICY custody ON custody.forgotten TO {app}_custody
 CREATE POLICY gate ON custody.forgotten TO {app}_gate USING (true) WITH CHECK (true);
 CREATE POLICY digest ON custody.forgotten FOR SELECT TO {app}_digest USING (true);
 GRANT SELECT, INSERT, UPDATE (is_erased) ON custody.forgotten TO {app}_custody;
-GRANT SELECT, INSERT ON custody.forgotten TO {app}_gate;
+GRANT SELECT, INSERT, UPDATE (is_erased) ON custody.forgotten TO {app}_gate;
 GRANT SELECT ON custody.forgotten TO {app}_digest;
 GRANT SELECT ON custody.erasures TO {app}_custody, {app}_gate;
 

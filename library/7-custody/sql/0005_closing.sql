@@ -11,7 +11,9 @@ CREATE TABLE custody.shredded (
   step integer PRIMARY KEY,
   rel regclass NOT NULL UNIQUE,
   -- Which rows `t` nothing of the same table refers to.
-  is_free text NOT NULL
+  is_free text NOT NULL,
+  -- So many go at once, at most: of large ones fewer.
+  most integer NOT NULL
 );
 GRANT SELECT ON custody.shredded TO {app}_custody, {app}_gate;
 -- What proves that a studio is gone, for operators: nobody of it is left.
@@ -30,10 +32,10 @@ GRANT SELECT ON custody.receipts TO {app}_digest;
 GRANT UPDATE (closes_at, organization) ON tenancy.studios TO {app}_gate;
 
 -- What a migration calls for each table with a studio's rows, after `entrust` for it.
-CREATE FUNCTION custody.shreds(step integer, rel regclass, is_free text DEFAULT 'true') RETURNS void
+CREATE FUNCTION custody.shreds(step integer, rel regclass, is_free text DEFAULT 'true', most integer DEFAULT 1000) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
-  INSERT INTO custody.shredded VALUES (shreds.step, shreds.rel, shreds.is_free);
+  INSERT INTO custody.shredded VALUES (shreds.step, shreds.rel, shreds.is_free, shreds.most);
   EXECUTE format('CREATE TRIGGER keep_closed BEFORE INSERT ON %s FOR EACH ROW EXECUTE FUNCTION custody.keep_closed()', rel);
   EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER keep_closed', rel);
 END $$;
@@ -60,7 +62,7 @@ DECLARE
 BEGIN
   FOR s IN SELECT * FROM custody.shredded t ORDER BY t.step LOOP
     EXECUTE format('DELETE FROM %s d WHERE d.tenant_id = $1 AND d.ctid = ANY (ARRAY(SELECT t.ctid FROM %s t WHERE t.tenant_id = $1 AND (%s) LIMIT $2))',
-      s.rel, s.rel, s.is_free) USING tenant, most;
+      s.rel, s.rel, s.is_free) USING tenant, least(most, s.most);
     GET DIAGNOSTICS many = ROW_COUNT;
     place := s.rel::text;
     IF many > 0 THEN RETURN NEXT; RETURN; END IF;

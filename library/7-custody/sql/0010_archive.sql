@@ -44,7 +44,9 @@ BEGIN
   IF TG_OP = 'DELETE' AND EXISTS (SELECT FROM vault.person_keys k WHERE k.tenant_id = tenant AND k.person = gone) THEN
     RETURN NULL;
   END IF;
-  INSERT INTO custody.forgotten (tenant_id, person, is_erased) VALUES (tenant, gone, false) ON CONFLICT DO NOTHING;
+  -- Whoever was forgotten before is forgotten again: what was noted of them since goes, too (`forget_exports`).
+  INSERT INTO custody.forgotten AS f (tenant_id, person, is_erased) VALUES (tenant, gone, false)
+    ON CONFLICT ON CONSTRAINT forgotten_pkey DO UPDATE SET is_erased = f.is_erased;
   RETURN NULL;
 END $$;
 GRANT EXECUTE ON FUNCTION custody.forget() TO {app}_owner;

@@ -4,23 +4,43 @@
 SET LOCAL ROLE {app}_owner;
 GRANT CREATE ON SCHEMA custody TO {app}_custody, {app}_gate;
 
+-- What goes into an archive and to nobody else.
+ALTER TABLE custody.archived ADD COLUMN is_given boolean NOT NULL DEFAULT true;
+-- What a migration calls for a table that is of no use outside, after `archives` for it.
+CREATE FUNCTION custody.withholds(rel regclass) RETURNS void LANGUAGE sql SET search_path = pg_catalog AS $$
+  UPDATE custody.archived SET is_given = false WHERE archived.rel = withholds.rel
+$$;
+
 SET LOCAL ROLE {app}_custody;
 -- The tables of an export in their order, and by which columns rows are about a person. Of a studio: all that goes into
--- its archive but keys. Of a person: wherever an id of theirs is.
+-- its archive but keys and what is withheld. Of a person: wherever an id of theirs is; a row that is a person is theirs by
+-- its own id alone.
 CREATE FUNCTION custody.exported(of_person boolean) RETURNS TABLE (rel regclass, step integer, about name[])
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT a.rel, a.step, '{}'::name[] FROM custody.archived a WHERE NOT a.is_key AND NOT of_person
-  UNION ALL SELECT w.rel, min(w.step), array_agg(DISTINCT w.col) FROM (
-    SELECT a.rel, a.step, p AS col FROM custody.archived a, unnest(a.people) p WHERE NOT a.is_key
+  SELECT a.rel, a.step, '{}'::name[] FROM custody.archived a WHERE a.is_given AND NOT a.is_key AND NOT of_person
+  UNION ALL SELECT w.rel, min(w.step), CASE WHEN bool_or(w.col = 'id') THEN '{id}' ELSE array_agg(DISTINCT w.col) END FROM (
+    SELECT a.rel, a.step, p AS col FROM custody.archived a, unnest(a.people) p WHERE a.is_given AND NOT a.is_key
     UNION ALL SELECT e.rel, 1000 + e.step, e.col FROM custody.erasures e) w
   WHERE of_person GROUP BY w.rel ORDER BY 2
 $$;
+
+-- A person by their ids: an artist and the artist's member. Of an artist with several members each is somebody of their
+-- own, and so is the artist: no one's rows are given out as another's. Who was anonymised is nobody any more.
+CREATE FUNCTION custody.one_person(tenant uuid, person uuid) RETURNS uuid[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  artist uuid := coalesce((SELECT m.artist_id FROM tenancy.members m WHERE m.tenant_id = tenant AND m.id = person), person);
+  members uuid[] := ARRAY(SELECT m.id FROM tenancy.members m
+    WHERE m.tenant_id = tenant AND m.artist_id = artist AND num_nonnulls(m.subject, m.invitation) > 0);
+BEGIN
+  RETURN CASE WHEN cardinality(members) > 1 THEN ARRAY[person] ELSE ARRAY(SELECT person UNION SELECT artist UNION SELECT unnest(members)) END;
+END $$;
 
 -- Those tables, how many rows each gives, and which of its columns hold what was sealed with a person's key.
 CREATE FUNCTION custody.export_tables(tenant uuid, person uuid) RETURNS TABLE (rel text, opened text[], many bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
-  people uuid[] := custody.people_of(tenant, person);
+  people uuid[] := custody.one_person(tenant, person);
   e record;
 BEGIN
   FOR e IN SELECT * FROM custody.exported(person IS NOT NULL) LOOP
@@ -38,7 +58,7 @@ DECLARE
   e record;
 BEGIN
   SELECT * INTO STRICT e FROM custody.exported(person IS NOT NULL) x WHERE x.rel::text = export_rows.rel;
-  RETURN QUERY SELECT * FROM custody.page(tenant, e.rel, after, most, e.about, custody.people_of(tenant, person));
+  RETURN QUERY SELECT * FROM custody.page(tenant, e.rel, after, most, e.about, custody.one_person(tenant, person));
 END $$;
 GRANT EXECUTE ON FUNCTION custody.export_tables(uuid, uuid), custody.export_rows(uuid, text, uuid, jsonb, integer) TO {app}_gate;
 

@@ -65,13 +65,13 @@ fn line(studio: TenantId, drilled: &Drilled) -> String {
     }
 }
 
-/// A folder that goes with the drill.
-struct Place(PathBuf);
+/// A folder that goes with whoever needed it.
+pub(super) struct Place(pub(super) PathBuf);
 
 impl Place {
-    fn make(below: Option<&Path>, id: &Uuid) -> Result<Self, Failure> {
+    pub(super) fn make(below: Option<&Path>, id: &Uuid) -> Result<Self, Failure> {
         let below = below.map_or_else(std::env::temp_dir, Path::to_owned);
-        let path = below.join(format!("studio-drill-{}", id.simple()));
+        let path = below.join(format!("studio-{}", id.simple()));
         let made = DirBuilder::new().mode(0o700).create(&path);
         made.map_err(|error| Failure::setup(format!("`{}`: {error}", path.display())))?;
         Ok(Self(path))

@@ -28,8 +28,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub use audit::{Verdict, Verification};
 pub use complete::{Gap, gaps, last_ticket, reader};
-pub(crate) use install::key_tables;
 pub use install::{first_keys, installation, migrations, write_private};
+pub(crate) use install::{key_tables, owner_url};
 pub use output::{Failure, Format, Output};
 pub use serve::{serve_until, verifier};
 

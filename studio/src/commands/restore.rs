@@ -1,28 +1,53 @@
 use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
-use watertight_custody::archive::{Became, Kind};
+use watertight_custody::archive::{Became, Identities, Kind, Recipients};
 use watertight_terms::TenantId;
 
 use super::{
     Failure, Output,
     backup::{Pace, identities},
+    drill::Place,
     keys::new_context_key,
 };
 use crate::{
+    app::App,
     config::Config,
-    jobs::archive::{self, RestoreFault, Restored, Wanted},
+    jobs::{
+        archive::{self, RestoreFault, Restored, Wanted},
+        past::write_as_of,
+    },
 };
 
 #[derive(Debug, Args)]
 pub(super) struct Restore {
     /// The archive: the one of data, or that of wrapped keys, which come back where they were lost
-    archive: PathBuf,
+    #[arg(
+        required_unless_present = "at",
+        conflicts_with = "at",
+        requires = "identity"
+    )]
+    archive: Option<PathBuf>,
     /// A file with the secret of one of its recipients, as `age-keygen` writes it
     #[arg(long, value_name = "FILE")]
-    identity: PathBuf,
+    identity: Option<PathBuf>,
+    /// Not an archive, but how the studio was at that instant by the backups of the cluster
+    #[arg(
+        long,
+        value_name = "TIME",
+        requires = "studio",
+        conflicts_with = "identity"
+    )]
+    at: Option<Timestamp>,
+    /// With `--at`: which studio
+    #[arg(long, value_name = "ID", requires = "at")]
+    studio: Option<Uuid>,
+    /// With `--at`: where the cluster of then is meanwhile; otherwise below the temporary directory
+    #[arg(long, value_name = "FOLDER", requires = "at")]
+    folder: Option<PathBuf>,
     /// Say what it would do, by table, and change nothing
     #[arg(long)]
     plan: bool,
@@ -33,43 +58,72 @@ pub(super) struct Restore {
 
 impl Restore {
     pub(super) async fn run(self, config: Config, output: &Output) -> Result<u8, Failure> {
-        let wanted = Wanted {
-            archive: self.archive,
-            identities: Arc::new(identities(&self.identity)?),
-            into: self.into_new.map(TenantId),
-        };
         let app = super::app(config).await?;
-        let ring = (app.desk.checkpoint_keys)();
-        let manifest = archive::inspect(&wanted.archive, &wanted.identities, &ring);
-        let manifest = manifest.map_err(|fault| failed(fault.into()))?;
-        if manifest.head.kind == Kind::Keys && !self.plan {
-            let put = archive::restore_keys(&app, &wanted).await.map_err(failed)?;
-            output.result(
-                &keys_text(put),
-                &json!({ "added": put.0, "forgotten": put.1 }),
-            );
-            return Ok(0);
-        }
-        if self.plan {
-            let planned = archive::plan(&app, &wanted).await.map_err(failed)?;
-            output.result(&text(&planned, "would be"), &value(&planned, None));
-            return Ok(0);
-        }
-        let mut pace = Pace::new();
-        let restored = archive::restore(&app, &wanted, |table, rows| pace.say(output, table, rows));
-        let restored = restored.await.map_err(failed)?;
-        // What was signed before is worth nothing after.
-        let context_key = match app.config.database.owner_url {
-            Some(_) => Some(new_context_key(&app.config).await?),
-            None => None,
+        let into = self.into_new.map(TenantId);
+        let (Some(at), Some(studio)) = (self.at, self.studio) else {
+            let wanted = Wanted {
+                archive: self.archive.unwrap_or_default(),
+                identities: Arc::new(identities(&self.identity.unwrap_or_default())?),
+                into,
+            };
+            return bring_back(&app, &wanted, self.plan, output).await;
         };
-        let mut said = text(&restored, "are");
-        if context_key.is_none() {
-            said += "\nrun `studio keys rotate context` where `[database] owner_url` is";
-        }
-        output.result(&said, &value(&restored, context_key));
-        Ok(0)
+        let place = Place::make(self.folder.as_deref(), &app.random.uuid())?;
+        let identities = Identities::generate();
+        let recipients = Recipients::parse(&identities.recipients());
+        let recipients = recipients.map_err(|fault| failed(fault.into()))?;
+        let written = write_as_of(&app, TenantId(studio), at, &recipients, &place.0, |what| {
+            output.progress(what);
+        });
+        let written = written
+            .await
+            .map_err(|error| Failure::refused(error.to_string()))?;
+        let wanted = Wanted {
+            archive: written.data.0,
+            identities: Arc::new(identities),
+            into,
+        };
+        bring_back(&app, &wanted, self.plan, output).await
     }
+}
+
+/// Brings an archive back, or says what that would do.
+async fn bring_back(
+    app: &App,
+    wanted: &Wanted,
+    is_plan: bool,
+    output: &Output,
+) -> Result<u8, Failure> {
+    let ring = (app.desk.checkpoint_keys)();
+    let manifest = archive::inspect(&wanted.archive, &wanted.identities, &ring);
+    let manifest = manifest.map_err(|fault| failed(fault.into()))?;
+    if manifest.head.kind == Kind::Keys && !is_plan {
+        let put = archive::restore_keys(app, wanted).await.map_err(failed)?;
+        output.result(
+            &keys_text(put),
+            &json!({ "added": put.0, "forgotten": put.1 }),
+        );
+        return Ok(0);
+    }
+    if is_plan {
+        let planned = archive::plan(app, wanted).await.map_err(failed)?;
+        output.result(&text(&planned, "would be"), &value(&planned, None));
+        return Ok(0);
+    }
+    let mut pace = Pace::new();
+    let restored = archive::restore(app, wanted, |table, rows| pace.say(output, table, rows));
+    let restored = restored.await.map_err(failed)?;
+    // What was signed before is worth nothing after.
+    let context_key = match app.config.database.owner_url {
+        Some(_) => Some(new_context_key(&app.config).await?),
+        None => None,
+    };
+    let mut said = text(&restored, "are");
+    if context_key.is_none() {
+        said += "\nrun `studio keys rotate context` where `[database] owner_url` is";
+    }
+    output.result(&said, &value(&restored, context_key));
+    Ok(0)
 }
 
 fn keys_text((added, forgotten): (i64, i64)) -> String {

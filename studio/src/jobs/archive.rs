@@ -14,7 +14,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use tokio::sync::mpsc;
 use watertight_custody::archive::{
     ArchiveFault, Became, FORMAT, Folder, Head, Identities, Kind, Manifest, Recipients, Restoring,
-    Seen, Snapshot, TableHead, Writer, put_keys, read,
+    Seen, Snapshot, TableHead, Writer, keys_missing, put_keys, read,
 };
 use watertight_identity::ServiceName;
 use watertight_tenancy::TenantTx;
@@ -161,6 +161,11 @@ pub enum RestoreFault {
         "{0} keys of the studio are others now, or need a key-encryption key that is out of use; nothing was changed"
     )]
     OtherKeys(i64),
+    /// The studio's values were sealed with newer ones.
+    #[error(
+        "{0} keys that the studio's values need are neither there nor in this archive; take one of after the last rotation"
+    )]
+    OlderKeys(i64),
     /// Its tables are others.
     #[error(
         "`{0}` had other columns when the archive was written; restore it with the release of then, and migrate after that"
@@ -250,13 +255,15 @@ pub async fn restore(
 /// came, and how many are somebody's who was forgotten.
 ///
 /// # Errors
-/// When the archive is not to be believed, is one of data, or the studio has other keys meanwhile. Nothing is changed then.
+/// When the archive is not to be believed or is one of data, or when the studio has other keys meanwhile, or needs newer ones.
+/// Nothing is changed then.
 pub async fn restore_keys(app: &App, wanted: &Wanted) -> Result<(i64, i64), RestoreFault> {
     let (manifest, batches) = gathered(app, wanted).await?;
     if manifest.head.kind != Kind::Keys || wanted.into.is_some() {
         return Err(RestoreFault::Keys);
     }
     let mut tx = begin(&app.tenancy, &app.desk, CUSTODY, manifest.head.studio, FROM).await?;
+    tx.take_longer(STATEMENT_S).await?;
     let (mut added, mut forgotten) = (0, 0);
     for (table, rows) in batches {
         let became = put_keys(&mut tx, &table, &rows).await?;
@@ -265,6 +272,10 @@ pub async fn restore_keys(app: &App, wanted: &Wanted) -> Result<(i64, i64), Rest
         }
         added += became.added;
         forgotten += became.forgotten;
+    }
+    let missing = keys_missing(&mut tx).await?;
+    if missing > 0 {
+        return Err(RestoreFault::OlderKeys(missing));
     }
     let entry = Entry::new("key.restore", "archive").ids([manifest.head.pair]);
     let made_at = manifest.head.made_at.to_string();

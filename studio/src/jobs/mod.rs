@@ -14,6 +14,7 @@
 pub mod archive;
 pub mod drill;
 mod evidence;
+pub mod past;
 pub mod renewal;
 pub mod retention;
 

@@ -360,6 +360,81 @@ async fn keys_that_a_cluster_lost_come_back_and_nobodys_who_was_forgotten() {
     assert_eq!(count("true").await, 1);
 }
 
+/// What was sealed since the archive was written needs newer keys; and who has some keys may need others.
+#[tokio::test]
+async fn keys_of_before_a_rotation_are_refused_and_those_that_are_missing_come_back() {
+    let world = World::new().await;
+    let archives = Archives::of(&world);
+    let raw = world.as_admin().await;
+    let owner = || world.token(0, "owner");
+    let artist = world.studios[0].artists[0];
+    let path = format!("/v1/artists/{artist}");
+    let says = json!({ "email": "kept@example.org" });
+    assert_eq!(
+        world.send("PATCH", &path, &owner(), Some(says)).await.0,
+        200
+    );
+    let keys = async || archives.written(0).await.replace(".data.age", ".keys.age");
+    let older = keys().await;
+    for step in [&["keys", "rotate", "vault"][..], &["keys", "reseal"]] {
+        let done = archives.run(step).await;
+        assert_eq!(done.code, 0, "{}", done.said);
+    }
+    // Archives have names by the millisecond, and each is one.
+    let newer = keys().await;
+    assert_ne!(older, newer);
+    let count = async || {
+        let sql = "SELECT count(*) FROM vault.person_keys WHERE tenant_id = $1";
+        let tenant = world.studios[0].tenant;
+        raw.value::<i64>(sql, &[&tenant]).await.unwrap()
+    };
+    let there = count().await;
+    raw.script("TRUNCATE vault.person_keys, vault.studio_keys")
+        .await
+        .unwrap();
+    let refused = archives.restore(&older, 0, &[]).await;
+    assert_eq!((refused.code, count().await), (1, 0), "{}", refused.said);
+    assert!(refused.said.contains("last rotation"), "{}", refused.said);
+
+    // Nobody is forgotten while they come back.
+    let tenant = world.studios[0].tenant;
+    raw.script("BEGIN").await.unwrap();
+    let hold = "SELECT pg_advisory_xact_lock_shared(custody.lock_key($1))";
+    raw.run(hold, &[&tenant]).await.unwrap();
+    assert_eq!(archives.restore(&newer, 0, &[]).await.code, 1);
+    raw.script("ROLLBACK").await.unwrap();
+    let back = archives.restore(&newer, 0, &[]).await;
+    assert_eq!((back.code, count().await), (0, there), "{}", back.said);
+
+    raw.script(&format!(
+        "UPDATE vault.person_keys SET number = 77 WHERE person = '{artist}'"
+    ))
+    .await
+    .unwrap();
+    let back = archives.restore(&newer, 0, &[]).await;
+    assert_eq!(
+        (back.code, &back.value["added"]),
+        (0, &json!(1)),
+        "{}",
+        back.said
+    );
+    // The one that was made up opens nothing, and is in the way.
+    raw.script("UPDATE vault.person_keys SET person = gen_random_uuid() WHERE number = 77")
+        .await
+        .unwrap();
+    let (_, shown) = world.send("GET", &path, &owner(), None).await;
+    assert_eq!(shown["email"], "kept@example.org");
+    // Another key under the number of the lost one.
+    raw.script(
+        "UPDATE vault.person_keys SET wrapped = decode(repeat('00', 60), 'hex') WHERE number <> 77",
+    )
+    .await
+    .unwrap();
+    let refused = archives.restore(&newer, 0, &[]).await;
+    assert_eq!(refused.code, 1);
+    assert!(refused.said.contains("others now"), "{}", refused.said);
+}
+
 #[tokio::test]
 async fn a_drill_brings_a_studio_back_elsewhere_and_leaves_nothing() {
     let world = World::new().await;

@@ -11,9 +11,13 @@ use std::{
     process::{Command, Output},
 };
 
+use serde_json::{Value, json};
+use studio::commands::write_private;
 use watertight_cluster::{Cluster, Options};
 use watertight_tenancy::support::RawConnection;
 use watertight_terms::Random;
+
+use crate::world::{Like, World};
 
 const MARKER: &str = "Quokka7f3aOfTheCluster";
 
@@ -35,6 +39,31 @@ impl Backups {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         }
         folder
+    }
+
+    /// A cluster with the settings that are shipped, and where its backups will be.
+    fn begin(owner: (u32, u32)) -> (Cluster, Options, Self) {
+        let folder = Self::folder(owner);
+        let mut options = Options::new(
+            std::env::temp_dir().join(format!("backed-up-{}", Random::system().uuid().simple())),
+        );
+        options.settings = settings(&folder);
+        let cluster = Cluster::start(&options).unwrap();
+        let url = cluster.admin_url();
+        let password = url.split(['@', ':']).nth(2).unwrap().to_owned();
+        let backups = Self {
+            folder,
+            owner,
+            password,
+        };
+        backups.configure(&cluster);
+        (cluster, options, backups)
+    }
+
+    fn write_first(&self) {
+        self.run(&["stanza-create"]);
+        self.run(&["check"]);
+        self.run(&["--type=full", "backup"]);
     }
 
     /// Writes the configuration that is shipped, for a cluster of a test.
@@ -153,32 +182,22 @@ fn settings(folder: &Path) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Whose data a cluster here is, and where a first start puts it.
+fn placed(scratch: &Options) -> (PathBuf, (u32, u32)) {
+    let first = Cluster::start(scratch).unwrap();
+    let data = first.data_dir().to_owned();
+    let owner = fs::metadata(&data).unwrap();
+    (data, (owner.uid(), owner.gid()))
+}
+
 #[tokio::test]
 async fn the_cluster_comes_back_to_a_point_in_time_and_its_backups_show_nothing() {
-    // Where data goes, and whose it is, a first start says.
     let scratch = Options::new(
         std::env::temp_dir().join(format!("scratch-{}", Random::system().uuid().simple())),
     );
-    let first = Cluster::start(&scratch).unwrap();
-    let data = first.data_dir().to_owned();
-    let owner = fs::metadata(&data).unwrap();
-    let owner = (owner.uid(), owner.gid());
-    drop(first);
-
-    let folder = Backups::folder(owner);
-    let mut options = Options::new(
-        std::env::temp_dir().join(format!("backed-up-{}", Random::system().uuid().simple())),
-    );
-    options.settings = settings(&folder);
-    let cluster = Cluster::start(&options).unwrap();
-    let url = cluster.admin_url();
-    let password = url.split(['@', ':']).nth(2).unwrap().to_owned();
-    let backups = Backups {
-        folder,
-        owner,
-        password: password.clone(),
-    };
-    backups.configure(&cluster);
+    let (data, owner) = placed(&scratch);
+    let (cluster, options, backups) = Backups::begin(owner);
+    let (url, password) = (cluster.admin_url(), backups.password.clone());
     let raw = RawConnection::connect(&url.clone().into()).await.unwrap();
     raw.script(&format!(
         "CREATE TABLE said (what text); INSERT INTO said VALUES ('{MARKER} of before'); CHECKPOINT"
@@ -202,9 +221,7 @@ async fn the_cluster_comes_back_to_a_point_in_time_and_its_backups_show_nothing(
     assert_eq!(backups.repository(), Vec::<PathBuf>::new());
 
     backups.confide();
-    backups.run(&["stanza-create"]);
-    backups.run(&["check"]);
-    backups.run(&["--type=full", "backup"]);
+    backups.write_first();
     raw.script(&format!(
         "INSERT INTO said VALUES ('{MARKER} of after the backup')"
     ))
@@ -273,4 +290,88 @@ async fn the_cluster_comes_back_to_a_point_in_time_and_its_backups_show_nothing(
         .unwrap()
         .discard()
         .unwrap();
+}
+
+/// One studio's yesterday, while the other has today.
+#[tokio::test]
+async fn one_studio_comes_back_to_a_point_in_time_and_the_other_stays() {
+    let scratch = Options::new(
+        std::env::temp_dir().join(format!("whose-{}", Random::system().uuid().simple())),
+    );
+    let (_, owner) = placed(&scratch);
+    Cluster::start(&scratch).unwrap().discard().unwrap();
+    let (cluster, _, backups) = Backups::begin(owner);
+    let world = World::like(Like {
+        server: Some(cluster.admin_url().into()),
+        ..Like::default()
+    })
+    .await;
+    backups.confide();
+    backups.write_first();
+    let raw = world.as_admin().await;
+    let name = async |studio: usize, name: &str| {
+        let owner = world.token(studio, "owner");
+        let path = format!("/v1/artists/{}", world.studios[studio].artists[0]);
+        let says = json!({ "name": name });
+        let (status, told) = world.send("PATCH", &path, &owner, Some(says)).await;
+        assert_eq!(status, 200, "{told}");
+    };
+    let names = async || {
+        let sql = "SELECT jsonb_agg(name ORDER BY name) FROM studio.artists WHERE id = ANY ($1)";
+        let ids = [0, 1].map(|studio: usize| world.studios[studio].artists[0]);
+        raw.value::<Value>(sql, &[&ids.as_slice()]).await.unwrap()
+    };
+    name(0, "A of yesterday").await;
+    name(1, "B of yesterday").await;
+    raw.script("SELECT pg_sleep(1.1)").await.unwrap();
+    let now =
+        "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+    let then: String = raw.value(now, &[]).await.unwrap();
+    raw.script("SELECT pg_sleep(0.1)").await.unwrap();
+    name(0, "A of today").await;
+    name(1, "B of today").await;
+    // Has the log archived up to here.
+    backups.run(&["check"]);
+
+    let usual = world.config.keys.location.with_file_name("studio.toml");
+    let config = usual.with_file_name("past.toml");
+    let command = format!("pgbackrest {}", Backups::options(&backups.folder));
+    let command: Vec<&str> = command.split(' ').collect();
+    let text = fs::read_to_string(&usual).unwrap();
+    let text = format!("{text}[backup]\npgbackrest = {}\n", json!(command));
+    write_private(&config, &text).unwrap();
+    let folder = usual.with_file_name("past");
+    fs::create_dir(&folder).unwrap();
+    let studio = world.studios[0].tenant.to_string();
+    let restore = async |at: &str, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_studio"));
+        command
+            .arg("--config")
+            .arg(&config)
+            .args(["restore", "--studio", &studio]);
+        command
+            .args(["--at", at, "--folder"])
+            .arg(&folder)
+            .args(more);
+        let done = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let done = done.await.unwrap();
+        let said = [done.stdout, done.stderr].concat();
+        (
+            done.status.code(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
+    };
+    // Before the first backup there is nothing.
+    let (code, said) = restore("2026-01-01T00:00:00Z", &[]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("could not be brought"), "{said}");
+    let (code, said) = restore(&then, &["--plan"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(names().await, json!(["A of today", "B of today"]));
+    let (code, said) = restore(&then, &[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(names().await, json!(["A of yesterday", "B of today"]));
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    drop((raw, world));
+    cluster.discard().unwrap();
 }

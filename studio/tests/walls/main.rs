@@ -30,6 +30,7 @@ mod doctor;
 mod erasure;
 mod events;
 mod evidence;
+mod exporting;
 mod exports;
 mod feeds;
 mod freeze;

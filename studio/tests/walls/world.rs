@@ -62,6 +62,8 @@ pub(crate) struct Like {
     pub(crate) at_once_per_member: usize,
     /// Further lines of `[limits]`.
     pub(crate) limits: String,
+    /// On a server of its own.
+    pub(crate) server: Option<SecretString>,
 }
 
 impl Default for Like {
@@ -70,6 +72,7 @@ impl Default for Like {
             pool_max: 8,
             at_once_per_member: 256,
             limits: String::new(),
+            server: None,
         }
     }
 }
@@ -81,7 +84,7 @@ impl World {
 
     pub(crate) async fn like(like: Like) -> Self {
         let random = Random::system();
-        let server = server();
+        let server = like.server.clone().unwrap_or_else(server);
         let template = template(&server, &random).await;
         let database = format!("world_{}", random.uuid().simple());
         let admin = database_url(&server, &database);

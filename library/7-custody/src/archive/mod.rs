@@ -25,5 +25,5 @@ pub use folder::{Folder, Kept, Part};
 pub use format::{FORMAT, Head, Kind, Manifest, Sum, TableHead};
 pub use people::{Identities, Recipients};
 pub use read::{Seen, read};
-pub use rows::{Became, KeysBecame, Restoring, Snapshot, put_keys};
+pub use rows::{Became, KeysBecame, Restoring, Snapshot, keys_missing, put_keys};
 pub use write::Writer;

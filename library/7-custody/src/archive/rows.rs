@@ -23,6 +23,7 @@ const KEYS: Tell = Tell::new(
     "b1",
     "SELECT forgotten, added, others FROM custody.restore_keys($1)",
 );
+const MISSING: Tell = Tell::new("b2", "SELECT custody.keys_missing($1) AS missing");
 const END: Tell = Tell::new("a6", "SELECT rel, present FROM custody.restore_end($1)");
 
 /// So many rows are read at once.
@@ -222,7 +223,7 @@ pub struct KeysBecame {
     pub forgotten: i64,
     /// Put back.
     pub added: i64,
-    /// Not those that the studio has now, or nothing unwraps them: then nothing may be kept of it.
+    /// The studio has others under their numbers now, or nothing unwraps them: then nothing may be kept of it.
     pub others: i64,
 }
 
@@ -243,6 +244,15 @@ pub async fn put_keys(
         added: row.field("added")?,
         others: row.field("others")?,
     })
+}
+
+/// How many keys the sealed values of a studio need that are not there, but for those of people who were forgotten.
+///
+/// # Errors
+/// When the database refuses: another service.
+pub async fn keys_missing(tx: &mut TenantTx) -> Result<i64, Fault> {
+    let tenant = tx.tenant().to_string();
+    one(&tx.tell(MISSING, &[&tenant]).await?)?.field("missing")
 }
 
 fn one(rows: &[watertight_tenancy::Row]) -> Result<&watertight_tenancy::Row, Fault> {

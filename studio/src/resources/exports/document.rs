@@ -127,6 +127,12 @@ impl Document {
         self.json.n
     }
 
+    /// Whether there is a part to take.
+    pub(super) fn has_full_part(&self) -> bool {
+        let mut files = std::iter::once(&self.json).chain(&self.html);
+        files.any(|file| file.text.len() >= PART_BYTES)
+    }
+
     /// Takes the parts that are full; at the end, what is left.
     pub(super) fn parts(&mut self, is_end: bool) -> Vec<Part> {
         let mut parts = Vec::new();
@@ -244,7 +250,7 @@ pub fn schema() -> Value {
             "tables": { "type": "object", "additionalProperties": false, "properties": tables },
             "entries": {
                 "type": "array",
-                "description": "Entries of the ledger as `/v1/audit` answers them: all of a ledger, of a person what they did. `leaf` is what was hashed.",
+                "description": "Entries of the ledger as `/v1/audit` answers them: all of a ledger, of a person what they did, not what others did acting as them. `leaf` is what was hashed.",
                 "items": { "type": "object", "required": ["seq", "time", "actor", "action", "leaf"] },
             },
         },

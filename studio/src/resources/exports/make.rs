@@ -1,18 +1,19 @@
 //! Makes exports, as the studio's service `custody`.
 //!
 //! ```text
-//! begin    another try: what an earlier one left is gone
+//! clear    the parts that are in no export any more, some in each transaction
+//! begin    another try
 //! gather   in one snapshot, a thousand rows at a time; personal fields are opened, secrets left out
-//! keep     after each thousand, in a transaction of its own: how far it is, and the parts that are full
+//! keep     when parts are full and every few seconds, in a transaction of its own: those parts, and how far it is
 //! ready    once the entry of having gathered is durable
 //! ```
 //!
-//! Whoever is killed leaves parts of a try that is no more: the next one begins anew. Whoever is only slow notices that there
-//! is a next one, and stops.
+//! Whoever is killed leaves parts of a try that is no more: the next one begins anew. Whoever waits for the database says that
+//! the try goes on. Whoever was given up nevertheless notices that there is a next one, and stops.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, pin::pin, time::Duration};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 use watertight_authority::{Allowed, Granted};
@@ -20,7 +21,7 @@ use watertight_custody::{
     archive::Snapshot,
     export::{self, Exported},
 };
-use watertight_tenancy::{Change, Consequence, Read, Stored, TenantTx, ToSql};
+use watertight_tenancy::{Change, Read, Stored, Tell, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, Kind as FaultKind, TenantId, problems};
 use watertight_vault::{Holder, Place, Sealed};
 
@@ -36,14 +37,19 @@ pub(crate) const KIND: &str = "exports";
 
 /// Each statement of the gathering, and each pause between two, may take so long.
 const STATEMENT_S: u32 = 600;
-/// Whoever is at one keeps something of it at least so often, or is gone.
+/// Whoever is at one says so at least so often, or is gone.
 const PATIENCE_S: u32 = 20;
+const PULSE_S: u32 = 5;
 /// So often it is tried.
 const TRIES: i32 = 5;
+/// Where it stands as whom the ledger knows somebody.
+const MEMBERS: &str = "tenancy.members";
 /// So long the file is there.
 const DAYS: i64 = 7;
 /// So many are looked at in one round.
 const ROUND: usize = 20;
+/// So many parts, each of at most a mebibyte, are removed at once.
+const CLEARED: i32 = 50;
 /// So many entries of the ledger are read at once.
 const ENTRIES: i64 = 1_000;
 
@@ -62,24 +68,20 @@ const KEEP: Change = Change::new(
     "UPDATE studio.exports SET version = version + 1, updated_at = $4, done = $5, total = $6, parts = $7
      WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
 );
-const ADD: Consequence = Consequence::new(
-    "INSERT INTO studio.export_parts (tenant_id, id, export_id, file, n, sealed) VALUES ($1, $2, $3, $4, $5, $6)",
-);
+const ADD: Tell = Tell::new("x3", "SELECT studio.keep_export_part($1)");
+const CLEAR: Tell = Tell::new("x4", "SELECT studio.clear_export_parts($1) AS gone");
 const READY: Change = Change::new(
     "UPDATE studio.exports SET version = version + 1, updated_at = $4, state = 'ready', opened = $5, expires_at = $6
      WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
 );
-const QUEUE: Change = Change::new(
-    "UPDATE studio.exports SET version = version + 1, updated_at = $4, state = 'queued'
-     WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
-);
-const EXPIRE: Change = Change::new(
-    "UPDATE studio.exports SET version = version + 1, updated_at = $4, state = 'expired'
+const TURN: Change = Change::new(
+    "UPDATE studio.exports SET version = version + 1, updated_at = $4, state = $5
      WHERE tenant_id = $1 AND id = $2 AND version = $3 RETURNING version",
 );
 
 /// Does what is due in a studio. Says whether nothing is left: another worker may be at something.
 pub(crate) async fn work(app: &App, studio: TenantId, lease_s: u32) -> Result<bool, Fault> {
+    clear(app, studio).await?;
     let now = app.desk.clock.now();
     let mut tx = begin_as_custody(app, studio).await?;
     let due = tx.read(DUE, &[&now]).await?;
@@ -94,7 +96,7 @@ pub(crate) async fn work(app: &App, studio: TenantId, lease_s: u32) -> Result<bo
     let patience = SignedDuration::from_secs(i64::from(lease_s.max(PATIENCE_S)));
     for export in &due {
         let done = match export.state {
-            State::Ready => step(app, export, EXPIRE, &[], "expired").await,
+            State::Ready => turn(app, export, State::Expired).await,
             State::Running if now.duration_since(export.updated_at) < patience => {
                 is_all = false;
                 continue;
@@ -108,6 +110,22 @@ pub(crate) async fn work(app: &App, studio: TenantId, lease_s: u32) -> Result<bo
         }
     }
     Ok(is_all)
+}
+
+/// Removes the parts that are in no export any more.
+async fn clear(app: &App, studio: TenantId) -> Result<(), Fault> {
+    let (tenant, most) = (studio.to_string(), CLEARED.to_string());
+    loop {
+        let mut tx = begin_as_custody(app, studio).await?;
+        tx.may_write()?;
+        let cleared = tx.tell(CLEAR, &[&tenant, &most]).await?;
+        let gone: i32 = cleared.first().map_or(Ok(0), |row| row.field("gone"))?;
+        let entry = Entry::new("export.clear", "export").rule(gone.to_string());
+        tx.commit(entry).await.map(drop)?;
+        if gone < CLEARED {
+            return Ok(());
+        }
+    }
 }
 
 /// Begins another try; none, when there were enough.
@@ -134,7 +152,7 @@ async fn make(app: &App, studio: TenantId, id: Uuid) -> Result<(), Fault> {
     };
     let made = gather(app, &export).await;
     if made.as_ref().is_err_and(|fault| !is_lost(fault)) {
-        step(app, &export, QUEUE, &[], "queued").await?;
+        turn(app, &export, State::Queued).await?;
     }
     made
 }
@@ -181,6 +199,26 @@ async fn step(
     tx.commit(entry.rule(to.to_owned())).await.map(drop)
 }
 
+/// Moves an export on to a state of which there is nothing else to say.
+async fn turn(app: &App, export: &Export, to: State) -> Result<(), Fault> {
+    step(app, export, TURN, &[&to.as_str()], to.as_str()).await
+}
+
+/// Waits for the database, however long it takes, and says meanwhile that the try goes on.
+async fn waited<T>(
+    app: &App,
+    export: &Export,
+    asked: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    let mut asked = pin!(asked);
+    loop {
+        tokio::select! {
+            answer = &mut asked => return answer,
+            () = tokio::time::sleep(Duration::from_secs(PULSE_S.into())) => turn(app, export, export.state).await?,
+        }
+    }
+}
+
 /// An export that is being made.
 struct Making<'a> {
     app: &'a App,
@@ -192,16 +230,17 @@ struct Making<'a> {
     opened: BTreeSet<&'static str>,
     done: i64,
     total: i64,
+    kept_at: Timestamp,
 }
 
 impl<'a> Making<'a> {
     async fn new(app: &'a App, export: &'a Export, tx: &mut TenantTx) -> Result<Self, Fault> {
         let (mut tables, mut total) = (Vec::new(), 0);
         if export.kind == Kind::Ledger {
-            let counted = tx.read(COUNT, &[]).await?;
+            let counted = waited(app, export, tx.read(COUNT, &[])).await?;
             total = counted.first().map_or(Ok(0), |row| row.field("many"))?;
         } else {
-            tables = export::tables(tx, export.about).await?;
+            tables = waited(app, export, export::tables(tx, export.about)).await?;
             total += tables.iter().map(|table| table.rows).sum::<i64>();
         }
         let checkpoint = Snapshot::of(tx).await?.checkpoint;
@@ -215,6 +254,7 @@ impl<'a> Making<'a> {
             opened: BTreeSet::new(),
             done: 0,
             total,
+            kept_at: app.desk.clock.now(),
         })
     }
 
@@ -226,12 +266,13 @@ impl<'a> Making<'a> {
             let mut after = None;
             loop {
                 let about = self.export.about;
-                let page = export::page(tx, &table.table, about, after.as_deref()).await?;
+                let asked = export::page(tx, &table.table, about, after.as_deref());
+                let page = waited(self.app, self.export, asked).await?;
                 for line in &page.lines {
                     let row = self.open(tx, &allowed, &table, line).await?;
                     self.document.row(&row)?;
                 }
-                self.keep(page.lines.len(), false).await?;
+                self.count(page.lines.len()).await?;
                 after = page.next;
                 if after.is_none() {
                     break;
@@ -241,21 +282,25 @@ impl<'a> Making<'a> {
         }
         self.gather_entries(tx).await?;
         self.document.end();
-        self.keep(0, true).await
+        self.keep(true).await
     }
 
-    /// The entries of the ledger: all of them, or what the person did.
+    /// The entries of the ledger: all of them, or what the person did; not what somebody did who acted as them.
     async fn gather_entries(&mut self, tx: &mut TenantTx) -> Result<(), Fault> {
         self.document.begin_entries();
         let mut from = (self.export.kind != Kind::Studio).then_some(0);
         while let Some(first) = from {
-            let entries = audit::whole(tx, first, ENTRIES).await?;
+            let asked = audit::whole(tx, first, ENTRIES);
+            let entries = waited(self.app, self.export, asked).await?;
             let last = entries.last().and_then(|entry| entry["seq"].as_i64());
             from = last.map(|last| last + 1);
             let mut given = 0;
             for entry in &entries {
-                let actor = entry["actor"].as_str().unwrap_or_default();
-                let is_theirs = self.subjects.iter().any(|subject| subject == actor);
+                let by = entry["acted_by"].as_str().or(entry["actor"].as_str());
+                let is_theirs = self
+                    .subjects
+                    .iter()
+                    .any(|subject| Some(subject.as_str()) == by);
                 if self.export.kind == Kind::Ledger || is_theirs {
                     self.document.entry(entry)?;
                     given += 1;
@@ -266,7 +311,7 @@ impl<'a> Making<'a> {
             } else {
                 0
             };
-            self.keep(rows, false).await?;
+            self.count(rows).await?;
         }
         Ok(())
     }
@@ -282,7 +327,9 @@ impl<'a> Making<'a> {
         let unreadable = |why: &str| Fault::bug(format!("a row of `{}`: {why}", table.table));
         let row: Map<String, Value> =
             serde_json::from_str(line).map_err(|error| unreadable(&error.to_string()))?;
-        if let Some(Value::String(subject)) = row.get("subject") {
+        if table.table == MEMBERS
+            && let Some(Value::String(subject)) = row.get("subject")
+        {
             self.subjects.push(subject.clone());
         }
         let id = row.get("id").and_then(Value::as_str);
@@ -320,25 +367,37 @@ impl<'a> Making<'a> {
         Ok(given)
     }
 
-    /// Keeps how far it is, and what is whole of the files.
-    async fn keep(&mut self, rows: usize, is_end: bool) -> Result<(), Fault> {
+    /// So many more rows are in it. Kept is that now and then: of a large ledger each keeping would be an entry of its own.
+    async fn count(&mut self, rows: usize) -> Result<(), Fault> {
         self.done += i64::try_from(rows).unwrap_or(i64::MAX);
+        let since = self.app.desk.clock.now().duration_since(self.kept_at);
+        if self.document.has_full_part() || since >= SignedDuration::from_secs(PULSE_S.into()) {
+            self.keep(false).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps how far it is, and what is whole of the files.
+    async fn keep(&mut self, is_end: bool) -> Result<(), Fault> {
         let parts = self.document.parts(is_end);
         let (mut tx, granted) = still(self.app, self.export).await?;
-        let now = self.app.desk.clock.now();
+        self.kept_at = self.app.desk.clock.now();
         let json_parts = self.document.json_parts();
-        let parameters: [&(dyn ToSql + Sync); 4] = [&now, &self.done, &self.total, &json_parts];
+        let parameters: [&(dyn ToSql + Sync); 4] =
+            [&self.kept_at, &self.done, &self.total, &json_parts];
         let (spent, _row) = tx.change(granted, KEEP, &parameters).await?;
         if !parts.is_empty() {
             let keys = self.app.desk.vault.to_seal(&mut tx, Holder::Studio).await?;
+            let (tenant, id) = (self.export.tenant.to_string(), self.export.id.to_string());
+            let attempt = self.export.attempt.to_string();
             for part in parts {
                 let row = self.app.desk.random.uuid();
                 let column = PART_COLUMN;
                 let sealed = keys.seal_document(Place { column, row }, &part.text)?;
-                let sealed = sealed.as_stored();
-                let parameters: [&(dyn ToSql + Sync); 5] =
-                    [&row, &self.export.id, &part.file, &part.n, &sealed];
-                tx.also(&spent, ADD, &parameters).await?;
+                let (row, n) = (row.to_string(), part.n.to_string());
+                let sealed = hex::encode(sealed.as_stored());
+                let fields = [&tenant, &id, &attempt, &row, part.file, &n, &sealed];
+                tx.tell(ADD, &fields).await?;
             }
         }
         let entry = Entry::new(spent.action(), spent.noun()).ids([self.export.id]);

@@ -154,6 +154,11 @@ pub const RESOURCE: Registered = Registered {
             problem: problems::CONFLICT,
             spoken: "it is being made already; look at `/v1/exports`",
         },
+        Constraint {
+            name: "exports_most",
+            problem: crate::problems::TOO_MANY_EXPORTS,
+            spoken: "20 exports of the studio are being made or lie ready; wait until one of them is over",
+        },
     ],
     routes,
 };
@@ -205,6 +210,7 @@ const PARTS: Columns = Columns {
         ("tenant_id", Class::Internal),
         ("id", Class::Internal),
         ("export_id", Class::Internal),
+        ("attempt", Class::Internal),
         ("file", Class::Internal),
         ("n", Class::Internal),
         ("sealed", Class::Personal),
