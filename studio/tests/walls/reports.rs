@@ -125,8 +125,9 @@ async fn an_incident_names_the_alerts_about_whom_it_isolates() {
     let operators = Operators::of(&world).await;
     let raw = world.as_admin().await;
     let mut ids = Vec::new();
+    // Another studio has one about the same person.
     for (studio, part) in [(0, "manager"), (0, "freelancer"), (1, "manager")] {
-        let subject = &world.studios[studio].person(part).subject;
+        let subject = &world.studios[0].person(part).subject;
         let sql = "INSERT INTO studio.alerts (tenant_id, id, kind, severity, subject, opened_at, last_seen_at, evidence)
                    VALUES ($1, gen_random_uuid(), 'probing', 'low', $2, now(), now(), '{1}') RETURNING id::text";
         let id: String = raw
