@@ -57,10 +57,11 @@ GRANT CREATE ON SCHEMA incident TO {app}_gate;
 SET LOCAL ROLE {app}_gate;
 -- The alerts about whoever an incident isolates, the newest fifty.
 CREATE FUNCTION incident.alerts_of(tenant uuid, which uuid) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT coalesce(jsonb_agg(n.id), '[]') FROM (SELECT a.id FROM studio.alerts a WHERE a.tenant_id = tenant AND a.subject IN (
-    SELECT v.subject FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which) ORDER BY a.opened_at DESC, a.id LIMIT 50) n
-$$;
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN (SELECT coalesce(jsonb_agg(n.id), '[]') FROM (SELECT a.id FROM studio.alerts a WHERE a.tenant_id = tenant AND a.subject IN (
+    SELECT v.subject FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which) ORDER BY a.opened_at DESC, a.id LIMIT 50) n);
+END $$;
 
 -- Refuses whoever is no owner of that studio, or only reads. Gives who it is.
 CREATE FUNCTION incident.expect_owner(tenant text) RETURNS text

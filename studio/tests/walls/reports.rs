@@ -85,7 +85,7 @@ async fn only_owners_of_the_studio_open_incidents_and_within_bounds() {
         world.send("POST", "/v1/incidents", &manager, new()).await.0,
         403
     );
-    assert_eq!(world.send("POST", &step, &manager, note()).await.0, 403);
+    assert_eq!(world.send("POST", &step, &manager, note()).await.0, 404);
     for wrong in [
         json!({ "kind": "", "reason": "x" }),
         json!({ "kind": "Stolen session", "reason": "x" }),

@@ -200,10 +200,16 @@ async fn list(mut tx: TenantTx) -> Result<Answer<List<IncidentView>>, Fault> {
 }
 
 async fn show(mut tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<IncidentView>, Fault> {
-    let _granted = tx.grant_new::<actions::View, Incident>()?;
+    expect_seen(&mut tx)?;
     let view = one(&mut tx, id).await?;
     let entry = Entry::new("incident.view", "incident").ids([id]);
     Draft::ok(view)?.finish(tx, entry).await
+}
+
+/// Whoever may see no incident of the studio is told of one as of none.
+fn expect_seen(tx: &mut TenantTx) -> Result<(), Fault> {
+    let granted = tx.grant_new::<actions::View, Incident>();
+    granted.map(drop).map_err(|_| Fault::unseen())
 }
 
 /// One of the studio's incidents, as its owner sees it.

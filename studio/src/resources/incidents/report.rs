@@ -13,7 +13,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 use watertight::{
     answer::{Answer, Created, Draft},
-    argument::{Path, Prose, Slug, Valid},
+    argument::{Line, Path, Slug, Valid},
     door::{Routes, post},
 };
 use watertight_tenancy::{Tell, TenantTx};
@@ -22,7 +22,7 @@ use watertight_terms::{Entry, Fault};
 use super::{
     Incident, IncidentView,
     actions::{Report, Step},
-    one,
+    expect_seen, one,
 };
 use crate::app::Desk;
 
@@ -38,7 +38,7 @@ pub(super) struct New {
     kind: Slug<40>,
     /// Why; operators read it, so nobody's data.
     #[garde(dive)]
-    reason: Prose<1000>,
+    reason: Line<1000>,
 }
 
 pub(super) async fn report(
@@ -67,7 +67,7 @@ pub(super) async fn report(
 #[serde(deny_unknown_fields)]
 pub(super) struct Done {
     #[garde(dive)]
-    note: Prose<1000>,
+    note: Line<1000>,
 }
 
 /// Adds a route a step: each is done once, by whoever did it.
@@ -77,7 +77,7 @@ pub(super) fn steps(routes: Routes) -> Routes {
         ($routes:expr, $($name:literal),*) => {
             $routes$(.route(
                 concat!("/v1/incidents/{id}/steps/", $name),
-                post(async |tx: TenantTx, id: Path<Uuid>, done: Valid<Done>| step(tx, $name, id, done).await)
+                post(async |tx: TenantTx, id: Path<Uuid>, done: Valid<Done>| step(tx, [$name, concat!("incident.", $name)], id, done).await)
                     .says("notes that this step was done, once")
                     .sample(r#"{"note": "done"}"#)
                     .needs::<Step, Incident>(),
@@ -91,14 +91,15 @@ pub(super) fn steps(routes: Routes) -> Routes {
 
 async fn step(
     mut tx: TenantTx,
-    name: &'static str,
+    [name, action]: [&'static str; 2],
     Path(id): Path<Uuid>,
     Valid(done): Valid<Done>,
 ) -> Result<Answer<IncidentView>, Fault> {
-    let _granted = tx.grant_new::<Step, Incident>()?;
-    tx.may_write()?;
+    expect_seen(&mut tx)?;
     // Of another studio, or of nobody: one answer.
     one(&mut tx, id).await?;
+    let _granted = tx.grant_new::<Step, Incident>()?;
+    tx.may_write()?;
     let (tenant, row, note) = (
         tx.tenant().to_string(),
         id.to_string(),
@@ -106,6 +107,6 @@ async fn step(
     );
     tx.tell(STEP, &[&tenant, &row, name, &note]).await?;
     let view = one(&mut tx, id).await?;
-    let entry = Entry::new("incident.step", "incident").ids([id]);
-    Draft::ok(view)?.commit(tx, entry.rule(name)).await
+    let entry = Entry::new(action, "incident").ids([id]);
+    Draft::ok(view)?.commit(tx, entry).await
 }
