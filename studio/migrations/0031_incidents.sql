@@ -10,11 +10,11 @@ GRANT CREATE ON SCHEMA incident TO {app}_gate;
 CREATE TABLE incident.incidents (
   tenant_id uuid NOT NULL REFERENCES tenancy.studios,
   id uuid NOT NULL,
-  kind text NOT NULL CHECK (kind ~ '^[a-z-]{1,40}$'),
+  kind text NOT NULL CHECK (kind ~ '^[a-z0-9-]{1,40}$'),
   reason text NOT NULL CHECK (length(reason) BETWEEN 1 AND 1000),
   is_emergency boolean NOT NULL,
   opened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  -- Logins of operators. The database says who, not the statement.
+  -- Logins of operators, or `member:ID` of an owner. The database says who, not the statement.
   opened_by text NOT NULL,
   confirmed_at timestamptz,
   confirmed_by text CHECK (confirmed_by <> opened_by),

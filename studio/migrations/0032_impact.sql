@@ -54,15 +54,15 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION incident.impact(uuid, uuid, timestamptz, timestamptz) TO {app}_ops;
 
--- The same for the studio's owners, the newest hundred.
-CREATE FUNCTION incident.of_mine() RETURNS TABLE (tenant_id uuid, it jsonb)
+-- The same for the studio's owners, one or the newest hundred, with the alerts about whoever is isolated.
+CREATE FUNCTION incident.of_mine(which uuid DEFAULT NULL) RETURNS TABLE (tenant_id uuid, it jsonb)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 BEGIN
   IF tenancy.role() IS DISTINCT FROM 'owner' THEN RETURN; END IF;
-  RETURN QUERY SELECT tenancy.tenant_id(), v FROM jsonb_array_elements(incident.describe(tenancy.tenant_id(), NULL)) v
-    ORDER BY v ->> 'opened_at' DESC LIMIT 100;
+  RETURN QUERY SELECT tenancy.tenant_id(), v || jsonb_build_object('alerts', incident.alerts_of(tenancy.tenant_id(), (v ->> 'id')::uuid))
+    FROM jsonb_array_elements(incident.describe(tenancy.tenant_id(), which)) v ORDER BY v ->> 'opened_at' DESC LIMIT 100;
 END $$;
-GRANT EXECUTE ON FUNCTION incident.of_mine() TO {app}_app;
+GRANT EXECUTE ON FUNCTION incident.of_mine(uuid) TO {app}_app;
 
 SET LOCAL ROLE {app}_owner;
 REVOKE CREATE ON SCHEMA ledger FROM {app}_ledger;

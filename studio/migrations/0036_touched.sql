@@ -31,7 +31,7 @@ REVOKE CREATE ON SCHEMA incident FROM {app}_gate;
 SET LOCAL ROLE {app}_owner;
 GRANT CREATE ON SCHEMA studio TO {app}_gate;
 CREATE POLICY gate ON studio.alerts TO {app}_gate USING (true) WITH CHECK (true);
-GRANT SELECT (tenant_id, subject), UPDATE (subject) ON studio.alerts TO {app}_gate;
+GRANT SELECT (tenant_id, id, subject, opened_at), UPDATE (subject) ON studio.alerts TO {app}_gate;
 GRANT UPDATE (subject) ON tenancy.isolations TO {app}_gate;
 
 SET LOCAL ROLE {app}_gate;
@@ -49,3 +49,56 @@ REVOKE CREATE ON SCHEMA studio FROM {app}_gate;
 CREATE TRIGGER forget_subject AFTER UPDATE ON tenancy.members FOR EACH ROW
   WHEN (OLD.subject IS NOT NULL AND NEW.subject IS NULL) EXECUTE FUNCTION studio.forget_subject();
 ALTER TABLE tenancy.members ENABLE ALWAYS TRIGGER forget_subject;
+
+-- Owners open incidents and say what was done, too. A member's id stands for them: it is nobody's name.
+SET LOCAL ROLE {app}_owner;
+GRANT CREATE ON SCHEMA incident TO {app}_gate;
+
+SET LOCAL ROLE {app}_gate;
+-- The alerts about whoever an incident isolates, the newest fifty.
+CREATE FUNCTION incident.alerts_of(tenant uuid, which uuid) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN (SELECT coalesce(jsonb_agg(n.id), '[]') FROM (SELECT a.id FROM studio.alerts a WHERE a.tenant_id = tenant AND a.subject IN (
+    SELECT v.subject FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which) ORDER BY a.opened_at DESC, a.id LIMIT 50) n);
+END $$;
+
+-- Refuses whoever is no owner of that studio, or only reads. Gives who it is.
+CREATE FUNCTION incident.expect_owner(tenant text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF tenant::uuid IS DISTINCT FROM tenancy.tenant_id() OR tenancy.role() IS DISTINCT FROM 'owner' OR tenancy.writes() IS NOT TRUE THEN
+    RAISE EXCEPTION 'no owner of this studio' USING ERRCODE = 'ZT018';
+  END IF;
+  RETURN 'member:' || tenancy.actor();
+END $$;
+
+-- i7|key|tenant|id|kind|reason, in hexadecimal|expires at|nonce|mac: an owner opens one. An operator confirms it.
+CREATE FUNCTION incident.report_mine(event text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+DECLARE
+  p text[] := tenancy.verified(event, 'i7', 9);
+  owner text := incident.expect_owner(p[3]);
+BEGIN
+  IF (SELECT count(*) FROM incident.incidents i WHERE i.tenant_id = p[3]::uuid AND i.closed_at IS NULL) >= 50 THEN
+    PERFORM incident.refuse('incidents_most');
+  END IF;
+  INSERT INTO incident.incidents (tenant_id, id, kind, reason, is_emergency, opened_by)
+    VALUES (p[3]::uuid, p[4]::uuid, p[5], convert_from(decode(p[6], 'hex'), 'UTF8'), false, owner);
+END $$;
+
+-- i8|key|tenant|incident|step|note, in hexadecimal|expires at|nonce|mac: an owner says that a step was done.
+CREATE FUNCTION incident.note_step_mine(event text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+DECLARE
+  p text[] := tenancy.verified(event, 'i8', 9);
+  owner text := incident.expect_owner(p[3]);
+BEGIN
+  PERFORM incident.take(p[3]::uuid, p[4]::uuid);
+  INSERT INTO incident.steps (tenant_id, incident_id, name, by, note)
+    VALUES (p[3]::uuid, p[4]::uuid, p[5], owner, convert_from(decode(p[6], 'hex'), 'UTF8'));
+END $$;
+GRANT EXECUTE ON FUNCTION incident.report_mine(text), incident.note_step_mine(text) TO {app}_app;
+
+SET LOCAL ROLE {app}_owner;
+REVOKE CREATE ON SCHEMA incident FROM {app}_gate;

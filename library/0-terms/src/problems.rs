@@ -20,7 +20,8 @@ crate::problems! {
     NO_ORGANIZATION = "no-organization", NotAllowed, "no studio chosen",
         "No studio is active in your session. Choose one and try again.";
     FROZEN = "frozen", NotAllowed, "the studio is frozen",
-        "Something went wrong, and nobody is let into the studio until that is mended. Its owners have been told, or will be.";
+        "Something went wrong, and nobody is let into the studio until that is mended. What was entered is kept. Ask an owner of the studio, \
+         who is told by whoever runs it; to come back in a while is all that helps.";
     ISOLATED = "isolated", NotAllowed, "not let in for now",
         "You, or whoever comes from your address, are not let into this studio until an incident is over. Ask its owners.";
     IMPERSONATION = "impersonation", NotAllowed, "whoever acts as a member may only read",

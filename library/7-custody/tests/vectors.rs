@@ -60,8 +60,8 @@ fn rows(ring: &KeyRing, tenant: TenantId) -> [Vec<Value>; 5] {
     [vec![incident], keys, checkpoints, vec![edge], leaves]
 }
 
-/// The lines of a bundle that `by` has signed.
-fn lines(ring: &KeyRing, by: &KeyRing, tenant: TenantId) -> Vec<String> {
+/// The lines of a bundle of these rows that `by` has signed.
+fn lines(by: &KeyRing, tenant: TenantId, rows: [Vec<Value>; 5]) -> Vec<String> {
     let identity = age::x25519::Identity::generate();
     let to = Recipients::parse(&identity.to_public().to_string()).unwrap();
     let tables = PARTS.map(|part| TableHead {
@@ -79,7 +79,7 @@ fn lines(ring: &KeyRing, by: &KeyRing, tenant: TenantId) -> Vec<String> {
         tables: tables.into(),
     };
     let mut writer = Writer::new(Vec::new(), &to, head).unwrap();
-    for (part, rows) in PARTS.into_iter().zip(rows(ring, tenant)) {
+    for (part, rows) in PARTS.into_iter().zip(rows) {
         writer.table(part).unwrap();
         for row in rows {
             writer.row(&row.to_string()).unwrap();
@@ -97,12 +97,30 @@ fn the_vectors_of_evidence_are_the_golden_ones() {
     let tenant = TenantId(Uuid::from_str("00000000-0000-0000-0000-000000005eed").unwrap());
     let ring = KeyRing::single(1, Key::new([2; 32]));
     let stranger = KeyRing::single(1, Key::new([3; 32]));
-    let signed_by_a_stranger = lines(&ring, &stranger, tenant).pop();
+    let whole = rows(&ring, tenant);
+    let signed_by_a_stranger = lines(&stranger, tenant, whole.clone()).pop();
+    // What a database that was bent would have us sign: the log in it is not the one of the checkpoints.
+    let mut rewritten = whole.clone();
+    let other = leaf(tenant, 999);
+    rewritten[4][3] =
+        json!({ "seq": 259, "hash": hex::encode(leaf_hash(other.as_bytes())), "leaf": other });
+    let mut cut = whole.clone();
+    cut[4].pop();
+    let mut unsigned = whole.clone();
+    unsigned[2].clear();
+    let bent = [
+        ("rewritten", rewritten),
+        ("cut tail", cut),
+        ("missing", unsigned),
+    ];
+    let bent =
+        bent.map(|(kind, rows)| json!({ "kind": kind, "lines": lines(&ring, tenant, rows) }));
     let vectors = json!({
         "about": "docs/formats/evidence.md; written by the writer's tests, read by every verifier's",
         "studio": tenant,
         "keys": verifier_keys(&ring, tenant).unwrap(),
-        "lines": lines(&ring, &ring, tenant),
+        "lines": lines(&ring, tenant, whole),
+        "signed_of_a_bent_log": bent,
         "signed_by_a_stranger": signed_by_a_stranger,
     });
     let text = format!("{vectors:#}\n");

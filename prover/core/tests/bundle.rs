@@ -15,6 +15,8 @@ struct Given {
     keys: Vec<VerifierKey>,
     lines: Vec<String>,
     stranger: String,
+    /// What was signed of a log that was bent, and how.
+    bent: Vec<(String, Vec<String>)>,
 }
 
 impl Given {
@@ -24,19 +26,27 @@ impl Given {
             "/../../docs/formats/vectors/evidence.json"
         );
         let vectors: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        let texts = |name: &str| {
-            let items = vectors[name].as_array().unwrap().iter();
+        let texts = |items: &Value| -> Vec<String> {
+            let items = items.as_array().unwrap().iter();
             items
                 .map(|text| text.as_str().unwrap().to_owned())
                 .collect()
         };
-        let keys: Vec<String> = texts("keys");
+        let keys = texts(&vectors["keys"]);
+        let bent = vectors["signed_of_a_bent_log"].as_array().unwrap().iter();
+        let bent = bent.map(|bent| {
+            (
+                bent["kind"].as_str().unwrap().to_owned(),
+                texts(&bent["lines"]),
+            )
+        });
         Self {
             keys: keys
                 .iter()
                 .map(|key| VerifierKey::parse(key).unwrap())
                 .collect(),
-            lines: texts("lines"),
+            lines: texts(&vectors["lines"]),
+            bent: bent.collect(),
             stranger: vectors["signed_by_a_stranger"].as_str().unwrap().to_owned(),
         }
     }
@@ -126,12 +136,38 @@ fn what_is_missing_or_in_another_place_is_named() {
         moved.verified(),
         Err(Flaw::Reordered("ledger.keys".to_owned()))
     );
+    let last = given.at("\"ledger.leaves\"}");
+    let mut shorter = given.clone();
+    shorter.lines.drain(last..given.lines.len() - 1);
+    assert_eq!(
+        shorter.verified(),
+        Err(Flaw::Missing("ledger.leaves".to_owned()))
+    );
+    let mut further = given.clone();
+    further
+        .lines
+        .insert(given.lines.len() - 1, "{\"table\":\"more\"}".to_owned());
+    assert_eq!(further.verified(), Err(Flaw::Reordered("more".to_owned())));
     let mut without = given.clone();
     without.lines.drain(keys..next);
     assert_eq!(
         without.verified(),
         Err(Flaw::Missing("ledger.keys".to_owned()))
     );
+}
+
+#[test]
+fn what_was_signed_of_a_bent_log_is_not_sound() {
+    let given = Given::read();
+    assert_eq!(given.bent.len(), 3);
+    for (kind, lines) in given.bent.clone() {
+        let bent = Given {
+            lines,
+            ..given.clone()
+        };
+        let flaw = bent.verified().unwrap_err();
+        assert_eq!(flaw.kind(), kind, "{flaw}");
+    }
 }
 
 #[test]

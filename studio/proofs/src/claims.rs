@@ -208,15 +208,21 @@ pub fn is_own_affair(request: &RequestEnv) -> bool {
 pub fn is_the_owners(request: &RequestEnv) -> bool {
     let name = action(request);
     let is_of_members = name.starts_with("member.") && !is_view(request);
-    let leaves = ["webhook.", "delivery.", "audit.", "export.", "legal_hold."]
-        .iter()
-        .any(|noun| name.starts_with(noun));
+    let leaves = [
+        "webhook.",
+        "delivery.",
+        "audit.",
+        "export.",
+        "legal_hold.",
+        "incident.",
+    ]
+    .iter()
+    .any(|noun| name.starts_with(noun));
     let alone = [
         "studio.change",
         "studio.close",
         "artist.erase",
         "alert.handle",
-        "incident.view",
     ];
     is_of_members || leaves && is_member(request) || alone.contains(&name)
 }

@@ -121,6 +121,8 @@ pub const DEFINER_FUNCTIONS: &[&str] = &[
     "end_bundle",
     "facts",
     "whom",
+    "report_mine",
+    "note_step_mine",
     "of_mine",
     "removable",
     "remove",

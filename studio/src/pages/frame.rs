@@ -11,7 +11,7 @@ use watertight::{
 };
 use watertight_identity::page::PageSecret;
 use watertight_tenancy::TenantTx;
-use watertight_terms::{Fault, Kind};
+use watertight_terms::{Fault, Kind, problems};
 
 use crate::resources::audit::{Audit, actions::View};
 
@@ -111,6 +111,10 @@ pub fn refuse(fault: &Fault, request_id: Uuid, leads: Leads) -> Response {
     };
     let body = html! {
         p class="detail" { (said("detail")) }
+        // Whoever is not let in has nobody here to ask.
+        @if [problems::FROZEN, problems::ISOLATED].contains(&fault.problem()) {
+            p { (fault.problem().about()) }
+        }
         @if !fault.field_faults().is_empty() {
             ul {
                 @for field in fault.field_faults() {

@@ -147,7 +147,7 @@ async fn evidence_of_a_frozen_studio_is_made_for_its_owner_alone() {
         "\"stolen-session\"",
         "\"rolbypassrls\":false",
         "\"policyname\":\"wall\"",
-        "@id(\\\"incident.view\\\")",
+        "@id(\\\"incident.owners\\\")",
         "\"configuration\":",
         "incident.isolate",
     ] {

@@ -63,6 +63,7 @@ mod rates;
 mod rates_shared;
 mod reconciling;
 mod refusals;
+mod reports;
 mod requests;
 mod restoring;
 mod retention;

@@ -379,6 +379,26 @@ async fn a_form_changes_something_only_when_it_is_the_sessions_own() {
     assert!(shown.text.contains("twice or never"), "{}", shown.text);
 }
 
+/// Who is not let in reads what happened and whom to ask, and nothing of the studio; the other studio's pages are as ever.
+#[tokio::test]
+async fn a_frozen_studio_shows_its_members_whom_to_ask() {
+    let world = World::new().await;
+    let (own, other) = (
+        Page::of(&world, 0, "manager").await,
+        Page::of(&world, 1, "manager").await,
+    );
+    let freeze =
+        "UPDATE tenancy.studios SET status = 'frozen' WHERE organization = 'org_alderwood'";
+    world.as_admin().await.script(freeze).await.unwrap();
+    let shown = own.get("/ui/bookings").await;
+    assert_eq!(shown.status, 403);
+    assert!(shown.text.contains("Ask an owner"), "{}", shown.text);
+    assert!(!shown.text.contains("ALDERWOOD"), "{}", shown.text);
+    let shown = other.get("/ui/bookings").await;
+    assert_eq!(shown.status, 200);
+    assert!(!shown.text.contains("Ask an owner"));
+}
+
 // asvs: V7.6.1 V7.3.2
 #[tokio::test]
 async fn a_session_ends_with_whatever_gave_it() {

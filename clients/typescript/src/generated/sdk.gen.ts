@@ -3,8 +3,8 @@
 import * as z from 'zod';
 
 import type { Client, ClientMeta, Options as Options2, RequestResult, ServerSentEventsResult, TDataShape } from './client/index.ts';
-import type { DeleteArtistsIdData, DeleteArtistsIdErrors, DeleteArtistsIdResponses, DeleteBookingsIdData, DeleteBookingsIdErrors, DeleteBookingsIdResponses, DeleteFeedsIdData, DeleteFeedsIdErrors, DeleteFeedsIdResponses, DeleteHolidaysIdData, DeleteHolidaysIdErrors, DeleteHolidaysIdResponses, DeleteMembersIdData, DeleteMembersIdErrors, DeleteMembersIdResponses, DeleteMeSessionsIdData, DeleteMeSessionsIdErrors, DeleteMeSessionsIdResponses, DeletePhasesIdData, DeletePhasesIdErrors, DeletePhasesIdResponses, DeleteProjectsIdData, DeleteProjectsIdErrors, DeleteProjectsIdResponses, DeleteTimeOffIdData, DeleteTimeOffIdErrors, DeleteTimeOffIdResponses, DeleteWebhooksIdData, DeleteWebhooksIdErrors, DeleteWebhooksIdResponses, GetAlertsData, GetAlertsErrors, GetAlertsIdData, GetAlertsIdErrors, GetAlertsIdResponses, GetAlertsResponses, GetArtistsData, GetArtistsErrors, GetArtistsExportData, GetArtistsExportErrors, GetArtistsExportResponses, GetArtistsIdData, GetArtistsIdErrors, GetArtistsIdResponses, GetArtistsResponses, GetAuditCheckpointData, GetAuditCheckpointErrors, GetAuditCheckpointResponses, GetAuditCheckpointsData, GetAuditCheckpointsErrors, GetAuditCheckpointsResponses, GetAuditData, GetAuditErrors, GetAuditExportData, GetAuditExportErrors, GetAuditExportResponses, GetAuditResponses, GetAuditTileTileData, GetAuditTileTileErrors, GetAuditTileTileResponses, GetAuditVerifyData, GetAuditVerifyErrors, GetAuditVerifyResponses, GetBookingsData, GetBookingsErrors, GetBookingsExportData, GetBookingsExportErrors, GetBookingsExportResponses, GetBookingsIdData, GetBookingsIdErrors, GetBookingsIdHistoryData, GetBookingsIdHistoryErrors, GetBookingsIdHistoryResponses, GetBookingsIdResponses, GetBookingsResponses, GetDeliveriesData, GetDeliveriesErrors, GetDeliveriesIdData, GetDeliveriesIdErrors, GetDeliveriesIdResponses, GetDeliveriesResponses, GetEventsData, GetEventsErrors, GetEventsResponse, GetEventsResponses, GetExportsData, GetExportsErrors, GetExportsIdData, GetExportsIdErrors, GetExportsIdFileData, GetExportsIdFileErrors, GetExportsIdFileResponses, GetExportsIdResponses, GetExportsResponses, GetFeedsData, GetFeedsErrors, GetFeedsFileData, GetFeedsFileErrors, GetFeedsFileResponses, GetFeedsResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetHolidaysData, GetHolidaysErrors, GetHolidaysIdData, GetHolidaysIdErrors, GetHolidaysIdResponses, GetHolidaysResponses, GetIncidentsData, GetIncidentsErrors, GetIncidentsIdImpactData, GetIncidentsIdImpactErrors, GetIncidentsIdImpactResponses, GetIncidentsResponses, GetLegalHoldsData, GetLegalHoldsErrors, GetLegalHoldsIdData, GetLegalHoldsIdErrors, GetLegalHoldsIdResponses, GetLegalHoldsResponses, GetMeData, GetMeErrors, GetMeMailsData, GetMeMailsErrors, GetMeMailsResponses, GetMembersData, GetMembersErrors, GetMembersIdData, GetMembersIdErrors, GetMembersIdResponses, GetMembersResponses, GetMeResponses, GetMeSessionsData, GetMeSessionsErrors, GetMeSessionsResponses, GetPhasesData, GetPhasesErrors, GetPhasesIdData, GetPhasesIdErrors, GetPhasesIdResponses, GetPhasesResponses, GetProjectsData, GetProjectsErrors, GetProjectsExportData, GetProjectsExportErrors, GetProjectsExportResponses, GetProjectsIdCostsData, GetProjectsIdCostsErrors, GetProjectsIdCostsResponses, GetProjectsIdData, GetProjectsIdErrors, GetProjectsIdResponses, GetProjectsResponses, GetStudioData, GetStudioErrors, GetStudioResponses, GetTimeOffData, GetTimeOffErrors, GetTimeOffIdData, GetTimeOffIdErrors, GetTimeOffIdResponses, GetTimeOffResponses, GetWebhooksData, GetWebhooksErrors, GetWebhooksIdData, GetWebhooksIdErrors, GetWebhooksIdResponses, GetWebhooksResponses, PatchAlertsIdData, PatchAlertsIdErrors, PatchAlertsIdResponses, PatchArtistsIdData, PatchArtistsIdErrors, PatchArtistsIdResponses, PatchBookingsIdData, PatchBookingsIdErrors, PatchBookingsIdResponses, PatchHolidaysIdData, PatchHolidaysIdErrors, PatchHolidaysIdResponses, PatchMeMailsData, PatchMeMailsErrors, PatchMeMailsResponses, PatchMembersIdData, PatchMembersIdErrors, PatchMembersIdResponses, PatchPhasesIdData, PatchPhasesIdErrors, PatchPhasesIdResponses, PatchProjectsIdData, PatchProjectsIdErrors, PatchProjectsIdResponses, PatchStudioData, PatchStudioErrors, PatchStudioResponses, PatchTimeOffIdData, PatchTimeOffIdErrors, PatchTimeOffIdResponses, PatchWebhooksIdData, PatchWebhooksIdErrors, PatchWebhooksIdResponses, PostArtistsData, PostArtistsErrors, PostArtistsIdEraseData, PostArtistsIdEraseErrors, PostArtistsIdEraseResponses, PostArtistsImportData, PostArtistsImportErrors, PostArtistsImportResponses, PostArtistsResponses, PostBookingsCheckAvailabilityData, PostBookingsCheckAvailabilityErrors, PostBookingsCheckAvailabilityResponses, PostBookingsData, PostBookingsErrors, PostBookingsIdCancelData, PostBookingsIdCancelErrors, PostBookingsIdCancelResponses, PostBookingsIdChallengeData, PostBookingsIdChallengeErrors, PostBookingsIdChallengeResponses, PostBookingsIdCompleteData, PostBookingsIdCompleteErrors, PostBookingsIdCompleteResponses, PostBookingsIdConfirmData, PostBookingsIdConfirmErrors, PostBookingsIdConfirmResponses, PostBookingsIdExtendData, PostBookingsIdExtendErrors, PostBookingsIdExtendResponses, PostBookingsIdMoveData, PostBookingsIdMoveErrors, PostBookingsIdMoveResponses, PostBookingsIdPencilData, PostBookingsIdPencilErrors, PostBookingsIdPencilResponses, PostBookingsIdReleaseData, PostBookingsIdReleaseErrors, PostBookingsIdReleaseResponses, PostBookingsIdSplitData, PostBookingsIdSplitErrors, PostBookingsIdSplitResponses, PostBookingsIdStartData, PostBookingsIdStartErrors, PostBookingsIdStartResponses, PostBookingsIdUndoData, PostBookingsIdUndoErrors, PostBookingsIdUndoResponses, PostBookingsImportData, PostBookingsImportErrors, PostBookingsImportResponses, PostBookingsResponses, PostBookingsSeriesData, PostBookingsSeriesErrors, PostBookingsSeriesResponses, PostDeliveriesIdReplayData, PostDeliveriesIdReplayErrors, PostDeliveriesIdReplayResponses, PostExportsData, PostExportsErrors, PostExportsResponses, PostFeedsData, PostFeedsErrors, PostFeedsResponses, PostHolidaysData, PostHolidaysErrors, PostHolidaysResponses, PostLegalHoldsData, PostLegalHoldsErrors, PostLegalHoldsIdReleaseData, PostLegalHoldsIdReleaseErrors, PostLegalHoldsIdReleaseResponses, PostLegalHoldsResponses, PostMembersData, PostMembersErrors, PostMembersIdAdmitData, PostMembersIdAdmitErrors, PostMembersIdAdmitResponses, PostMembersIdEraseData, PostMembersIdEraseErrors, PostMembersIdEraseResponses, PostMembersResponses, PostPhasesData, PostPhasesErrors, PostPhasesResponses, PostProjectsData, PostProjectsErrors, PostProjectsImportData, PostProjectsImportErrors, PostProjectsImportResponses, PostProjectsResponses, PostStudioCloseCancelData, PostStudioCloseCancelErrors, PostStudioCloseCancelResponses, PostStudioCloseData, PostStudioCloseErrors, PostStudioCloseResponses, PostTimeOffData, PostTimeOffErrors, PostTimeOffResponses, PostWebhooksData, PostWebhooksErrors, PostWebhooksResponses } from './types.gen.ts';
-import { zDeleteArtistsIdHeaders, zDeleteArtistsIdPath, zDeleteArtistsIdResponse, zDeleteBookingsIdHeaders, zDeleteBookingsIdPath, zDeleteBookingsIdResponse, zDeleteFeedsIdPath, zDeleteFeedsIdResponse, zDeleteHolidaysIdHeaders, zDeleteHolidaysIdPath, zDeleteHolidaysIdResponse, zDeleteMembersIdHeaders, zDeleteMembersIdPath, zDeleteMembersIdResponse, zDeleteMeSessionsIdPath, zDeleteMeSessionsIdResponse, zDeletePhasesIdHeaders, zDeletePhasesIdPath, zDeletePhasesIdResponse, zDeleteProjectsIdHeaders, zDeleteProjectsIdPath, zDeleteProjectsIdResponse, zDeleteTimeOffIdHeaders, zDeleteTimeOffIdPath, zDeleteTimeOffIdResponse, zDeleteWebhooksIdHeaders, zDeleteWebhooksIdPath, zDeleteWebhooksIdResponse, zGetAlertsIdPath, zGetAlertsIdResponse, zGetAlertsQuery, zGetAlertsResponse, zGetArtistsExportQuery, zGetArtistsExportResponse, zGetArtistsIdPath, zGetArtistsIdResponse, zGetArtistsQuery, zGetArtistsResponse, zGetAuditCheckpointResponse, zGetAuditCheckpointsResponse, zGetAuditExportQuery, zGetAuditExportResponse, zGetAuditQuery, zGetAuditResponse, zGetAuditTileTilePath, zGetAuditTileTileResponse, zGetAuditVerifyResponse, zGetBookingsExportQuery, zGetBookingsExportResponse, zGetBookingsIdHistoryPath, zGetBookingsIdHistoryQuery, zGetBookingsIdHistoryResponse, zGetBookingsIdPath, zGetBookingsIdResponse, zGetBookingsQuery, zGetBookingsResponse, zGetDeliveriesIdPath, zGetDeliveriesIdResponse, zGetDeliveriesQuery, zGetDeliveriesResponse, zGetEventsHeaders, zGetEventsResponse, zGetExportsIdFilePath, zGetExportsIdFileQuery, zGetExportsIdFileResponse, zGetExportsIdPath, zGetExportsIdResponse, zGetExportsQuery, zGetExportsResponse, zGetFeedsFileHeaders, zGetFeedsFilePath, zGetFeedsFileResponse, zGetFeedsResponse, zGetHealthResponse, zGetHolidaysIdPath, zGetHolidaysIdResponse, zGetHolidaysQuery, zGetHolidaysResponse, zGetIncidentsIdImpactPath, zGetIncidentsIdImpactQuery, zGetIncidentsIdImpactResponse, zGetIncidentsResponse, zGetLegalHoldsIdPath, zGetLegalHoldsIdResponse, zGetLegalHoldsQuery, zGetLegalHoldsResponse, zGetMeMailsResponse, zGetMembersIdPath, zGetMembersIdResponse, zGetMembersQuery, zGetMembersResponse, zGetMeResponse, zGetMeSessionsResponse, zGetPhasesIdPath, zGetPhasesIdResponse, zGetPhasesQuery, zGetPhasesResponse, zGetProjectsExportQuery, zGetProjectsExportResponse, zGetProjectsIdCostsPath, zGetProjectsIdCostsResponse, zGetProjectsIdPath, zGetProjectsIdResponse, zGetProjectsQuery, zGetProjectsResponse, zGetStudioResponse, zGetTimeOffIdPath, zGetTimeOffIdResponse, zGetTimeOffQuery, zGetTimeOffResponse, zGetWebhooksIdPath, zGetWebhooksIdResponse, zGetWebhooksQuery, zGetWebhooksResponse, zPatchAlertsIdBody, zPatchAlertsIdHeaders, zPatchAlertsIdPath, zPatchAlertsIdResponse, zPatchArtistsIdBody, zPatchArtistsIdHeaders, zPatchArtistsIdPath, zPatchArtistsIdResponse, zPatchBookingsIdBody, zPatchBookingsIdHeaders, zPatchBookingsIdPath, zPatchBookingsIdResponse, zPatchHolidaysIdBody, zPatchHolidaysIdHeaders, zPatchHolidaysIdPath, zPatchHolidaysIdResponse, zPatchMeMailsBody, zPatchMeMailsResponse, zPatchMembersIdBody, zPatchMembersIdHeaders, zPatchMembersIdPath, zPatchMembersIdResponse, zPatchPhasesIdBody, zPatchPhasesIdHeaders, zPatchPhasesIdPath, zPatchPhasesIdResponse, zPatchProjectsIdBody, zPatchProjectsIdHeaders, zPatchProjectsIdPath, zPatchProjectsIdResponse, zPatchStudioBody, zPatchStudioHeaders, zPatchStudioResponse, zPatchTimeOffIdBody, zPatchTimeOffIdHeaders, zPatchTimeOffIdPath, zPatchTimeOffIdResponse, zPatchWebhooksIdBody, zPatchWebhooksIdHeaders, zPatchWebhooksIdPath, zPatchWebhooksIdResponse, zPostArtistsBody, zPostArtistsHeaders, zPostArtistsIdEraseBody, zPostArtistsIdEraseHeaders, zPostArtistsIdErasePath, zPostArtistsIdEraseResponse, zPostArtistsImportBody, zPostArtistsImportHeaders, zPostArtistsImportQuery, zPostArtistsImportResponse, zPostArtistsResponse, zPostBookingsBody, zPostBookingsCheckAvailabilityBody, zPostBookingsCheckAvailabilityHeaders, zPostBookingsCheckAvailabilityResponse, zPostBookingsHeaders, zPostBookingsIdCancelBody, zPostBookingsIdCancelHeaders, zPostBookingsIdCancelPath, zPostBookingsIdCancelResponse, zPostBookingsIdChallengeBody, zPostBookingsIdChallengeHeaders, zPostBookingsIdChallengePath, zPostBookingsIdChallengeResponse, zPostBookingsIdCompleteBody, zPostBookingsIdCompleteHeaders, zPostBookingsIdCompletePath, zPostBookingsIdCompleteResponse, zPostBookingsIdConfirmBody, zPostBookingsIdConfirmHeaders, zPostBookingsIdConfirmPath, zPostBookingsIdConfirmResponse, zPostBookingsIdExtendBody, zPostBookingsIdExtendHeaders, zPostBookingsIdExtendPath, zPostBookingsIdExtendResponse, zPostBookingsIdMoveBody, zPostBookingsIdMoveHeaders, zPostBookingsIdMovePath, zPostBookingsIdMoveResponse, zPostBookingsIdPencilBody, zPostBookingsIdPencilHeaders, zPostBookingsIdPencilPath, zPostBookingsIdPencilResponse, zPostBookingsIdReleaseBody, zPostBookingsIdReleaseHeaders, zPostBookingsIdReleasePath, zPostBookingsIdReleaseResponse, zPostBookingsIdSplitBody, zPostBookingsIdSplitHeaders, zPostBookingsIdSplitPath, zPostBookingsIdSplitResponse, zPostBookingsIdStartBody, zPostBookingsIdStartHeaders, zPostBookingsIdStartPath, zPostBookingsIdStartResponse, zPostBookingsIdUndoBody, zPostBookingsIdUndoHeaders, zPostBookingsIdUndoPath, zPostBookingsIdUndoResponse, zPostBookingsImportBody, zPostBookingsImportHeaders, zPostBookingsImportQuery, zPostBookingsImportResponse, zPostBookingsResponse, zPostBookingsSeriesBody, zPostBookingsSeriesHeaders, zPostBookingsSeriesResponse, zPostDeliveriesIdReplayHeaders, zPostDeliveriesIdReplayPath, zPostDeliveriesIdReplayResponse, zPostExportsBody, zPostExportsHeaders, zPostExportsResponse, zPostFeedsBody, zPostFeedsHeaders, zPostFeedsResponse, zPostHolidaysBody, zPostHolidaysHeaders, zPostHolidaysResponse, zPostLegalHoldsBody, zPostLegalHoldsHeaders, zPostLegalHoldsIdReleaseHeaders, zPostLegalHoldsIdReleasePath, zPostLegalHoldsIdReleaseResponse, zPostLegalHoldsResponse, zPostMembersBody, zPostMembersHeaders, zPostMembersIdAdmitBody, zPostMembersIdAdmitHeaders, zPostMembersIdAdmitPath, zPostMembersIdAdmitResponse, zPostMembersIdEraseBody, zPostMembersIdEraseHeaders, zPostMembersIdErasePath, zPostMembersIdEraseResponse, zPostMembersResponse, zPostPhasesBody, zPostPhasesHeaders, zPostPhasesResponse, zPostProjectsBody, zPostProjectsHeaders, zPostProjectsImportBody, zPostProjectsImportHeaders, zPostProjectsImportQuery, zPostProjectsImportResponse, zPostProjectsResponse, zPostStudioCloseBody, zPostStudioCloseCancelHeaders, zPostStudioCloseCancelResponse, zPostStudioCloseHeaders, zPostStudioCloseResponse, zPostTimeOffBody, zPostTimeOffHeaders, zPostTimeOffResponse, zPostWebhooksBody, zPostWebhooksHeaders, zPostWebhooksResponse } from './zod.gen.ts';
+import type { DeleteArtistsIdData, DeleteArtistsIdErrors, DeleteArtistsIdResponses, DeleteBookingsIdData, DeleteBookingsIdErrors, DeleteBookingsIdResponses, DeleteFeedsIdData, DeleteFeedsIdErrors, DeleteFeedsIdResponses, DeleteHolidaysIdData, DeleteHolidaysIdErrors, DeleteHolidaysIdResponses, DeleteMembersIdData, DeleteMembersIdErrors, DeleteMembersIdResponses, DeleteMeSessionsIdData, DeleteMeSessionsIdErrors, DeleteMeSessionsIdResponses, DeletePhasesIdData, DeletePhasesIdErrors, DeletePhasesIdResponses, DeleteProjectsIdData, DeleteProjectsIdErrors, DeleteProjectsIdResponses, DeleteTimeOffIdData, DeleteTimeOffIdErrors, DeleteTimeOffIdResponses, DeleteWebhooksIdData, DeleteWebhooksIdErrors, DeleteWebhooksIdResponses, GetAlertsData, GetAlertsErrors, GetAlertsIdData, GetAlertsIdErrors, GetAlertsIdResponses, GetAlertsResponses, GetArtistsData, GetArtistsErrors, GetArtistsExportData, GetArtistsExportErrors, GetArtistsExportResponses, GetArtistsIdData, GetArtistsIdErrors, GetArtistsIdResponses, GetArtistsResponses, GetAuditCheckpointData, GetAuditCheckpointErrors, GetAuditCheckpointResponses, GetAuditCheckpointsData, GetAuditCheckpointsErrors, GetAuditCheckpointsResponses, GetAuditData, GetAuditErrors, GetAuditExportData, GetAuditExportErrors, GetAuditExportResponses, GetAuditResponses, GetAuditTileTileData, GetAuditTileTileErrors, GetAuditTileTileResponses, GetAuditVerifyData, GetAuditVerifyErrors, GetAuditVerifyResponses, GetBookingsData, GetBookingsErrors, GetBookingsExportData, GetBookingsExportErrors, GetBookingsExportResponses, GetBookingsIdData, GetBookingsIdErrors, GetBookingsIdHistoryData, GetBookingsIdHistoryErrors, GetBookingsIdHistoryResponses, GetBookingsIdResponses, GetBookingsResponses, GetDeliveriesData, GetDeliveriesErrors, GetDeliveriesIdData, GetDeliveriesIdErrors, GetDeliveriesIdResponses, GetDeliveriesResponses, GetEventsData, GetEventsErrors, GetEventsResponse, GetEventsResponses, GetExportsData, GetExportsErrors, GetExportsIdData, GetExportsIdErrors, GetExportsIdFileData, GetExportsIdFileErrors, GetExportsIdFileResponses, GetExportsIdResponses, GetExportsResponses, GetFeedsData, GetFeedsErrors, GetFeedsFileData, GetFeedsFileErrors, GetFeedsFileResponses, GetFeedsResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetHolidaysData, GetHolidaysErrors, GetHolidaysIdData, GetHolidaysIdErrors, GetHolidaysIdResponses, GetHolidaysResponses, GetIncidentsData, GetIncidentsErrors, GetIncidentsIdData, GetIncidentsIdErrors, GetIncidentsIdImpactData, GetIncidentsIdImpactErrors, GetIncidentsIdImpactResponses, GetIncidentsIdResponses, GetIncidentsResponses, GetLegalHoldsData, GetLegalHoldsErrors, GetLegalHoldsIdData, GetLegalHoldsIdErrors, GetLegalHoldsIdResponses, GetLegalHoldsResponses, GetMeData, GetMeErrors, GetMeMailsData, GetMeMailsErrors, GetMeMailsResponses, GetMembersData, GetMembersErrors, GetMembersIdData, GetMembersIdErrors, GetMembersIdResponses, GetMembersResponses, GetMeResponses, GetMeSessionsData, GetMeSessionsErrors, GetMeSessionsResponses, GetPhasesData, GetPhasesErrors, GetPhasesIdData, GetPhasesIdErrors, GetPhasesIdResponses, GetPhasesResponses, GetProjectsData, GetProjectsErrors, GetProjectsExportData, GetProjectsExportErrors, GetProjectsExportResponses, GetProjectsIdCostsData, GetProjectsIdCostsErrors, GetProjectsIdCostsResponses, GetProjectsIdData, GetProjectsIdErrors, GetProjectsIdResponses, GetProjectsResponses, GetStudioData, GetStudioErrors, GetStudioResponses, GetTimeOffData, GetTimeOffErrors, GetTimeOffIdData, GetTimeOffIdErrors, GetTimeOffIdResponses, GetTimeOffResponses, GetWebhooksData, GetWebhooksErrors, GetWebhooksIdData, GetWebhooksIdErrors, GetWebhooksIdResponses, GetWebhooksResponses, PatchAlertsIdData, PatchAlertsIdErrors, PatchAlertsIdResponses, PatchArtistsIdData, PatchArtistsIdErrors, PatchArtistsIdResponses, PatchBookingsIdData, PatchBookingsIdErrors, PatchBookingsIdResponses, PatchHolidaysIdData, PatchHolidaysIdErrors, PatchHolidaysIdResponses, PatchMeMailsData, PatchMeMailsErrors, PatchMeMailsResponses, PatchMembersIdData, PatchMembersIdErrors, PatchMembersIdResponses, PatchPhasesIdData, PatchPhasesIdErrors, PatchPhasesIdResponses, PatchProjectsIdData, PatchProjectsIdErrors, PatchProjectsIdResponses, PatchStudioData, PatchStudioErrors, PatchStudioResponses, PatchTimeOffIdData, PatchTimeOffIdErrors, PatchTimeOffIdResponses, PatchWebhooksIdData, PatchWebhooksIdErrors, PatchWebhooksIdResponses, PostArtistsData, PostArtistsErrors, PostArtistsIdEraseData, PostArtistsIdEraseErrors, PostArtistsIdEraseResponses, PostArtistsImportData, PostArtistsImportErrors, PostArtistsImportResponses, PostArtistsResponses, PostBookingsCheckAvailabilityData, PostBookingsCheckAvailabilityErrors, PostBookingsCheckAvailabilityResponses, PostBookingsData, PostBookingsErrors, PostBookingsIdCancelData, PostBookingsIdCancelErrors, PostBookingsIdCancelResponses, PostBookingsIdChallengeData, PostBookingsIdChallengeErrors, PostBookingsIdChallengeResponses, PostBookingsIdCompleteData, PostBookingsIdCompleteErrors, PostBookingsIdCompleteResponses, PostBookingsIdConfirmData, PostBookingsIdConfirmErrors, PostBookingsIdConfirmResponses, PostBookingsIdExtendData, PostBookingsIdExtendErrors, PostBookingsIdExtendResponses, PostBookingsIdMoveData, PostBookingsIdMoveErrors, PostBookingsIdMoveResponses, PostBookingsIdPencilData, PostBookingsIdPencilErrors, PostBookingsIdPencilResponses, PostBookingsIdReleaseData, PostBookingsIdReleaseErrors, PostBookingsIdReleaseResponses, PostBookingsIdSplitData, PostBookingsIdSplitErrors, PostBookingsIdSplitResponses, PostBookingsIdStartData, PostBookingsIdStartErrors, PostBookingsIdStartResponses, PostBookingsIdUndoData, PostBookingsIdUndoErrors, PostBookingsIdUndoResponses, PostBookingsImportData, PostBookingsImportErrors, PostBookingsImportResponses, PostBookingsResponses, PostBookingsSeriesData, PostBookingsSeriesErrors, PostBookingsSeriesResponses, PostDeliveriesIdReplayData, PostDeliveriesIdReplayErrors, PostDeliveriesIdReplayResponses, PostExportsData, PostExportsErrors, PostExportsResponses, PostFeedsData, PostFeedsErrors, PostFeedsResponses, PostHolidaysData, PostHolidaysErrors, PostHolidaysResponses, PostIncidentsData, PostIncidentsErrors, PostIncidentsIdStepsAssessData, PostIncidentsIdStepsAssessErrors, PostIncidentsIdStepsAssessResponses, PostIncidentsIdStepsCheckData, PostIncidentsIdStepsCheckErrors, PostIncidentsIdStepsCheckResponses, PostIncidentsIdStepsKeysData, PostIncidentsIdStepsKeysErrors, PostIncidentsIdStepsKeysResponses, PostIncidentsIdStepsNotifyData, PostIncidentsIdStepsNotifyErrors, PostIncidentsIdStepsNotifyResponses, PostIncidentsIdStepsPolicyData, PostIncidentsIdStepsPolicyErrors, PostIncidentsIdStepsPolicyResponses, PostIncidentsIdStepsReplayData, PostIncidentsIdStepsReplayErrors, PostIncidentsIdStepsReplayResponses, PostIncidentsIdStepsRoleData, PostIncidentsIdStepsRoleErrors, PostIncidentsIdStepsRoleResponses, PostIncidentsIdStepsSessionsData, PostIncidentsIdStepsSessionsErrors, PostIncidentsIdStepsSessionsResponses, PostIncidentsResponses, PostLegalHoldsData, PostLegalHoldsErrors, PostLegalHoldsIdReleaseData, PostLegalHoldsIdReleaseErrors, PostLegalHoldsIdReleaseResponses, PostLegalHoldsResponses, PostMembersData, PostMembersErrors, PostMembersIdAdmitData, PostMembersIdAdmitErrors, PostMembersIdAdmitResponses, PostMembersIdEraseData, PostMembersIdEraseErrors, PostMembersIdEraseResponses, PostMembersResponses, PostPhasesData, PostPhasesErrors, PostPhasesResponses, PostProjectsData, PostProjectsErrors, PostProjectsImportData, PostProjectsImportErrors, PostProjectsImportResponses, PostProjectsResponses, PostStudioCloseCancelData, PostStudioCloseCancelErrors, PostStudioCloseCancelResponses, PostStudioCloseData, PostStudioCloseErrors, PostStudioCloseResponses, PostTimeOffData, PostTimeOffErrors, PostTimeOffResponses, PostWebhooksData, PostWebhooksErrors, PostWebhooksResponses } from './types.gen.ts';
+import { zDeleteArtistsIdHeaders, zDeleteArtistsIdPath, zDeleteArtistsIdResponse, zDeleteBookingsIdHeaders, zDeleteBookingsIdPath, zDeleteBookingsIdResponse, zDeleteFeedsIdPath, zDeleteFeedsIdResponse, zDeleteHolidaysIdHeaders, zDeleteHolidaysIdPath, zDeleteHolidaysIdResponse, zDeleteMembersIdHeaders, zDeleteMembersIdPath, zDeleteMembersIdResponse, zDeleteMeSessionsIdPath, zDeleteMeSessionsIdResponse, zDeletePhasesIdHeaders, zDeletePhasesIdPath, zDeletePhasesIdResponse, zDeleteProjectsIdHeaders, zDeleteProjectsIdPath, zDeleteProjectsIdResponse, zDeleteTimeOffIdHeaders, zDeleteTimeOffIdPath, zDeleteTimeOffIdResponse, zDeleteWebhooksIdHeaders, zDeleteWebhooksIdPath, zDeleteWebhooksIdResponse, zGetAlertsIdPath, zGetAlertsIdResponse, zGetAlertsQuery, zGetAlertsResponse, zGetArtistsExportQuery, zGetArtistsExportResponse, zGetArtistsIdPath, zGetArtistsIdResponse, zGetArtistsQuery, zGetArtistsResponse, zGetAuditCheckpointResponse, zGetAuditCheckpointsResponse, zGetAuditExportQuery, zGetAuditExportResponse, zGetAuditQuery, zGetAuditResponse, zGetAuditTileTilePath, zGetAuditTileTileResponse, zGetAuditVerifyResponse, zGetBookingsExportQuery, zGetBookingsExportResponse, zGetBookingsIdHistoryPath, zGetBookingsIdHistoryQuery, zGetBookingsIdHistoryResponse, zGetBookingsIdPath, zGetBookingsIdResponse, zGetBookingsQuery, zGetBookingsResponse, zGetDeliveriesIdPath, zGetDeliveriesIdResponse, zGetDeliveriesQuery, zGetDeliveriesResponse, zGetEventsHeaders, zGetEventsResponse, zGetExportsIdFilePath, zGetExportsIdFileQuery, zGetExportsIdFileResponse, zGetExportsIdPath, zGetExportsIdResponse, zGetExportsQuery, zGetExportsResponse, zGetFeedsFileHeaders, zGetFeedsFilePath, zGetFeedsFileResponse, zGetFeedsResponse, zGetHealthResponse, zGetHolidaysIdPath, zGetHolidaysIdResponse, zGetHolidaysQuery, zGetHolidaysResponse, zGetIncidentsIdImpactPath, zGetIncidentsIdImpactQuery, zGetIncidentsIdImpactResponse, zGetIncidentsIdPath, zGetIncidentsIdResponse, zGetIncidentsResponse, zGetLegalHoldsIdPath, zGetLegalHoldsIdResponse, zGetLegalHoldsQuery, zGetLegalHoldsResponse, zGetMeMailsResponse, zGetMembersIdPath, zGetMembersIdResponse, zGetMembersQuery, zGetMembersResponse, zGetMeResponse, zGetMeSessionsResponse, zGetPhasesIdPath, zGetPhasesIdResponse, zGetPhasesQuery, zGetPhasesResponse, zGetProjectsExportQuery, zGetProjectsExportResponse, zGetProjectsIdCostsPath, zGetProjectsIdCostsResponse, zGetProjectsIdPath, zGetProjectsIdResponse, zGetProjectsQuery, zGetProjectsResponse, zGetStudioResponse, zGetTimeOffIdPath, zGetTimeOffIdResponse, zGetTimeOffQuery, zGetTimeOffResponse, zGetWebhooksIdPath, zGetWebhooksIdResponse, zGetWebhooksQuery, zGetWebhooksResponse, zPatchAlertsIdBody, zPatchAlertsIdHeaders, zPatchAlertsIdPath, zPatchAlertsIdResponse, zPatchArtistsIdBody, zPatchArtistsIdHeaders, zPatchArtistsIdPath, zPatchArtistsIdResponse, zPatchBookingsIdBody, zPatchBookingsIdHeaders, zPatchBookingsIdPath, zPatchBookingsIdResponse, zPatchHolidaysIdBody, zPatchHolidaysIdHeaders, zPatchHolidaysIdPath, zPatchHolidaysIdResponse, zPatchMeMailsBody, zPatchMeMailsResponse, zPatchMembersIdBody, zPatchMembersIdHeaders, zPatchMembersIdPath, zPatchMembersIdResponse, zPatchPhasesIdBody, zPatchPhasesIdHeaders, zPatchPhasesIdPath, zPatchPhasesIdResponse, zPatchProjectsIdBody, zPatchProjectsIdHeaders, zPatchProjectsIdPath, zPatchProjectsIdResponse, zPatchStudioBody, zPatchStudioHeaders, zPatchStudioResponse, zPatchTimeOffIdBody, zPatchTimeOffIdHeaders, zPatchTimeOffIdPath, zPatchTimeOffIdResponse, zPatchWebhooksIdBody, zPatchWebhooksIdHeaders, zPatchWebhooksIdPath, zPatchWebhooksIdResponse, zPostArtistsBody, zPostArtistsHeaders, zPostArtistsIdEraseBody, zPostArtistsIdEraseHeaders, zPostArtistsIdErasePath, zPostArtistsIdEraseResponse, zPostArtistsImportBody, zPostArtistsImportHeaders, zPostArtistsImportQuery, zPostArtistsImportResponse, zPostArtistsResponse, zPostBookingsBody, zPostBookingsCheckAvailabilityBody, zPostBookingsCheckAvailabilityHeaders, zPostBookingsCheckAvailabilityResponse, zPostBookingsHeaders, zPostBookingsIdCancelBody, zPostBookingsIdCancelHeaders, zPostBookingsIdCancelPath, zPostBookingsIdCancelResponse, zPostBookingsIdChallengeBody, zPostBookingsIdChallengeHeaders, zPostBookingsIdChallengePath, zPostBookingsIdChallengeResponse, zPostBookingsIdCompleteBody, zPostBookingsIdCompleteHeaders, zPostBookingsIdCompletePath, zPostBookingsIdCompleteResponse, zPostBookingsIdConfirmBody, zPostBookingsIdConfirmHeaders, zPostBookingsIdConfirmPath, zPostBookingsIdConfirmResponse, zPostBookingsIdExtendBody, zPostBookingsIdExtendHeaders, zPostBookingsIdExtendPath, zPostBookingsIdExtendResponse, zPostBookingsIdMoveBody, zPostBookingsIdMoveHeaders, zPostBookingsIdMovePath, zPostBookingsIdMoveResponse, zPostBookingsIdPencilBody, zPostBookingsIdPencilHeaders, zPostBookingsIdPencilPath, zPostBookingsIdPencilResponse, zPostBookingsIdReleaseBody, zPostBookingsIdReleaseHeaders, zPostBookingsIdReleasePath, zPostBookingsIdReleaseResponse, zPostBookingsIdSplitBody, zPostBookingsIdSplitHeaders, zPostBookingsIdSplitPath, zPostBookingsIdSplitResponse, zPostBookingsIdStartBody, zPostBookingsIdStartHeaders, zPostBookingsIdStartPath, zPostBookingsIdStartResponse, zPostBookingsIdUndoBody, zPostBookingsIdUndoHeaders, zPostBookingsIdUndoPath, zPostBookingsIdUndoResponse, zPostBookingsImportBody, zPostBookingsImportHeaders, zPostBookingsImportQuery, zPostBookingsImportResponse, zPostBookingsResponse, zPostBookingsSeriesBody, zPostBookingsSeriesHeaders, zPostBookingsSeriesResponse, zPostDeliveriesIdReplayHeaders, zPostDeliveriesIdReplayPath, zPostDeliveriesIdReplayResponse, zPostExportsBody, zPostExportsHeaders, zPostExportsResponse, zPostFeedsBody, zPostFeedsHeaders, zPostFeedsResponse, zPostHolidaysBody, zPostHolidaysHeaders, zPostHolidaysResponse, zPostIncidentsBody, zPostIncidentsHeaders, zPostIncidentsIdStepsAssessBody, zPostIncidentsIdStepsAssessHeaders, zPostIncidentsIdStepsAssessPath, zPostIncidentsIdStepsAssessResponse, zPostIncidentsIdStepsCheckBody, zPostIncidentsIdStepsCheckHeaders, zPostIncidentsIdStepsCheckPath, zPostIncidentsIdStepsCheckResponse, zPostIncidentsIdStepsKeysBody, zPostIncidentsIdStepsKeysHeaders, zPostIncidentsIdStepsKeysPath, zPostIncidentsIdStepsKeysResponse, zPostIncidentsIdStepsNotifyBody, zPostIncidentsIdStepsNotifyHeaders, zPostIncidentsIdStepsNotifyPath, zPostIncidentsIdStepsNotifyResponse, zPostIncidentsIdStepsPolicyBody, zPostIncidentsIdStepsPolicyHeaders, zPostIncidentsIdStepsPolicyPath, zPostIncidentsIdStepsPolicyResponse, zPostIncidentsIdStepsReplayBody, zPostIncidentsIdStepsReplayHeaders, zPostIncidentsIdStepsReplayPath, zPostIncidentsIdStepsReplayResponse, zPostIncidentsIdStepsRoleBody, zPostIncidentsIdStepsRoleHeaders, zPostIncidentsIdStepsRolePath, zPostIncidentsIdStepsRoleResponse, zPostIncidentsIdStepsSessionsBody, zPostIncidentsIdStepsSessionsHeaders, zPostIncidentsIdStepsSessionsPath, zPostIncidentsIdStepsSessionsResponse, zPostIncidentsResponse, zPostLegalHoldsBody, zPostLegalHoldsHeaders, zPostLegalHoldsIdReleaseHeaders, zPostLegalHoldsIdReleasePath, zPostLegalHoldsIdReleaseResponse, zPostLegalHoldsResponse, zPostMembersBody, zPostMembersHeaders, zPostMembersIdAdmitBody, zPostMembersIdAdmitHeaders, zPostMembersIdAdmitPath, zPostMembersIdAdmitResponse, zPostMembersIdEraseBody, zPostMembersIdEraseHeaders, zPostMembersIdErasePath, zPostMembersIdEraseResponse, zPostMembersResponse, zPostPhasesBody, zPostPhasesHeaders, zPostPhasesResponse, zPostProjectsBody, zPostProjectsHeaders, zPostProjectsImportBody, zPostProjectsImportHeaders, zPostProjectsImportQuery, zPostProjectsImportResponse, zPostProjectsResponse, zPostStudioCloseBody, zPostStudioCloseCancelHeaders, zPostStudioCloseCancelResponse, zPostStudioCloseHeaders, zPostStudioCloseResponse, zPostTimeOffBody, zPostTimeOffHeaders, zPostTimeOffResponse, zPostWebhooksBody, zPostWebhooksHeaders, zPostWebhooksResponse } from './zod.gen.ts';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -1088,7 +1088,7 @@ export const patchHolidaysId = <ThrowOnError extends boolean = true>(options: Op
 });
 
 /**
- * what operators did when something went wrong, by whom and why; the newest hundred
+ * what was done when something went wrong, by whom and why; the newest hundred
  *
  * needs `incident.view`
  */
@@ -1102,6 +1102,47 @@ export const getIncidents = <ThrowOnError extends boolean = true>(options: Optio
     responseStyle: 'data',
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/v1/incidents',
+    ...options
+});
+
+/**
+ * opens one, for an operator to confirm; nobody is frozen by it
+ *
+ * needs `incident.report`
+ */
+export const postIncidents = <ThrowOnError extends boolean = true>(options: Options<PostIncidentsData, ThrowOnError>): RequestResult<PostIncidentsResponses, PostIncidentsErrors, ThrowOnError, 'data'> => options.client.post<PostIncidentsResponses, PostIncidentsErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPostIncidentsBody,
+        headers: zPostIncidentsHeaders.optional(),
+        path: z.never().optional(),
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostIncidentsResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/incidents',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * an incident, and how far it has come
+ *
+ * needs `incident.view`
+ */
+export const getIncidentsId = <ThrowOnError extends boolean = true>(options: Options<GetIncidentsIdData, ThrowOnError>): RequestResult<GetIncidentsIdResponses, GetIncidentsIdErrors, ThrowOnError, 'data'> => options.client.get<GetIncidentsIdResponses, GetIncidentsIdErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: z.never().optional(),
+        path: zGetIncidentsIdPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zGetIncidentsIdResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/incidents/{id}',
     ...options
 });
 
@@ -1121,6 +1162,190 @@ export const getIncidentsIdImpact = <ThrowOnError extends boolean = true>(option
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/v1/incidents/{id}/impact',
     ...options
+});
+
+/**
+ * notes that this step was done, once
+ *
+ * needs `incident.step`
+ */
+export const postIncidentsIdStepsAssess = <ThrowOnError extends boolean = true>(options: Options<PostIncidentsIdStepsAssessData, ThrowOnError>): RequestResult<PostIncidentsIdStepsAssessResponses, PostIncidentsIdStepsAssessErrors, ThrowOnError, 'data'> => options.client.post<PostIncidentsIdStepsAssessResponses, PostIncidentsIdStepsAssessErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPostIncidentsIdStepsAssessBody,
+        headers: zPostIncidentsIdStepsAssessHeaders.optional(),
+        path: zPostIncidentsIdStepsAssessPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostIncidentsIdStepsAssessResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/incidents/{id}/steps/assess',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * notes that this step was done, once
+ *
+ * needs `incident.step`
+ */
+export const postIncidentsIdStepsNotify = <ThrowOnError extends boolean = true>(options: Options<PostIncidentsIdStepsNotifyData, ThrowOnError>): RequestResult<PostIncidentsIdStepsNotifyResponses, PostIncidentsIdStepsNotifyErrors, ThrowOnError, 'data'> => options.client.post<PostIncidentsIdStepsNotifyResponses, PostIncidentsIdStepsNotifyErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPostIncidentsIdStepsNotifyBody,
+        headers: zPostIncidentsIdStepsNotifyHeaders.optional(),
+        path: zPostIncidentsIdStepsNotifyPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostIncidentsIdStepsNotifyResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/incidents/{id}/steps/notify',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * notes that this step was done, once
+ *
+ * needs `incident.step`
+ */
+export const postIncidentsIdStepsKeys = <ThrowOnError extends boolean = true>(options: Options<PostIncidentsIdStepsKeysData, ThrowOnError>): RequestResult<PostIncidentsIdStepsKeysResponses, PostIncidentsIdStepsKeysErrors, ThrowOnError, 'data'> => options.client.post<PostIncidentsIdStepsKeysResponses, PostIncidentsIdStepsKeysErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPostIncidentsIdStepsKeysBody,
+        headers: zPostIncidentsIdStepsKeysHeaders.optional(),
+        path: zPostIncidentsIdStepsKeysPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostIncidentsIdStepsKeysResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/incidents/{id}/steps/keys',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * notes that this step was done, once
+ *
+ * needs `incident.step`
+ */
+export const postIncidentsIdStepsSessions = <ThrowOnError extends boolean = true>(options: Options<PostIncidentsIdStepsSessionsData, ThrowOnError>): RequestResult<PostIncidentsIdStepsSessionsResponses, PostIncidentsIdStepsSessionsErrors, ThrowOnError, 'data'> => options.client.post<PostIncidentsIdStepsSessionsResponses, PostIncidentsIdStepsSessionsErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPostIncidentsIdStepsSessionsBody,
+        headers: zPostIncidentsIdStepsSessionsHeaders.optional(),
+        path: zPostIncidentsIdStepsSessionsPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostIncidentsIdStepsSessionsResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/incidents/{id}/steps/sessions',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * notes that this step was done, once
+ *
+ * needs `incident.step`
+ */
+export const postIncidentsIdStepsRole = <ThrowOnError extends boolean = true>(options: Options<PostIncidentsIdStepsRoleData, ThrowOnError>): RequestResult<PostIncidentsIdStepsRoleResponses, PostIncidentsIdStepsRoleErrors, ThrowOnError, 'data'> => options.client.post<PostIncidentsIdStepsRoleResponses, PostIncidentsIdStepsRoleErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPostIncidentsIdStepsRoleBody,
+        headers: zPostIncidentsIdStepsRoleHeaders.optional(),
+        path: zPostIncidentsIdStepsRolePath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostIncidentsIdStepsRoleResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/incidents/{id}/steps/role',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * notes that this step was done, once
+ *
+ * needs `incident.step`
+ */
+export const postIncidentsIdStepsPolicy = <ThrowOnError extends boolean = true>(options: Options<PostIncidentsIdStepsPolicyData, ThrowOnError>): RequestResult<PostIncidentsIdStepsPolicyResponses, PostIncidentsIdStepsPolicyErrors, ThrowOnError, 'data'> => options.client.post<PostIncidentsIdStepsPolicyResponses, PostIncidentsIdStepsPolicyErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPostIncidentsIdStepsPolicyBody,
+        headers: zPostIncidentsIdStepsPolicyHeaders.optional(),
+        path: zPostIncidentsIdStepsPolicyPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostIncidentsIdStepsPolicyResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/incidents/{id}/steps/policy',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * notes that this step was done, once
+ *
+ * needs `incident.step`
+ */
+export const postIncidentsIdStepsCheck = <ThrowOnError extends boolean = true>(options: Options<PostIncidentsIdStepsCheckData, ThrowOnError>): RequestResult<PostIncidentsIdStepsCheckResponses, PostIncidentsIdStepsCheckErrors, ThrowOnError, 'data'> => options.client.post<PostIncidentsIdStepsCheckResponses, PostIncidentsIdStepsCheckErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPostIncidentsIdStepsCheckBody,
+        headers: zPostIncidentsIdStepsCheckHeaders.optional(),
+        path: zPostIncidentsIdStepsCheckPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostIncidentsIdStepsCheckResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/incidents/{id}/steps/check',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * notes that this step was done, once
+ *
+ * needs `incident.step`
+ */
+export const postIncidentsIdStepsReplay = <ThrowOnError extends boolean = true>(options: Options<PostIncidentsIdStepsReplayData, ThrowOnError>): RequestResult<PostIncidentsIdStepsReplayResponses, PostIncidentsIdStepsReplayErrors, ThrowOnError, 'data'> => options.client.post<PostIncidentsIdStepsReplayResponses, PostIncidentsIdStepsReplayErrors, ThrowOnError, 'data'>({
+    requestValidator: async (data) => await z.object({
+        body: zPostIncidentsIdStepsReplayBody,
+        headers: zPostIncidentsIdStepsReplayHeaders.optional(),
+        path: zPostIncidentsIdStepsReplayPath,
+        query: z.never().optional()
+    }).parseAsync(data),
+    responseValidator: async (data) => await zPostIncidentsIdStepsReplayResponse.parseAsync(data),
+    responseStyle: 'data',
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/incidents/{id}/steps/replay',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
 });
 
 /**

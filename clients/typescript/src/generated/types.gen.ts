@@ -511,7 +511,7 @@ export type Incident = {
     is_emergency: boolean;
     opened_at: string;
     /**
-     * A login of an operator, as all that follow.
+     * A login of an operator, as all that follow; or `member:ID` of an owner.
      */
     opened_by: string;
     confirmed_at: string | null;
@@ -567,6 +567,10 @@ export type Incident = {
             to: string;
         }>;
     }>;
+    /**
+     * Those about whoever is isolated, the newest fifty.
+     */
+    alerts: Array<string>;
 };
 
 /**
@@ -5849,6 +5853,172 @@ export type GetIncidentsResponses = {
 
 export type GetIncidentsResponse = GetIncidentsResponses[keyof GetIncidentsResponses];
 
+export type PostIncidentsData = {
+    /**
+     * A new incident.
+     */
+    body: {
+        /**
+         * What it is, such as `stolen-session`.
+         */
+        kind: string;
+        /**
+         * Why; operators read it, so nobody's data.
+         */
+        reason: string;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/incidents';
+};
+
+export type PostIncidentsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostIncidentsError = PostIncidentsErrors[keyof PostIncidentsErrors];
+
+export type PostIncidentsResponses = {
+    /**
+     * what was made; `Location` says where it is
+     */
+    201: Incident;
+};
+
+export type PostIncidentsResponse = PostIncidentsResponses[keyof PostIncidentsResponses];
+
+export type GetIncidentsIdData = {
+    body?: never;
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/incidents/{id}';
+};
+
+export type GetIncidentsIdErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetIncidentsIdError = GetIncidentsIdErrors[keyof GetIncidentsIdErrors];
+
+export type GetIncidentsIdResponses = {
+    /**
+     * what was asked for
+     */
+    200: Incident;
+};
+
+export type GetIncidentsIdResponse = GetIncidentsIdResponses[keyof GetIncidentsIdResponses];
+
 export type GetIncidentsIdImpactData = {
     body?: never;
     path: {
@@ -5922,6 +6092,726 @@ export type GetIncidentsIdImpactResponses = {
 };
 
 export type GetIncidentsIdImpactResponse = GetIncidentsIdImpactResponses[keyof GetIncidentsIdImpactResponses];
+
+export type PostIncidentsIdStepsAssessData = {
+    /**
+     * What was done.
+     */
+    body: {
+        note: string;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/incidents/{id}/steps/assess';
+};
+
+export type PostIncidentsIdStepsAssessErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostIncidentsIdStepsAssessError = PostIncidentsIdStepsAssessErrors[keyof PostIncidentsIdStepsAssessErrors];
+
+export type PostIncidentsIdStepsAssessResponses = {
+    /**
+     * what was asked for
+     */
+    200: Incident;
+};
+
+export type PostIncidentsIdStepsAssessResponse = PostIncidentsIdStepsAssessResponses[keyof PostIncidentsIdStepsAssessResponses];
+
+export type PostIncidentsIdStepsNotifyData = {
+    /**
+     * What was done.
+     */
+    body: {
+        note: string;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/incidents/{id}/steps/notify';
+};
+
+export type PostIncidentsIdStepsNotifyErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostIncidentsIdStepsNotifyError = PostIncidentsIdStepsNotifyErrors[keyof PostIncidentsIdStepsNotifyErrors];
+
+export type PostIncidentsIdStepsNotifyResponses = {
+    /**
+     * what was asked for
+     */
+    200: Incident;
+};
+
+export type PostIncidentsIdStepsNotifyResponse = PostIncidentsIdStepsNotifyResponses[keyof PostIncidentsIdStepsNotifyResponses];
+
+export type PostIncidentsIdStepsKeysData = {
+    /**
+     * What was done.
+     */
+    body: {
+        note: string;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/incidents/{id}/steps/keys';
+};
+
+export type PostIncidentsIdStepsKeysErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostIncidentsIdStepsKeysError = PostIncidentsIdStepsKeysErrors[keyof PostIncidentsIdStepsKeysErrors];
+
+export type PostIncidentsIdStepsKeysResponses = {
+    /**
+     * what was asked for
+     */
+    200: Incident;
+};
+
+export type PostIncidentsIdStepsKeysResponse = PostIncidentsIdStepsKeysResponses[keyof PostIncidentsIdStepsKeysResponses];
+
+export type PostIncidentsIdStepsSessionsData = {
+    /**
+     * What was done.
+     */
+    body: {
+        note: string;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/incidents/{id}/steps/sessions';
+};
+
+export type PostIncidentsIdStepsSessionsErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostIncidentsIdStepsSessionsError = PostIncidentsIdStepsSessionsErrors[keyof PostIncidentsIdStepsSessionsErrors];
+
+export type PostIncidentsIdStepsSessionsResponses = {
+    /**
+     * what was asked for
+     */
+    200: Incident;
+};
+
+export type PostIncidentsIdStepsSessionsResponse = PostIncidentsIdStepsSessionsResponses[keyof PostIncidentsIdStepsSessionsResponses];
+
+export type PostIncidentsIdStepsRoleData = {
+    /**
+     * What was done.
+     */
+    body: {
+        note: string;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/incidents/{id}/steps/role';
+};
+
+export type PostIncidentsIdStepsRoleErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostIncidentsIdStepsRoleError = PostIncidentsIdStepsRoleErrors[keyof PostIncidentsIdStepsRoleErrors];
+
+export type PostIncidentsIdStepsRoleResponses = {
+    /**
+     * what was asked for
+     */
+    200: Incident;
+};
+
+export type PostIncidentsIdStepsRoleResponse = PostIncidentsIdStepsRoleResponses[keyof PostIncidentsIdStepsRoleResponses];
+
+export type PostIncidentsIdStepsPolicyData = {
+    /**
+     * What was done.
+     */
+    body: {
+        note: string;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/incidents/{id}/steps/policy';
+};
+
+export type PostIncidentsIdStepsPolicyErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostIncidentsIdStepsPolicyError = PostIncidentsIdStepsPolicyErrors[keyof PostIncidentsIdStepsPolicyErrors];
+
+export type PostIncidentsIdStepsPolicyResponses = {
+    /**
+     * what was asked for
+     */
+    200: Incident;
+};
+
+export type PostIncidentsIdStepsPolicyResponse = PostIncidentsIdStepsPolicyResponses[keyof PostIncidentsIdStepsPolicyResponses];
+
+export type PostIncidentsIdStepsCheckData = {
+    /**
+     * What was done.
+     */
+    body: {
+        note: string;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/incidents/{id}/steps/check';
+};
+
+export type PostIncidentsIdStepsCheckErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostIncidentsIdStepsCheckError = PostIncidentsIdStepsCheckErrors[keyof PostIncidentsIdStepsCheckErrors];
+
+export type PostIncidentsIdStepsCheckResponses = {
+    /**
+     * what was asked for
+     */
+    200: Incident;
+};
+
+export type PostIncidentsIdStepsCheckResponse = PostIncidentsIdStepsCheckResponses[keyof PostIncidentsIdStepsCheckResponses];
+
+export type PostIncidentsIdStepsReplayData = {
+    /**
+     * What was done.
+     */
+    body: {
+        note: string;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/incidents/{id}/steps/replay';
+};
+
+export type PostIncidentsIdStepsReplayErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostIncidentsIdStepsReplayError = PostIncidentsIdStepsReplayErrors[keyof PostIncidentsIdStepsReplayErrors];
+
+export type PostIncidentsIdStepsReplayResponses = {
+    /**
+     * what was asked for
+     */
+    200: Incident;
+};
+
+export type PostIncidentsIdStepsReplayResponse = PostIncidentsIdStepsReplayResponses[keyof PostIncidentsIdStepsReplayResponses];
 
 export type GetLegalHoldsData = {
     body?: never;

@@ -470,7 +470,8 @@ export const zIncident = z.object({
             by: z.string(),
             to: z.string()
         }))
-    }))
+    })),
+    alerts: z.array(z.guid())
 });
 
 /**
@@ -1939,6 +1940,32 @@ export const zGetIncidentsResponse = z.object({
     next_cursor: z.string().nullable()
 });
 
+/**
+ * A new incident.
+ */
+export const zPostIncidentsBody = z.strictObject({
+    kind: z.string().refine(hasLength(1, 40)).regex(/^[a-z0-9-]+$/u),
+    reason: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+});
+
+export const zPostIncidentsHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+/**
+ * what was made; `Location` says where it is
+ */
+export const zPostIncidentsResponse = zIncident;
+
+export const zGetIncidentsIdPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zGetIncidentsIdResponse = zIncident;
+
 export const zGetIncidentsIdImpactPath = z.object({
     id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
 });
@@ -1952,6 +1979,166 @@ export const zGetIncidentsIdImpactQuery = z.object({
  * what was asked for
  */
 export const zGetIncidentsIdImpactResponse = zImpact;
+
+/**
+ * What was done.
+ */
+export const zPostIncidentsIdStepsAssessBody = z.strictObject({
+    note: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+});
+
+export const zPostIncidentsIdStepsAssessHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostIncidentsIdStepsAssessPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostIncidentsIdStepsAssessResponse = zIncident;
+
+/**
+ * What was done.
+ */
+export const zPostIncidentsIdStepsNotifyBody = z.strictObject({
+    note: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+});
+
+export const zPostIncidentsIdStepsNotifyHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostIncidentsIdStepsNotifyPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostIncidentsIdStepsNotifyResponse = zIncident;
+
+/**
+ * What was done.
+ */
+export const zPostIncidentsIdStepsKeysBody = z.strictObject({
+    note: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+});
+
+export const zPostIncidentsIdStepsKeysHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostIncidentsIdStepsKeysPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostIncidentsIdStepsKeysResponse = zIncident;
+
+/**
+ * What was done.
+ */
+export const zPostIncidentsIdStepsSessionsBody = z.strictObject({
+    note: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+});
+
+export const zPostIncidentsIdStepsSessionsHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostIncidentsIdStepsSessionsPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostIncidentsIdStepsSessionsResponse = zIncident;
+
+/**
+ * What was done.
+ */
+export const zPostIncidentsIdStepsRoleBody = z.strictObject({
+    note: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+});
+
+export const zPostIncidentsIdStepsRoleHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostIncidentsIdStepsRolePath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostIncidentsIdStepsRoleResponse = zIncident;
+
+/**
+ * What was done.
+ */
+export const zPostIncidentsIdStepsPolicyBody = z.strictObject({
+    note: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+});
+
+export const zPostIncidentsIdStepsPolicyHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostIncidentsIdStepsPolicyPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostIncidentsIdStepsPolicyResponse = zIncident;
+
+/**
+ * What was done.
+ */
+export const zPostIncidentsIdStepsCheckBody = z.strictObject({
+    note: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+});
+
+export const zPostIncidentsIdStepsCheckHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostIncidentsIdStepsCheckPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostIncidentsIdStepsCheckResponse = zIncident;
+
+/**
+ * What was done.
+ */
+export const zPostIncidentsIdStepsReplayBody = z.strictObject({
+    note: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+});
+
+export const zPostIncidentsIdStepsReplayHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostIncidentsIdStepsReplayPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostIncidentsIdStepsReplayResponse = zIncident;
 
 export const zGetLegalHoldsQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),

@@ -22,7 +22,7 @@ use watertight::{
 use watertight_tenancy::{Read, Row, TenantTx, ToSql};
 use watertight_terms::{Entry, Fault, problems};
 
-use super::{Incident, actions::View};
+use super::expect_seen;
 use crate::app::Desk;
 
 /// So many records, and so many trails, are named; `is_whole` says whether there are more.
@@ -154,7 +154,7 @@ pub(super) async fn impact(
     Path(id): Path<Uuid>,
     Query(asked): Query<Asked>,
 ) -> Result<Answer<ImpactView>, Fault> {
-    let _granted = tx.grant_new::<View, Incident>()?;
+    expect_seen(&mut tx)?;
     let rows = tx.read(WHOM, &[&id]).await?;
     let about = rows.first().ok_or_else(Fault::unseen)?;
     let (from, to) = window(&asked, about.field("opened_at")?, desk.clock.now())?;

@@ -5,10 +5,11 @@
 //! GET /v1/incidents               {"items": [{"kind": "stolen-session", "state": "closed", "steps": […], …}], "next_cursor": null}
 //! ```
 //!
-//! Operators act by `studio incident`, as logins of the database that read no row of any studio; see
+//! An owner opens one and says which steps are done. Operators act by `studio incident`, as logins of the database that read no row of any studio; see
 //! `docs/decisions/incidents.md`. While all of the studio is frozen nobody reads this either.
 
 mod impact;
+mod report;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -17,10 +18,11 @@ use serde_json::Value;
 use uuid::Uuid;
 use watertight::{
     answer::{Answer, Draft},
-    door::{Routes, get},
+    argument::Path,
+    door::{Routes, get, post},
 };
-use watertight_tenancy::{Read, Row, TenantTx};
-use watertight_terms::{Entry, Fault, TenantId};
+use watertight_tenancy::{Constraint, Read, Row, TenantTx};
+use watertight_terms::{Entry, Fault, TenantId, problems};
 
 use super::{Registered, page::List};
 
@@ -32,7 +34,7 @@ super::of_studio!(Incident, "incident");
 
 /// What may be done with them.
 pub mod actions {
-    crate::resources::actions! { super::Incident: View "incident.view" }
+    crate::resources::actions! { super::Incident: View "incident.view", Report "incident.report", Step "incident.step" }
 }
 
 /// Incidents, for the register. Their tables are listed with the library's: no statement of the server reads them.
@@ -47,18 +49,43 @@ pub const RESOURCE: Registered = Registered {
     ],
     tables: &[],
     rows: &[],
-    constraints: &[],
+    constraints: &[
+        conflict("incidents_closed", "the incident is over; open another"),
+        conflict(
+            "incidents_most",
+            "fifty incidents are open; close some first",
+        ),
+        conflict("steps_pkey", "the step is done already"),
+    ],
     routes,
 };
 
+const fn conflict(name: &'static str, spoken: &'static str) -> Constraint {
+    Constraint {
+        name,
+        problem: problems::CONFLICT,
+        spoken,
+    }
+}
+
 fn routes(routes: Routes) -> Routes {
-    routes
+    let routes = routes
         .route(
             "/v1/incidents",
             get(list)
-                .says(
-                    "what operators did when something went wrong, by whom and why; the newest hundred",
-                )
+                .says("what was done when something went wrong, by whom and why; the newest hundred")
+                .needs::<actions::View, Incident>()
+                .and(
+                    post(report::report)
+                        .says("opens one, for an operator to confirm; nobody is frozen by it")
+                        .sample(r#"{"kind": "stolen-session", "reason": "somebody signed in as Ada"}"#)
+                        .needs::<actions::Report, Incident>(),
+                ),
+        )
+        .route(
+            "/v1/incidents/{id}",
+            get(show)
+                .says("an incident, and how far it has come")
                 .needs::<actions::View, Incident>(),
         )
         .route(
@@ -67,7 +94,8 @@ fn routes(routes: Routes) -> Routes {
                 .says("which records and personal fields were touched, by whom, from where and when, and what cannot be said")
                 .expensive()
                 .needs::<actions::View, Incident>(),
-        )
+        );
+    report::steps(routes)
 }
 
 /// An incident as answered.
@@ -81,7 +109,7 @@ struct IncidentView {
     /// Whether its opener froze before another operator confirmed it.
     is_emergency: bool,
     opened_at: Timestamp,
-    /// A login of an operator, as all that follow.
+    /// A login of an operator, as all that follow; or `member:ID` of an owner.
     opened_by: String,
     confirmed_at: Option<Timestamp>,
     confirmed_by: Option<String>,
@@ -92,6 +120,8 @@ struct IncidentView {
     frozen: Frozen,
     steps: Vec<Step>,
     evidence: Vec<Evidence>,
+    /// Those about whoever is isolated, the newest fifty.
+    alerts: Vec<Uuid>,
 }
 
 /// How far it has come.
@@ -158,6 +188,7 @@ struct HandOver {
 }
 
 const LIST: Read = Read::new("SELECT it FROM incident.of_mine() WHERE tenant_id = $1");
+const ONE: Read = Read::new("SELECT it FROM incident.of_mine($2) WHERE tenant_id = $1");
 
 async fn list(mut tx: TenantTx) -> Result<Answer<List<IncidentView>>, Fault> {
     let _granted = tx.grant_new::<actions::View, Incident>()?;
@@ -166,6 +197,25 @@ async fn list(mut tx: TenantTx) -> Result<Answer<List<IncidentView>>, Fault> {
     let ids: Vec<Uuid> = items.iter().map(|incident| incident.id).collect();
     let entry = Entry::new("incident.view", "incident").ids(ids);
     Draft::ok(List::whole(items))?.finish(tx, entry).await
+}
+
+async fn show(mut tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<IncidentView>, Fault> {
+    expect_seen(&mut tx)?;
+    let view = one(&mut tx, id).await?;
+    let entry = Entry::new("incident.view", "incident").ids([id]);
+    Draft::ok(view)?.finish(tx, entry).await
+}
+
+/// Whoever may see no incident of the studio is told of one as of none.
+fn expect_seen(tx: &mut TenantTx) -> Result<(), Fault> {
+    let granted = tx.grant_new::<actions::View, Incident>();
+    granted.map(drop).map_err(|_| Fault::unseen())
+}
+
+/// One of the studio's incidents, as its owner sees it.
+async fn one(tx: &mut TenantTx, id: Uuid) -> Result<IncidentView, Fault> {
+    let rows = tx.read(ONE, &[&id]).await?;
+    rows.first().map_or_else(|| Err(Fault::unseen()), view)
 }
 
 fn view(row: &Row) -> Result<IncidentView, Fault> {
