@@ -272,10 +272,11 @@ BEGIN
   refusal := CASE
     WHEN found_row.state = 'removed' THEN 'ZT011'
     WHEN found_row.state = 'pending' THEN 'ZT017'
-    WHEN found_row.status IN ('freezing', 'frozen') THEN 'ZT020'
-    -- A closed one is entered by whoever removes what is left of it.
-    WHEN refusal IS NOT NULL OR NOT (found_row.status = 'active'
-      OR found_row.status = 'closed' AND p[3] = 's' AND p[5] = 'custody') THEN 'ZT010'
+    WHEN found_row.status IN ('freezing', 'frozen')
+      AND (found_row.status, p[3], p[5]) IS DISTINCT FROM ('frozen', 's', 'restore') THEN 'ZT020'
+    -- A closed one is entered by whoever removes what is left of it, and a frozen one by whoever brings it back, who enters no other.
+    WHEN refusal IS NOT NULL OR NOT CASE found_row.status WHEN 'active' THEN (p[3], p[5]) IS DISTINCT FROM ('s', 'restore')
+      WHEN 'closed' THEN p[3] = 's' AND p[5] = 'custody' ELSE found_row.status = 'frozen' END THEN 'ZT010'
     WHEN to_timestamp(p[8]::double precision) < found_row.valid_after THEN 'ZT013'
     -- A session belongs to whom it was first seen with, and an ended one to nobody.
     WHEN found_row.is_ended THEN 'ZT013'

@@ -78,7 +78,7 @@ async fn what_is_over_is_unreadable_at_once_and_goes_in_steps() {
     // Whoever stopped in between is gone on from.
     work_until_cleared(&world, &raw).await;
     assert!(entries_of(&raw, "export.clear").await >= 5);
-    let captured = "SELECT count(*) FROM ledger.entries WHERE body::text LIKE '%export_parts%'";
+    let captured = "SELECT count(*) FROM ledger.entries WHERE leaf LIKE '%export_parts%'";
     assert_eq!(raw.value::<i64>(captured, &[]).await.unwrap(), 0);
 }
 
