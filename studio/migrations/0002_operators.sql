@@ -49,7 +49,7 @@ BEGIN
     VALUES (tenant, owner, owner_subject, 'owner', 'owner', 'active', lock_keys[2]);
   INSERT INTO studio.settings (tenant_id, id) VALUES (tenant, tenant);
   INSERT INTO tenancy.services (tenant_id, name)
-    VALUES (tenant, 'expiry'), (tenant, 'delivery'), (tenant, 'people'), (tenant, 'vault');
+    VALUES (tenant, 'expiry'), (tenant, 'delivery'), (tenant, 'people'), (tenant, 'vault'), (tenant, 'evidence');
   RETURN tenant;
 END $$;
 

@@ -166,7 +166,7 @@ BEGIN
     PERFORM tenancy.lift_isolations(it.tenant_id, it.id);
     UPDATE incident.incidents i SET closed_at = clock_timestamp(), override = 'nobody confirmed it within a day'
       WHERE i.tenant_id = it.tenant_id AND i.id = it.id;
-    PERFORM ledger.note_because(it.tenant_id, 'nobody confirmed it within a day', 'incident.thaw', 'incident', ARRAY[it.id]);
+    PERFORM ledger.note_service(it.tenant_id, 'incident', 'nobody confirmed it within a day', 'incident.thaw', 'incident', ARRAY[it.id]);
   END LOOP;
 END $$;
 GRANT EXECUTE ON FUNCTION incident.lift_unconfirmed(text) TO {app}_app;
@@ -201,6 +201,7 @@ BEGIN
     'isolations', (SELECT coalesce(jsonb_agg(jsonb_build_object('member', v.member_id, 'session', v.session, 'address', v.address,
         'begun_at', v.begun_at, 'ended_at', v.ended_at) ORDER BY v.begun_at), '[]')
       FROM tenancy.isolations v WHERE v.tenant_id = i.tenant_id AND v.cause = i.id),
+    'evidence', incident.evidence_of(i.tenant_id, i.id),
     'steps', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', n, 'state', CASE WHEN s.name IS NULL THEN 'open' ELSE 'done' END,
         'by', s.by, 'at', s.at, 'note', s.note) ORDER BY o), '[]')
       FROM unnest('{assess,notify}' || incident.mending()) WITH ORDINALITY t (n, o)

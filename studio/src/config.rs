@@ -27,6 +27,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aws_lc_rs::digest::{Context, SHA256};
 use garde::Validate;
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -73,6 +74,9 @@ pub struct Config {
     /// From when on something looks wrong.
     #[serde(default)]
     pub watch: Thresholds,
+    /// SHA-256 over all of it but what has secrets in it, for evidence.
+    #[serde(skip)]
+    pub digest: String,
 }
 
 /// `[http]`
@@ -318,6 +322,23 @@ impl Default for Backup {
     }
 }
 
+/// SHA-256 over the values of a configuration, in the order of their names, without URLs: those may have a password in them.
+fn digest_of(table: &toml::Table) -> String {
+    let mut digest = Context::new(&SHA256);
+    let mut sections: Vec<_> = table.iter().collect();
+    sections.sort_by_key(|(name, _)| *name);
+    for (section, values) in sections {
+        let mut values: Vec<_> = values.as_table().into_iter().flatten().collect();
+        values.sort_by_key(|(name, _)| *name);
+        for (key, value) in values {
+            if !key.ends_with("url") {
+                digest.update(format!("{section}.{key} = {value}\n").as_bytes());
+            }
+        }
+    }
+    hex::encode(digest.finish())
+}
+
 fn studio() -> String {
     "studio".to_owned()
 }
@@ -432,9 +453,11 @@ impl Config {
         for (name, value) in environment {
             lay_over(&mut table, &name, &value);
         }
-        let config: Self = toml::Value::Table(table)
+        let digest = digest_of(&table);
+        let mut config: Self = toml::Value::Table(table)
             .try_into()
             .map_err(|error: toml::de::Error| malformed(error.message().to_owned()))?;
+        config.digest = digest;
         config.check()?;
         Ok(config)
     }

@@ -169,9 +169,10 @@ BEGIN
     RAISE EXCEPTION 'context malformed' USING ERRCODE = 'ZT001';
   END IF;
   -- At a higher level the snapshot would be older than the lock, and a frozen studio would answer. An archive needs one
-  -- all the same, and has it looked at below.
+  -- all the same, and has it looked at below; so does evidence.
   IF current_setting('transaction_isolation') <> 'read committed'
-     AND (current_setting('transaction_isolation'), p[3], p[5]) IS DISTINCT FROM ('repeatable read', 's', 'custody') THEN
+     AND (current_setting('transaction_isolation') <> 'repeatable read' OR p[3] IS DISTINCT FROM 's'
+       OR p[5] IS NULL OR p[5] NOT IN ('custody', 'evidence')) THEN
     RAISE EXCEPTION 'isolation level not allowed' USING ERRCODE = 'ZT005';
   END IF;
   IF coalesce(current_setting('tenancy.sealed', true), '') <> '' THEN
@@ -272,9 +273,10 @@ BEGIN
   refusal := CASE
     WHEN found_row.state = 'removed' THEN 'ZT011'
     WHEN found_row.state = 'pending' THEN 'ZT017'
-    WHEN found_row.status IN ('freezing', 'frozen')
-      AND (found_row.status, p[3], p[5]) IS DISTINCT FROM ('frozen', 's', 'restore') THEN 'ZT020'
-    -- A closed one is entered by whoever removes what is left of it, and a frozen one by whoever brings it back, who enters no other.
+    -- Once it is certain that nobody is in it, what shows what happened is gathered for its owner, and it is brought back.
+    WHEN found_row.status = 'freezing' OR found_row.status = 'frozen' AND (p[3], p[5]) IS DISTINCT FROM ('s', 'evidence')
+      AND (p[3], p[5]) IS DISTINCT FROM ('s', 'restore') THEN 'ZT020'
+    -- A closed one is entered by whoever removes what is left of it. Who brings a frozen one back enters no other.
     WHEN refusal IS NOT NULL OR NOT CASE found_row.status WHEN 'active' THEN (p[3], p[5]) IS DISTINCT FROM ('s', 'restore')
       WHEN 'closed' THEN p[3] = 's' AND p[5] = 'custody' ELSE found_row.status = 'frozen' END THEN 'ZT010'
     WHEN to_timestamp(p[8]::double precision) < found_row.valid_after THEN 'ZT013'
@@ -323,10 +325,11 @@ BEGIN
 
   body := concat_ws('|', tenant, coalesce(member::text, p[5]), member_role, coalesce(artist::text, ''), number,
     p[6], p[7], p[8], CASE WHEN acted THEN 'acted' WHEN fed THEN 'fed' ELSE '' END);
-  PERFORM set_config('tenancy.sealed', body || '|' || encode(sha256(pads.seal_opad || sha256(pads.seal_ipad || convert_to(
+  -- Assigned to what is not needed any more: PERFORM would be a query of its own, in every request.
+  refusal := set_config('tenancy.sealed', body || '|' || encode(sha256(pads.seal_opad || sha256(pads.seal_ipad || convert_to(
     body || '|' || pg_backend_pid() || '|' || extract(epoch FROM transaction_timestamp()), 'UTF8'))), 'hex'), true);
   -- For policies and tools of others. Ours never read it: docs/decisions/context.md shows why.
-  PERFORM set_config('app.current_tenant', tenant::text, true);
+  refusal := set_config('app.current_tenant', tenant::text, true);
 END $$;
 
 -- Without a search path of its own it becomes part of the queries that call it; its names were looked up here.

@@ -28,7 +28,7 @@ BEGIN
     ON CONFLICT DO NOTHING;
 END $$;
 
--- Claims what is due in studios that are active, and of any its closing and its incidents: j1|key|most|lease in seconds|expires at|nonce|mac.
+-- Claims what is due in studios that are active, and of any its closing, its incidents and their evidence: j1|key|most|lease in seconds|expires at|nonce|mac.
 -- Signed, because whoever may call it learns which studios have work, and can hold it up.
 CREATE FUNCTION jobs.claim(event text) RETURNS TABLE (tenant uuid, kind text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -40,7 +40,7 @@ BEGIN
   RETURN QUERY WITH open AS (
     SELECT d.tenant_id, d.kind, d.due_at FROM jobs.due d
       WHERE d.due_at <= clock_timestamp() AND coalesce(d.claimed_until < clock_timestamp(), true)
-        AND EXISTS (SELECT FROM tenancy.studios s WHERE s.tenant_id = d.tenant_id AND (s.status = 'active' OR d.kind IN ('closing', 'incident')))
+        AND EXISTS (SELECT FROM tenancy.studios s WHERE s.tenant_id = d.tenant_id AND (s.status = 'active' OR d.kind IN ('closing', 'incident', 'evidence')))
       ORDER BY d.due_at LIMIT p[3]::integer FOR UPDATE OF d SKIP LOCKED
   ), claimed AS (
     UPDATE jobs.due d SET claimed_until = clock_timestamp() + make_interval(secs => p[4]::integer)

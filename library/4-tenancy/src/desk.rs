@@ -186,8 +186,7 @@ impl Desk {
             .execute(&statement, &lines.parameters())
             .await
             .map_err(fault)?;
-        let reset = client.prepare_cached(RESET).await.map_err(fault)?;
-        client.execute(&reset, &[]).await.map_err(fault)?;
+        client.batch_execute(RESET).await.map_err(fault)?;
         lease.arrived();
         lease.give_back();
         Ok(())

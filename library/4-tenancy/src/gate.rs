@@ -1,7 +1,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use watertight_terms::Fault;
 
-use crate::{Row, Tenancy, context, lease::RESET, tenancy::BEGIN};
+use crate::{Row, Tenancy, context, lease::COMMIT, tenancy::BEGIN};
 
 /// A call of a function that takes what the server signed and nobody's context: `$1` is that, `$2`, if
 /// there is one, a text whose SHA-256 was signed. For rooms that keep something of every studio in a
@@ -61,10 +61,7 @@ impl Tenancy {
         let statement = client.prepare_cached(tell.sql).await.map_err(fault)?;
         let told = client.execute(&statement, &[&event, &text]).await;
         told.map_err(fault)?;
-        for end in ["COMMIT", RESET] {
-            let statement = client.prepare_cached(end).await.map_err(fault)?;
-            client.execute(&statement, &[]).await.map_err(fault)?;
-        }
+        client.batch_execute(COMMIT).await.map_err(fault)?;
         lease.arrived();
         lease.give_back();
         Ok(made)

@@ -7,6 +7,9 @@ use watertight_terms::Fault;
 /// Sent before a connection goes back: a setting that a request left in its session would be the
 /// next studio's.
 pub(crate) const RESET: &str = "RESET ALL";
+/// A kept transaction's end, and that. One message is one server's for a pooler between them, too.
+pub(crate) const COMMIT: &str = "COMMIT; RESET ALL";
+const ROLL_BACK: &str = "ROLLBACK; RESET ALL";
 
 const ROLLBACK_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -64,20 +67,13 @@ impl Drop for Lease {
         }
         runtime.spawn(async move {
             // One that does not answer in time is not used again.
-            let ended = tokio::time::timeout(ROLLBACK_WITHIN, roll_back(&object)).await;
+            let ended =
+                tokio::time::timeout(ROLLBACK_WITHIN, object.batch_execute(ROLL_BACK)).await;
             if !matches!(ended, Ok(Ok(()))) {
                 discard(object);
             }
         });
     }
-}
-
-async fn roll_back(client: &ClientWrapper) -> Result<(), tokio_postgres::Error> {
-    let rollback = client.prepare_cached("ROLLBACK").await?;
-    client.execute(&rollback, &[]).await?;
-    let reset = client.prepare_cached(RESET).await?;
-    client.execute(&reset, &[]).await?;
-    Ok(())
 }
 
 fn discard(object: Object) {

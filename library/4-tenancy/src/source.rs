@@ -8,7 +8,7 @@ use watertight_terms::Fault;
 
 use crate::{
     Settings, SettingsFault,
-    lease::{Lease, RESET},
+    lease::Lease,
     tenancy::{BEGIN, ENTER},
     transport::Transport,
 };
@@ -47,7 +47,7 @@ impl Source {
                 Box::pin(async move {
                     // The first requests after a start should not pay for parsing what every request
                     // sends.
-                    for statement in [BEGIN, ENTER, "COMMIT", "ROLLBACK", RESET] {
+                    for statement in [BEGIN, ENTER] {
                         client
                             .prepare_cached(statement)
                             .await

@@ -261,8 +261,7 @@ impl Tenancy {
         let client = lease.depart()?;
         let statement = client.prepare_cached(call).await.map_err(fault)?;
         let rows = client.query(&statement, &[&signed]).await.map_err(fault)?;
-        let reset = client.prepare_cached(RESET).await.map_err(fault)?;
-        client.execute(&reset, &[]).await.map_err(fault)?;
+        client.batch_execute(RESET).await.map_err(fault)?;
         lease.arrived();
         lease.give_back();
         Ok(rows.into_iter().map(crate::Row).collect())

@@ -13,7 +13,7 @@ use watertight_terms::{Clock, Entry, Fault, TenantId, problems};
 use crate::{
     Change, Consequence, Insert, Journal, Read, Receipt, Row, Stored,
     desk::{Account, Desk, Lines},
-    lease::{Lease, RESET},
+    lease::{COMMIT, Lease},
     repeat::{KEEP, Kept, Keyed},
     right::{On, Right, Rows, told},
     tell::Signing,
@@ -583,30 +583,24 @@ impl Ending {
         };
         let append = client.prepare_cached(journal.append());
         let append = append.await.map_err(fault)?;
-        let commit = client.prepare_cached("COMMIT").await.map_err(fault)?;
-        let reset = client.prepare_cached(RESET).await.map_err(fault)?;
         let keeping = async {
             match (&keep, &kept) {
                 (Some(keep), Some(kept)) => client.execute(keep, &kept.parameters()).await,
                 _ => Ok(0),
             }
         };
-        let (kept, appended, committed, cleaned) = tokio::join!(
+        let (kept, appended, committed) = tokio::join!(
             biased;
             keeping,
             client.execute(&append, &parameters),
-            client.execute(&commit, &[]),
-            client.execute(&reset, &[])
+            client.batch_execute(COMMIT)
         );
         // COMMIT of a failed transaction rolls back and says Ok: only all together are success.
         kept.map_err(fault)?;
         appended.map_err(fault)?;
         committed.map_err(fault)?;
-        // One that cannot be cleaned is not given back; the transaction is ended all the same.
-        if cleaned.is_ok() {
-            self.lease.arrived();
-            self.lease.give_back();
-        }
+        self.lease.arrived();
+        self.lease.give_back();
         Ok(self.account.settle())
     }
 
@@ -619,18 +613,9 @@ impl Ending {
         journal.record(line, desk).await?;
         let fault = |error: tokio_postgres::Error| desk.sql_fault.fault(&error);
         let client = self.lease.depart()?;
-        let commit = client.prepare_cached("COMMIT").await.map_err(fault)?;
-        let reset = client.prepare_cached(RESET).await.map_err(fault)?;
-        let (committed, cleaned) = tokio::join!(
-            biased;
-            client.execute(&commit, &[]),
-            client.execute(&reset, &[])
-        );
-        committed.map_err(fault)?;
-        if cleaned.is_ok() {
-            self.lease.arrived();
-            self.lease.give_back();
-        }
+        client.batch_execute(COMMIT).await.map_err(fault)?;
+        self.lease.arrived();
+        self.lease.give_back();
         Ok(self.account.settle())
     }
 }

@@ -19,6 +19,7 @@
 //! else with this room.
 
 mod checkpointer;
+mod evidence;
 mod lag;
 mod note;
 mod outside;
@@ -33,6 +34,7 @@ use watertight_tenancy::{Account, BoxFuture, Desk, Journal, KeyTable, Line, Migr
 use watertight_terms::{Entry, Fault, KeyRing, hmac_sha256};
 
 pub use checkpointer::{Checkpointer, Round};
+pub use evidence::Stretch;
 pub use lag::Lag;
 pub use note::{
     ORIGIN, open_text, origin, receipt_keys, sign, sign_receipt, sign_stub, sign_text,
@@ -71,6 +73,10 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "ledger/0007_retention",
         sql: include_str!("../sql/0007_retention.sql"),
+    },
+    Migration {
+        name: "ledger/0008_evidence",
+        sql: include_str!("../sql/0008_evidence.sql"),
     },
 ];
 

@@ -69,6 +69,19 @@ impl Edge {
         (peaks.len() == size.count_ones() as usize).then_some(Self { size, peaks })
     }
 
+    /// The edge of a tree of whole tiles, by their roots.
+    pub fn of_tiles(roots: impl IntoIterator<Item = Hash>) -> Self {
+        // A tree of tiles has the peaks of the tree of their leaves.
+        let mut of_roots = Self::default();
+        for root in roots {
+            of_roots.push(root);
+        }
+        Self {
+            size: of_roots.size << TILE_HEIGHT,
+            peaks: of_roots.peaks,
+        }
+    }
+
     /// As [`Edge::read`] reads it.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.peaks.concat()
@@ -150,6 +163,12 @@ mod tests {
         let (lower, upper): (Vec<TileRoot>, Vec<TileRoot>) =
             whole.into_iter().partition(|tile| tile.level == 1);
         assert_eq!(lower.len(), 70_000 / 256);
+        let of_tiles = Edge::of_tiles(lower.iter().map(|tile| tile.hash));
+        let mut of_leaves = Edge::default();
+        for leaf in &all[..70_000 / 256 * 256] {
+            of_leaves.push(*leaf);
+        }
+        assert_eq!(of_tiles, of_leaves);
         for tile in lower {
             let from = tile.position as usize * 256;
             assert_eq!(tile.hash, defined(&all[from..from + 256]));

@@ -211,6 +211,16 @@ BEGIN
   RETURN made;
 END $$;
 
+-- The same on a window, unless what it is about is held already. Granted to nobody: incidents place it with their evidence.
+CREATE FUNCTION custody.hold_window(tenant uuid, first timestamptz, last timestamptz, reason text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM custody.legal_holds h WHERE h.tenant_id = tenant AND h.released_at IS NULL AND h.placed_by LIKE 'operator:%'
+      AND (h.scope = 'studio' OR h.scope = 'window' AND h.starts_at <= first AND h.ends_at >= last)) THEN
+    PERFORM custody.place_legal_hold(tenant, 'window', NULL, first, last, hold_window.reason);
+  END IF;
+END $$;
+
 CREATE FUNCTION custody.release_legal_hold(tenant uuid, which uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 BEGIN

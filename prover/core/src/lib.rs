@@ -20,12 +20,14 @@
 //! It is made from `docs/formats/ledger.md` and its vectors, and imports nothing of the writer: what
 //! both had wrong in the same way, nobody would find.
 
+mod bundle;
 mod hashes;
 mod log;
 mod note;
 mod tiles;
 mod tree;
 
+pub use bundle::{Bundle, Flaw, Shown};
 pub use hashes::Hashes;
 pub use log::{Finding, Listed, Summary, Verifier, Whose, whose};
 pub use note::{Checkpoint, NoteFault, Stub, VerifierKey};

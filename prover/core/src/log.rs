@@ -180,6 +180,16 @@ impl Verifier {
         self
     }
 
+    /// The same verifier of a log that is shown from a whole tile on, with the edge of what was before: it is believed
+    /// once what goes on from it gives a root that was signed.
+    pub fn from(mut self, before: Tree) -> Self {
+        let begun = before.size();
+        self.checkpoints.retain(|said| said.size >= begun);
+        self.tree = before;
+        (self.removed, self.covered) = (begun, begun);
+        self
+    }
+
     /// The number that the next entry has.
     pub fn next(&self) -> u64 {
         self.tree.size()

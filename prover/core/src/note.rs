@@ -74,6 +74,20 @@ impl VerifierKey {
         &self.name
     }
 
+    /// The same key under another name: what a studio signs beside its log has names of its own.
+    pub fn under(&self, name: &str) -> Self {
+        let named = [name.as_bytes(), b"\n", &[KIND], &self.public].concat();
+        let mut id = [0; 4];
+        for (to, from) in id.iter_mut().zip(digest(&SHA256, &named).as_ref()) {
+            *to = *from;
+        }
+        Self {
+            name: name.to_owned(),
+            id,
+            public: self.public,
+        }
+    }
+
     /// Reads a key and checks that its id is its own.
     ///
     /// # Errors
@@ -116,8 +130,7 @@ impl Checkpoint {
         if note.len() > LONGEST {
             return Err(NoteFault::Malformed);
         }
-        let (text, signatures) = note.split_once("\n\n").ok_or(NoteFault::Malformed)?;
-        let text = format!("{text}\n");
+        let (text, signatures) = parted(note)?;
         let mut lines = text.lines();
         if lines.next() != Some(origin) {
             return Err(NoteFault::Origin);
@@ -126,11 +139,7 @@ impl Checkpoint {
         let root = lines.next().map(|line| BASE64_STANDARD.decode(line));
         let root = root.and_then(Result::ok).ok_or(NoteFault::Malformed)?;
         let root = Hash::try_from(root).map_err(|_| NoteFault::Malformed)?;
-        let signed = signatures.lines().any(|line| {
-            keys.iter()
-                .any(|key| key.name == origin && signs(key, line, &text))
-        });
-        if !signed {
+        if !is_signed(origin, keys, &text, signatures) {
             return Err(NoteFault::Signature);
         }
         Ok(Self {
@@ -175,6 +184,34 @@ impl Stub {
             checkpoint,
         })
     }
+}
+
+/// What stands under the name in a note that one of `keys` has signed under it.
+///
+/// # Errors
+/// As with [`Checkpoint::open`].
+pub(crate) fn said(note: &str, name: &str, keys: &[VerifierKey]) -> Result<String, NoteFault> {
+    let (text, signatures) = parted(note)?;
+    let under = text.strip_prefix(name);
+    let said = under.and_then(|text| text.strip_prefix('\n'));
+    let said = said.ok_or(NoteFault::Origin)?;
+    match is_signed(name, keys, &text, signatures) {
+        true => Ok(said.to_owned()),
+        false => Err(NoteFault::Signature),
+    }
+}
+
+/// The text of a note, with its last line feed, and the lines of its signatures.
+fn parted(note: &str) -> Result<(String, &str), NoteFault> {
+    let (text, signatures) = note.split_once("\n\n").ok_or(NoteFault::Malformed)?;
+    Ok((format!("{text}\n"), signatures))
+}
+
+fn is_signed(name: &str, keys: &[VerifierKey], text: &str, signatures: &str) -> bool {
+    signatures.lines().any(|line| {
+        keys.iter()
+            .any(|key| key.name == name && signs(key, line, text))
+    })
 }
 
 /// Whether a signature line is that key's over the text.

@@ -129,21 +129,12 @@ fn told(manifest: &Manifest) -> String {
 
 /// The folder of the archives.
 pub(super) fn folder(config: &Config) -> Result<Folder, Failure> {
-    let folder = config.backup.folder.as_ref();
-    folder
-        .map(Folder::new)
-        .ok_or_else(|| Failure::setup("name the folder of the archives: `[backup] folder`"))
+    archive::folder(config).map_err(failed)
 }
 
 /// To whom that studio's archives are encrypted.
 pub(super) fn recipients(config: &Config, studio: TenantId) -> Result<Recipients, Failure> {
-    let Some(named) = &config.backup.recipients_file else {
-        return Err(failed(ArchiveFault::NoRecipients));
-    };
-    let path = named.replace("{studio}", &studio.to_string());
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| Failure::setup(format!("the recipients `{path}`: {error}")))?;
-    Recipients::parse(&text).map_err(failed)
+    archive::recipients(config, studio).map_err(failed)
 }
 
 /// What opens archives.

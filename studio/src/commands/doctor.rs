@@ -2,7 +2,7 @@ use std::{fs, path::Path};
 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use serde_json::json;
-use watertight_custody::archive::Folder;
+use watertight_custody::archive::{Folder, Kept};
 use watertight_tenancy::{Finding, Severity};
 use watertight_terms::{Clock, Random};
 
@@ -109,7 +109,10 @@ fn archives(folder: Option<&Path>, now: Timestamp) -> Option<Finding> {
         );
         return gap(what, OWN);
     }
-    let last = kept.iter().map(|archive| archive.finished_at).max();
+    // Evidence of an incident lies there, too, and brings nothing back.
+    let brings_back = |archive: &&Kept| !archive.name.ends_with(".evidence.age");
+    let last = kept.iter().filter(brings_back);
+    let last = last.map(|archive| archive.finished_at).max();
     match last {
         None => gap("there is no archive".to_owned(), AGAIN),
         Some(last) if now.duration_since(last) > ARCHIVED_WITHIN => {

@@ -7,11 +7,14 @@
 //! studio incident impact --studio ID --incident ID --from TIME                       numbers, and no id of anything
 //! studio incident draft --studio ID --incident ID --from TIME                        what to tell, whom and until when
 //! studio incident step --studio ID --incident ID keys --note TEXT
+//! studio incident evidence --studio ID --incident ID --from TIME                     a file that only the studio's owner opens
+//! studio incident hand-over --studio ID --incident ID --bundle ID --to WHOM          who was given it
 //! studio incident thaw --studio ID --incident ID [--override TEXT]
 //! studio incident status --studio ID [--incident ID]
 //! studio incident report --studio ID --incident ID
 //! ```
 
+mod evidence;
 mod report;
 
 use std::time::{Duration, Instant};
@@ -43,6 +46,10 @@ pub(super) enum Incident {
     Draft(Impact),
     /// Note that a step was done
     Step(Step),
+    /// What shows what happened, in a file that only the studio's owner opens; it is held from now on
+    Evidence(evidence::Ask),
+    /// Note to whom that file was given
+    HandOver(evidence::HandOver),
     /// Lift what was frozen, and close the incident
     Thaw(Thaw),
     /// What was done, by whom and when
@@ -187,6 +194,8 @@ impl Incident {
             Self::Impact(impact) => impact.run(&operator, output).await,
             Self::Draft(impact) => impact.drafts(&operator, output).await,
             Self::Step(step) => step.run(&operator, output).await,
+            Self::Evidence(ask) => ask.run(&operator, output).await,
+            Self::HandOver(given) => given.run(&operator, output).await,
             Self::Thaw(thaw) => thaw.run(&operator, output).await,
             Self::Status(status) => status.run(&operator, output).await,
             Self::Report(which) => which.report(&operator, output).await,
@@ -483,6 +492,16 @@ const REFUSALS: &[Constraint] = &[
         "there is no member or session of that id in that studio",
     ),
     refusal("steps_pkey", "the step is done already"),
+    refusal("bundles_window", "the window ends before it begins"),
+    refusal(
+        "bundles_most",
+        "there are twenty bundles of it; give on one of them",
+    ),
+    refusal(
+        "bundles_unknown",
+        "there is no bundle of that id that was made for it",
+    ),
+    refusal("bundles_handed", "it was given on a hundred times"),
 ];
 
 const fn refusal(name: &'static str, spoken: &'static str) -> Constraint {

@@ -21,7 +21,7 @@ use watertight_tenancy::TenantTx;
 use watertight_terms::{Entry, Fault, KeyRing, TenantId, problems};
 
 use super::{begin, retention::snapshot_as_custody};
-use crate::{app::App, commands::migrations};
+use crate::{app::App, commands::migrations, config::Config};
 
 /// The service as which it acts.
 const CUSTODY: ServiceName = ServiceName::new("custody");
@@ -49,6 +49,28 @@ pub struct Written {
     pub data: (PathBuf, Manifest),
     /// Its wrapped keys.
     pub keys: (PathBuf, Manifest),
+}
+
+/// The folder of the archives.
+///
+/// # Errors
+/// When none is named.
+pub fn folder(config: &Config) -> Result<Folder, ArchiveFault> {
+    let folder = config.backup.folder.as_ref();
+    folder.map(Folder::new).ok_or(ArchiveFault::NoFolder)
+}
+
+/// To whom that studio's archives are encrypted.
+///
+/// # Errors
+/// When it is nobody, or the file cannot be read.
+pub fn recipients(config: &Config, studio: TenantId) -> Result<Recipients, ArchiveFault> {
+    let named = config.backup.recipients_file.as_ref();
+    let named = named.ok_or(ArchiveFault::NoRecipients)?;
+    let path = named.replace("{studio}", &studio.to_string());
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| ArchiveFault::File(format!("the recipients `{path}`"), error))?;
+    Recipients::parse(&text)
 }
 
 /// Writes both archives of a studio, from one snapshot. `tell` hears of each page: the table, and its rows so far.
@@ -134,6 +156,9 @@ pub enum RestoreFault {
         "this archive holds wrapped keys: they come back into their own studio alone, and without a plan"
     )]
     Keys,
+    /// It holds what happened.
+    #[error("this is evidence of an incident: nothing of it is brought back; take an archive")]
+    Evidence,
     /// The studio has others meanwhile.
     #[error(
         "{0} keys of the studio are others now, or need a key-encryption key that is out of use; nothing was changed"
@@ -301,8 +326,10 @@ async fn prepare(
     let ring = (app.desk.checkpoint_keys)();
     // All of it first: nothing that is not signed gets as far as the database.
     let manifest = verified(wanted, &ring, None).await?;
-    if manifest.head.kind != Kind::Data {
-        return Err(RestoreFault::Keys);
+    match manifest.head.kind {
+        Kind::Data => {}
+        Kind::Keys => return Err(RestoreFault::Keys),
+        Kind::Evidence => return Err(RestoreFault::Evidence),
     }
     let studio = wanted.into.unwrap_or(manifest.head.studio);
     let is_foreign = studio != manifest.head.studio;
@@ -471,7 +498,7 @@ fn open(path: &Path) -> Result<File, ArchiveFault> {
 }
 
 /// SHA-256 over what makes the schema, in order: by it an archive says which release wrote it.
-fn schema() -> String {
+pub(super) fn schema() -> String {
     let mut digest = Context::new(&SHA256);
     for migration in migrations() {
         digest.update(migration.name.as_bytes());

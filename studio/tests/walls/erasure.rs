@@ -432,3 +432,38 @@ async fn sql_as_the_app_role_and_other_callers_erase_nobody() {
         assert_eq!(erased.is_ok(), is_fine, "{caller:?}: {erased:?}");
     }
 }
+
+/// Alerts, and what was isolated, name somebody as Clerk does: no more once they are erased, and nobody else's go.
+#[tokio::test]
+async fn whoever_is_erased_has_no_name_of_clerks_in_alerts() {
+    let world = World::new().await;
+    let raw = world.as_admin().await;
+    let person = Person::of(&world, 0).await;
+    let subject = |studio: usize, part: &str| world.studios[studio].person(part).subject.clone();
+    let gone = subject(0, "freelancer");
+    for (studio, about) in [(0, &gone), (0, &subject(0, "manager")), (1, &gone)] {
+        let tenant = world.studios[studio].tenant;
+        for sql in [
+            "INSERT INTO studio.alerts (tenant_id, id, kind, severity, subject, opened_at, last_seen_at, evidence)
+             VALUES ($1, gen_random_uuid(), 'probing', 'low', $2, now(), now(), '{1}')",
+            "INSERT INTO tenancy.isolations (tenant_id, id, cause, subject, session, ended_at)
+             VALUES ($1, gen_random_uuid(), gen_random_uuid(), $2, 'sess_1', now())",
+        ] {
+            raw.run(sql, &[&tenant, about]).await.unwrap();
+        }
+    }
+    person.leave(&world, 0).await;
+    assert_eq!(person.erase(&world, 0).await.0, 200);
+    for table in ["studio.alerts", "tenancy.isolations"] {
+        let named = format!("{table} WHERE subject = '{gone}'");
+        assert_eq!(count(&raw, &named).await, 1, "{table}: the other studio's");
+        let tenant = world.studios[0].tenant;
+        let all = format!(
+            "{table} WHERE tenant_id = '{tenant}' AND subject = '{}'",
+            subject(0, "manager")
+        );
+        assert_eq!(count(&raw, &all).await, 1, "{table}: somebody else's");
+    }
+    let instead = format!("studio.alerts WHERE subject = 'erased:{}'", person.member);
+    assert_eq!(count(&raw, &instead).await, 1);
+}

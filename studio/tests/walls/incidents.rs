@@ -1,8 +1,6 @@
 //! An incident: two operators stop what is wrong in one studio, and read no row of it. Others notice nothing.
 
 use std::{
-    path::PathBuf,
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,145 +8,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use studio::jobs::work_until;
 use tokio::{io::AsyncReadExt, net::TcpListener};
 use watertight_identity::{Caller, ServiceName};
-use watertight_tenancy::{
-    login_url,
-    support::{RawConnection, state},
-};
-use watertight_terms::{Random, TenantId};
+use watertight_terms::TenantId;
 
 use crate::{
     alerts::{look, probe},
+    evidence,
     ledger::settle,
+    on_duty::{Operators, ask, frozen, member_id},
     process::Process,
     telling::{FAST, hook, reaching_at},
     world::World,
 };
-
-/// Two operators, each with a login and a configuration of their own.
-struct Operators<'a> {
-    world: &'a World,
-    urls: [SecretString; 2],
-    files: [PathBuf; 2],
-}
-
-/// What a command said.
-#[derive(Debug)]
-struct Said {
-    code: i32,
-    value: Value,
-    error: String,
-}
-
-impl<'a> Operators<'a> {
-    async fn of(world: &'a World) -> Self {
-        let name = format!("second_{}", Random::system().uuid().simple());
-        world
-            .as_admin()
-            .await
-            .script(&format!(
-                "CREATE ROLE {name} LOGIN INHERIT PASSWORD 'second'; GRANT studio_ops TO {name}"
-            ))
-            .await
-            .unwrap();
-        let second = login_url(&world.admin, &name, &"second".into()).unwrap();
-        let first = world.config.database.ops_url.clone().unwrap();
-        let file = world.config.keys.location.with_file_name("studio.toml");
-        let other = file.with_file_name("second-operator.toml");
-        let text = std::fs::read_to_string(&file).unwrap();
-        let text = text.replace(first.expose_secret(), second.expose_secret());
-        studio::commands::write_private(&other, &text).unwrap();
-        Self {
-            world,
-            urls: [first, second],
-            files: [file, other],
-        }
-    }
-
-    /// Runs `studio incident …` of the first studio as one of them.
-    async fn run(&self, operator: usize, arguments: &[&str]) -> Said {
-        let tenant = self.world.studios[0].tenant.to_string();
-        let all = [&["incident"], arguments, &["--studio", &tenant]].concat();
-        self.studio(operator, &all).await
-    }
-
-    /// Runs `studio …` as one of them.
-    async fn studio(&self, operator: usize, arguments: &[impl AsRef<std::ffi::OsStr>]) -> Said {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_studio"));
-        command.arg("--config").arg(&self.files[operator]);
-        command.args(["--format", "json"]).args(arguments);
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
-        let output = output.await.unwrap();
-        Said {
-            code: output.status.code().unwrap(),
-            value: serde_json::from_slice(&output.stdout).unwrap_or_default(),
-            error: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    /// The same, which must do what it was called for.
-    async fn done(&self, operator: usize, arguments: &[&str]) -> Value {
-        let said = self.run(operator, arguments).await;
-        assert_eq!(said.code, 0, "{arguments:?}: {said:?}");
-        said.value
-    }
-
-    /// Opens an incident as the first; gives its id.
-    async fn open(&self, more: &[&str]) -> String {
-        let all = [
-            &["open", "--kind", "stolen-session", "--reason", "a drill"],
-            more,
-        ]
-        .concat();
-        let opened = self.done(0, &all).await;
-        opened["incident"].as_str().unwrap().to_owned()
-    }
-
-    /// Fails unless neither of them reads a row of any studio, or freezes one past an incident.
-    async fn read_nothing(&self) {
-        for url in &self.urls {
-            let raw = RawConnection::connect(url).await.unwrap();
-            for sql in [
-                "SELECT count(*) FROM studio.artists",
-                "SELECT count(*) FROM studio.bookings",
-                "SELECT count(*) FROM studio.alerts",
-                "SELECT count(*) FROM tenancy.members",
-                "SELECT count(*) FROM tenancy.studios",
-                "SELECT count(*) FROM ledger.entries",
-                "SELECT count(*) FROM tenancy.isolations",
-                "SELECT count(*) FROM incident.incidents",
-                "SELECT tenancy.freeze_mark(gen_random_uuid())",
-                "SELECT tenancy.thaw(gen_random_uuid())",
-                "SELECT tenancy.lift_isolations(gen_random_uuid(), gen_random_uuid())",
-                "SELECT tenancy.enter('v1')",
-            ] {
-                let refused = raw.run(sql, &[]).await.unwrap_err();
-                assert_eq!(state(&refused), "42501", "{sql}");
-            }
-        }
-    }
-}
-
-/// Asks a process for a list of that studio; gives status and problem type.
-async fn ask(world: &World, base: &str, studio: usize, part: &str) -> (u16, String) {
-    let token = world.token(studio, part);
-    let asked = world
-        .http
-        .get(format!("{base}/v1/artists"))
-        .bearer_auth(token);
-    let answer = asked.send().await.unwrap();
-    let status = answer.status().as_u16();
-    let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-    (status, body["type"].as_str().unwrap_or_default().to_owned())
-}
-
-fn frozen() -> (u16, String) {
-    (403, "/problems/frozen".to_owned())
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_incident_is_opened_by_one_operator_and_confirmed_by_another() {
@@ -252,6 +126,10 @@ async fn an_incident_that_nobody_confirms_is_over_in_a_day() {
         work().await;
         let status = ask(&world, &world.base, 0, "owner").await.0;
         assert_eq!(status, expected, "confirmed: {is_confirmed}");
+        // Who lifts it is the server, under a name of its own.
+        let thawed = "SELECT count(*) FROM ledger.entries WHERE body ->> 'action' = 'incident.thaw' AND body ->> 'actor' = 'service:incident'";
+        let thawed: i64 = world.as_admin().await.value(thawed, &[]).await.unwrap();
+        assert_eq!(thawed, i64::from(!is_confirmed));
     }
 }
 
@@ -561,8 +439,9 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
     assert_eq!(alert["subject"], manager.as_str());
     let member = member_id(&world, "manager").await;
 
+    let worker = evidence::Making::of(&world).working();
     let text = include_str!("../../../docs/runbooks/incident.md");
-    let mut incident = String::new();
+    let (mut incident, mut bundle) = (String::new(), String::new());
     let mut last = Value::Null;
     let mut commands = 0;
     for line in text.lines() {
@@ -580,6 +459,7 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
                 "$STUDIO" => world.studios[0].tenant.to_string(),
                 "$INCIDENT" => incident.clone(),
                 "$MEMBER" => member.clone(),
+                "$BUNDLE" => bundle.clone(),
                 _ => word,
             })
             .collect();
@@ -587,6 +467,9 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
         assert_eq!(said.code, 0, "{line}: {said:?}");
         if let Some(id) = said.value["incident"].as_str() {
             incident = id.to_owned();
+        }
+        if let Some(id) = said.value["bundle"].as_str() {
+            bundle = id.to_owned();
         }
         let expected = match command.split_whitespace().nth(1).unwrap() {
             "open" => [200, 200],
@@ -616,6 +499,8 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
         if let Some(report) = said.value["report"].as_str() {
             for line in [
                 "studio_operator opened it, in an emergency",
+                "evidence was made",
+                "gave it to the owner, in person",
                 "the studio was let in again",
                 "did `replay`: tried again: 403",
             ] {
@@ -625,7 +510,8 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
         last = said.value;
         commands += 1;
     }
-    assert!(commands > 12, "the runbook has other lines than it had");
+    worker.abort();
+    assert!(commands > 14, "the runbook has other lines than it had");
     let record = &last["incidents"][0];
     assert_eq!(record["state"], "closed");
     assert!(
@@ -637,11 +523,14 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
     );
     // All of it stands in the studio's ledger, under the names of those who did it.
     settle(&world.app).await;
+    let owner = world.token(0, "owner");
     let (_, entries) = world.send("GET", "/v1/audit?limit=100", &owner, None).await;
     let entries = entries["items"].as_array().unwrap();
     for action in [
         "incident.isolate",
         "incident.confirm",
+        "incident.evidence",
+        "incident.hand_over",
         "legal_hold.place",
         "incident.replay",
         "incident.thaw",
@@ -668,18 +557,4 @@ fn words(command: &str) -> Vec<String> {
         }
     }
     words
-}
-
-async fn member_id(world: &World, part: &str) -> String {
-    let sql = "SELECT id::text FROM tenancy.members WHERE tenant_id = $1 AND subject = $2";
-    let (tenant, subject) = (
-        &world.studios[0].tenant,
-        &world.studios[0].person(part).subject,
-    );
-    world
-        .as_admin()
-        .await
-        .value(sql, &[tenant, subject])
-        .await
-        .unwrap()
 }

@@ -6,6 +6,9 @@ pub enum ArchiveFault {
     /// There is nobody to encrypt to.
     #[error("no recipients: name at least one `age1…` in the file of `[backup] recipients_file`")]
     NoRecipients,
+    /// There is no folder.
+    #[error("name the folder of the archives: `[backup] folder`")]
+    NoFolder,
     /// A line is no recipient.
     #[error("line {0} of the recipients is none of age's X25519 (`age1…`)")]
     Recipient(usize),

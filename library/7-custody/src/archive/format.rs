@@ -21,6 +21,8 @@ pub enum Kind {
     Data,
     /// The wrapped keys that those were sealed with.
     Keys,
+    /// What shows what happened in an incident: parts that stand where tables do, see `docs/formats/evidence.md`.
+    Evidence,
 }
 
 impl Kind {
@@ -29,6 +31,7 @@ impl Kind {
         match self {
             Self::Data => "data",
             Self::Keys => "keys",
+            Self::Evidence => "evidence",
         }
     }
 }

@@ -10,10 +10,13 @@
 //! LOG/tile/entries/000 …          the leaves
 //! ```
 //!
+//! A bundle of evidence is a file that the studio's owner was given: `--identity` opens it, `--keys` are those of the log.
+//!
 //! First the hashes: with the checkpoints they must give the roots that were signed. Then each leaf
 //! against its hash, so that what is wrong with it can be named. Without hashes the leaves alone must
 //! give the roots, and a finding names the entries since the last root that was right.
 
+mod bundle;
 mod log;
 mod notes;
 
@@ -21,9 +24,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
-use watertight_prover_core::{Finding, Hashes, Listed, NoteFault, Summary, Verifier, whose};
+use watertight_prover_core::{Finding, Hashes, Listed, NoteFault, Shown, Summary, Verifier, whose};
 
-use self::{log::Log, notes::Said};
+use self::{
+    bundle::Bent,
+    log::Log,
+    notes::{Said, read_keys},
+};
 use crate::output::{Failure, Output};
 
 /// So many entries are verified between two lines of progress.
@@ -32,7 +39,7 @@ const PROGRESS_ENTRIES: u64 = 10_000;
 /// Verify a studio's ledger, offline.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The log: a folder of tiles (C2SP tlog-tiles), or a file of leaves, a line each
+    /// The log: a folder of tiles (C2SP tlog-tiles), or a file of leaves, a line each; or a bundle of evidence
     #[arg(value_name = "LOG")]
     log: PathBuf,
     /// Public keys that are believed: a file of `name+id+key` lines, or what `/v1/audit/checkpoints`
@@ -43,6 +50,9 @@ pub(crate) struct Verify {
     /// `/v1/audit/checkpoints` answered
     #[arg(long, value_name = "FILE")]
     checkpoints: Vec<PathBuf>,
+    /// What opens a bundle of evidence: a file of age's identities
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
 }
 
 /// The first thing that is wrong.
@@ -56,6 +66,9 @@ enum Wrong {
 
 impl Verify {
     pub(crate) fn run(self, output: &Output) -> Result<u8, Failure> {
+        if bundle::is_one(&self.log) {
+            return self.bundle(output);
+        }
         let said = Said::read(&self.log, self.keys.as_deref(), &self.checkpoints)?;
         let log = Log::open(&self.log, said.removed())?;
         let studio = said.studio.clone();
@@ -67,6 +80,53 @@ impl Verify {
         output.result(&text(&verdict), &value(&studio, &verdict));
         Ok(u8::from(verdict.is_err()))
     }
+
+    fn bundle(&self, output: &Output) -> Result<u8, Failure> {
+        let keys = self.keys.as_deref().ok_or_else(|| {
+            Failure::new("name the public keys of the studio's log with `--keys FILE`: those in the bundle vouch for nothing")
+        })?;
+        let verdict = bundle::verify(&self.log, self.identity.as_deref(), read_keys(keys)?)?;
+        let (text, value) = match &verdict {
+            Ok(shown) => shown_as(shown),
+            Err(bent) => bent_as(bent),
+        };
+        output.result(&text, &value);
+        Ok(u8::from(verdict.is_err()))
+    }
+}
+
+fn shown_as(shown: &Shown) -> (String, Value) {
+    let Shown {
+        studio,
+        bundle,
+        made_at,
+        entries: (first, until),
+        leaves,
+        checkpoints,
+    } = shown;
+    let text = format!(
+        "sound: bundle {bundle} of studio {studio}, made {made_at}; {leaves} entries, entry {first} to before {until} covered by {checkpoints} checkpoints"
+    );
+    let value = json!({
+        "verdict": "sound", "studio": studio, "findings": [], "bundle": bundle, "made_at": made_at,
+        "first": first, "until": until, "entries": leaves, "checkpoints": checkpoints,
+    });
+    (text, value)
+}
+
+fn bent_as(bent: &Bent) -> (String, Value) {
+    let (kind, summary) = match bent {
+        Bent::Flaw(flaw) => (flaw.kind(), flaw.to_string()),
+        Bent::Bytes => (
+            "changed",
+            "its bytes were changed or cut: they do not decrypt to lines".to_owned(),
+        ),
+    };
+    let finding = json!({ "kind": kind, "summary": summary });
+    (
+        format!("tampered: {summary}"),
+        json!({ "verdict": "tampered", "findings": [finding] }),
+    )
 }
 
 /// Verifies a log from its first entry to its last.

@@ -183,7 +183,7 @@ fn refused<T>(source: &str, fault: NoteFault) -> Result<Result<T, Disbelieved>, 
 }
 
 /// The keys of a file.
-fn read_keys(path: &Path) -> Result<Vec<VerifierKey>, Failure> {
+pub(super) fn read_keys(path: &Path) -> Result<Vec<VerifierKey>, Failure> {
     let text = text(path)?;
     let lines: Vec<String> = match text.trim_start().starts_with('{') {
         true => answered(path, &text)?.keys,

@@ -29,6 +29,22 @@ pub(super) struct Record {
     r#override: Option<String>,
     isolations: Vec<Isolation>,
     steps: Vec<Step>,
+    evidence: Vec<Bundle>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Bundle {
+    made_at: Option<Timestamp>,
+    name: Option<String>,
+    sha256: Option<String>,
+    handed_over: Vec<HandOver>,
+}
+
+#[derive(Debug, Deserialize)]
+struct HandOver {
+    at: Timestamp,
+    by: String,
+    to: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,6 +94,16 @@ impl Record {
             events.push((isolation.begun_at, format!("{what} was frozen")));
             if let Some(at) = isolation.ended_at {
                 events.push((at, format!("{what} was let in again")));
+            }
+        }
+        for bundle in &self.evidence {
+            if let (Some(at), Some(name), Some(sha256)) =
+                (bundle.made_at, &bundle.name, &bundle.sha256)
+            {
+                events.push((at, format!("evidence was made: `{name}`, SHA-256 {sha256}")));
+            }
+            for HandOver { at, by, to } in &bundle.handed_over {
+                events.push((*at, format!("{by} gave it to {to}")));
             }
         }
         for step in &self.steps {

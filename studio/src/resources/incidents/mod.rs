@@ -1,11 +1,14 @@
 //! What operators did when something went wrong in a studio, for its owners.
 //!
 //! ```text
-//! GET /v1/incidents   {"items": [{"kind": "stolen-session", "state": "closed", "steps": […], …}], "next_cursor": null}
+//! GET /v1/incidents/{id}/impact   which records were touched, by whom and from where
+//! GET /v1/incidents               {"items": [{"kind": "stolen-session", "state": "closed", "steps": […], …}], "next_cursor": null}
 //! ```
 //!
 //! Operators act by `studio incident`, as logins of the database that read no row of any studio; see
 //! `docs/decisions/incidents.md`. While all of the studio is frozen nobody reads this either.
+
+mod impact;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -39,6 +42,8 @@ pub const RESOURCE: Registered = Registered {
     migrations: &[
         super::migration!("0031_incidents"),
         super::migration!("0032_impact"),
+        super::migration!("0035_evidence"),
+        super::migration!("0036_touched"),
     ],
     tables: &[],
     rows: &[],
@@ -47,14 +52,22 @@ pub const RESOURCE: Registered = Registered {
 };
 
 fn routes(routes: Routes) -> Routes {
-    routes.route(
-        "/v1/incidents",
-        get(list)
-            .says(
-                "what operators did when something went wrong, by whom and why; the newest hundred",
-            )
-            .needs::<actions::View, Incident>(),
-    )
+    routes
+        .route(
+            "/v1/incidents",
+            get(list)
+                .says(
+                    "what operators did when something went wrong, by whom and why; the newest hundred",
+                )
+                .needs::<actions::View, Incident>(),
+        )
+        .route(
+            "/v1/incidents/{id}/impact",
+            get(impact::impact)
+                .says("which records and personal fields were touched, by whom, from where and when, and what cannot be said")
+                .expensive()
+                .needs::<actions::View, Incident>(),
+        )
 }
 
 /// An incident as answered.
@@ -78,6 +91,7 @@ struct IncidentView {
     r#override: Option<String>,
     frozen: Frozen,
     steps: Vec<Step>,
+    evidence: Vec<Evidence>,
 }
 
 /// How far it has come.
@@ -113,6 +127,34 @@ struct Step {
     by: Option<String>,
     at: Option<Timestamp>,
     note: Option<String>,
+}
+
+/// A bundle of evidence: a file that the studio's recipients open, see `docs/formats/evidence.md`.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct Evidence {
+    id: Uuid,
+    from: Timestamp,
+    to: Timestamp,
+    asked_at: Timestamp,
+    asked_by: String,
+    made_at: Option<Timestamp>,
+    name: Option<String>,
+    bytes: Option<u64>,
+    /// Of the file, in hexadecimal: whoever has it compares.
+    sha256: Option<String>,
+    /// Why it was not made.
+    failed: Option<String>,
+    /// Each time that it was given on.
+    handed_over: Vec<HandOver>,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct HandOver {
+    at: Timestamp,
+    by: String,
+    to: String,
 }
 
 const LIST: Read = Read::new("SELECT it FROM incident.of_mine() WHERE tenant_id = $1");

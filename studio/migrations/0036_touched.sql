@@ -1,0 +1,51 @@
+-- Whom an incident is about, for the studio's owners: by it they ask their ledger what was touched.
+
+SET LOCAL ROLE {app}_owner;
+GRANT CREATE ON SCHEMA incident TO {app}_gate;
+
+SET LOCAL ROLE {app}_gate;
+-- Nobody where it isolates the whole studio, or nothing: then it is about everybody. Nothing for whoever is no owner.
+CREATE FUNCTION incident.whom(which uuid) RETURNS TABLE (tenant_id uuid, opened_at timestamptz, actors text[], addresses text[], has_session boolean)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+#variable_conflict use_column
+DECLARE
+  studio uuid := tenancy.tenant_id();
+BEGIN
+  IF tenancy.role() IS DISTINCT FROM 'owner' THEN RETURN; END IF;
+  RETURN QUERY SELECT studio, i.opened_at,
+      CASE WHEN v.is_all THEN '{}' ELSE v.actors END, CASE WHEN v.is_all THEN '{}' ELSE v.addresses END, v.has_session AND NOT v.is_all
+    FROM incident.incidents i, LATERAL (
+      SELECT coalesce(bool_or(num_nonnulls(o.member_id, o.session, o.address) = 0), true) AS is_all,
+        coalesce(array_agg(DISTINCT o.subject) FILTER (WHERE o.subject IS NOT NULL), '{}') AS actors,
+        coalesce(array_agg(DISTINCT o.address) FILTER (WHERE o.address IS NOT NULL), '{}') AS addresses,
+        coalesce(bool_or(o.session IS NOT NULL), false) AS has_session
+      FROM tenancy.isolations o WHERE o.tenant_id = studio AND o.cause = i.id) v
+    WHERE i.tenant_id = studio AND i.id = which;
+END $$;
+GRANT EXECUTE ON FUNCTION incident.whom(uuid) TO {app}_app;
+
+SET LOCAL ROLE {app}_owner;
+REVOKE CREATE ON SCHEMA incident FROM {app}_gate;
+
+-- Whoever is erased leaves no name at Clerk's in alerts and in what was isolated either: the member's id stands there.
+SET LOCAL ROLE {app}_owner;
+GRANT CREATE ON SCHEMA studio TO {app}_gate;
+CREATE POLICY gate ON studio.alerts TO {app}_gate USING (true) WITH CHECK (true);
+GRANT SELECT (tenant_id, subject), UPDATE (subject) ON studio.alerts TO {app}_gate;
+GRANT UPDATE (subject) ON tenancy.isolations TO {app}_gate;
+
+SET LOCAL ROLE {app}_gate;
+CREATE FUNCTION studio.forget_subject() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+BEGIN
+  UPDATE studio.alerts a SET subject = 'erased:' || NEW.id WHERE a.tenant_id = NEW.tenant_id AND a.subject = OLD.subject;
+  UPDATE tenancy.isolations i SET subject = NULL WHERE i.tenant_id = NEW.tenant_id AND i.subject = OLD.subject;
+  RETURN NULL;
+END $$;
+GRANT EXECUTE ON FUNCTION studio.forget_subject() TO {app}_owner;
+
+SET LOCAL ROLE {app}_owner;
+REVOKE CREATE ON SCHEMA studio FROM {app}_gate;
+CREATE TRIGGER forget_subject AFTER UPDATE ON tenancy.members FOR EACH ROW
+  WHEN (OLD.subject IS NOT NULL AND NEW.subject IS NULL) EXECUTE FUNCTION studio.forget_subject();
+ALTER TABLE tenancy.members ENABLE ALWAYS TRIGGER forget_subject;
