@@ -541,6 +541,109 @@ export type Incident = {
         at: string | null;
         note: string | null;
     }>;
+    evidence: Array<{
+        id: string;
+        from: string;
+        to: string;
+        asked_at: string;
+        asked_by: string;
+        made_at: string | null;
+        name: string | null;
+        bytes: number | null;
+        /**
+         * Of the file, in hexadecimal: whoever has it compares.
+         */
+        sha256: string | null;
+        /**
+         * Why it was not made.
+         */
+        failed: string | null;
+        /**
+         * Each time that it was given on.
+         */
+        handed_over: Array<{
+            at: string;
+            by: string;
+            to: string;
+        }>;
+    }>;
+};
+
+/**
+ * What was touched, as answered.
+ */
+export type Impact = {
+    from: string;
+    to: string;
+    /**
+     * Whom it is about.
+     */
+    whose: {
+        /**
+         * All of the studio was isolated, or nobody.
+         */
+        everybody: boolean;
+        actors: Array<string>;
+        addresses: Array<string>;
+    };
+    /**
+     * Which records, the last touched first.
+     */
+    records: Array<{
+        resource: string;
+        id: string;
+        requests: number;
+        first_at: string;
+        last_at: string;
+        /**
+         * What was done with it.
+         */
+        actions: Array<string>;
+        /**
+         * By whom.
+         */
+        actors: Array<string>;
+        /**
+         * From where.
+         */
+        addresses: Array<string>;
+        /**
+         * Which personal fields were shown in clear.
+         */
+        opened: Array<string>;
+        is_changed: boolean;
+    }>;
+    /**
+     * Who was there from where: whom the incident is about, whoever else used their addresses, and where else they were.
+     */
+    trails: Array<{
+        actor: string;
+        address: string | null;
+        /**
+         * Whether the incident is about this actor or this address.
+         */
+        is_of_incident: boolean;
+        requests: number;
+        refused: number;
+        /**
+         * As many records were named or counted, each as often as it was.
+         */
+        records: number;
+        first_at: string;
+        last_at: string;
+    }>;
+    /**
+     * So many more records were shown in lists that the ledger does not name one by one.
+     */
+    unlisted: number;
+    /**
+     * Whether all records and trails are here; otherwise ask for a shorter window.
+     */
+    is_whole: boolean;
+    /**
+     * What the ledger does not tell.
+     */
+    cannot_be_said: Array<string>;
 };
 
 /**
@@ -5745,6 +5848,80 @@ export type GetIncidentsResponses = {
 };
 
 export type GetIncidentsResponse = GetIncidentsResponses[keyof GetIncidentsResponses];
+
+export type GetIncidentsIdImpactData = {
+    body?: never;
+    path: {
+        id: string;
+    };
+    query?: {
+        from?: string;
+        to?: string;
+    };
+    url: '/v1/incidents/{id}/impact';
+};
+
+export type GetIncidentsIdImpactErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type GetIncidentsIdImpactError = GetIncidentsIdImpactErrors[keyof GetIncidentsIdImpactErrors];
+
+export type GetIncidentsIdImpactResponses = {
+    /**
+     * what was asked for
+     */
+    200: Impact;
+};
+
+export type GetIncidentsIdImpactResponse = GetIncidentsIdImpactResponses[keyof GetIncidentsIdImpactResponses];
 
 export type GetLegalHoldsData = {
     body?: never;

@@ -453,7 +453,62 @@ export const zIncident = z.object({
         by: z.string().nullable(),
         at: z.iso.datetime({ offset: true }).nullable(),
         note: z.string().nullable()
+    })),
+    evidence: z.array(z.object({
+        id: z.guid(),
+        from: z.iso.datetime({ offset: true }),
+        to: z.iso.datetime({ offset: true }),
+        asked_at: z.iso.datetime({ offset: true }),
+        asked_by: z.string(),
+        made_at: z.iso.datetime({ offset: true }).nullable(),
+        name: z.string().nullable(),
+        bytes: z.coerce.bigint().gte(BigInt(0)).max(BigInt('18446744073709551615'), { error: 'Invalid value: Expected uint64 to be <= 18446744073709551615' }).nullable(),
+        sha256: z.string().nullable(),
+        failed: z.string().nullable(),
+        handed_over: z.array(z.object({
+            at: z.iso.datetime({ offset: true }),
+            by: z.string(),
+            to: z.string()
+        }))
     }))
+});
+
+/**
+ * What was touched, as answered.
+ */
+export const zImpact = z.object({
+    from: z.iso.datetime({ offset: true }),
+    to: z.iso.datetime({ offset: true }),
+    whose: z.object({
+        everybody: z.boolean(),
+        actors: z.array(z.string()),
+        addresses: z.array(z.string())
+    }),
+    records: z.array(z.object({
+        resource: z.string(),
+        id: z.guid(),
+        requests: z.int(),
+        first_at: z.iso.datetime({ offset: true }),
+        last_at: z.iso.datetime({ offset: true }),
+        actions: z.array(z.string()),
+        actors: z.array(z.string()),
+        addresses: z.array(z.string()),
+        opened: z.array(z.string()),
+        is_changed: z.boolean()
+    })),
+    trails: z.array(z.object({
+        actor: z.string(),
+        address: z.string().nullable(),
+        is_of_incident: z.boolean(),
+        requests: z.int(),
+        refused: z.int(),
+        records: z.int(),
+        first_at: z.iso.datetime({ offset: true }),
+        last_at: z.iso.datetime({ offset: true })
+    })),
+    unlisted: z.int(),
+    is_whole: z.boolean(),
+    cannot_be_said: z.array(z.string())
 });
 
 /**
@@ -1883,6 +1938,20 @@ export const zGetIncidentsResponse = z.object({
     items: z.array(zIncident),
     next_cursor: z.string().nullable()
 });
+
+export const zGetIncidentsIdImpactPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+export const zGetIncidentsIdImpactQuery = z.object({
+    from: z.iso.datetime({ offset: true }).refine(hasLength(0, 35)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$/u).optional(),
+    to: z.iso.datetime({ offset: true }).refine(hasLength(0, 35)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$/u).optional()
+});
+
+/**
+ * what was asked for
+ */
+export const zGetIncidentsIdImpactResponse = zImpact;
 
 export const zGetLegalHoldsQuery = z.object({
     limit: z.int().gte(1).lte(100).optional(),
