@@ -217,7 +217,6 @@ async fn a_slow_page_ends_no_try() {
 async fn an_older_try_adds_nothing_to_the_next_one() {
     let world = World::new().await;
     let raw = world.as_admin().await;
-    slow_page(&raw, 3).await;
     let asked = ask(&world, 0, json!({ "kind": "studio" })).await;
     let id = asked["id"].as_str().unwrap();
     let given_up = async {
@@ -227,7 +226,7 @@ async fn an_older_try_adds_nothing_to_the_next_one() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         // So long that the first would have been ready.
-        tokio::time::sleep(Duration::from_secs(15)).await;
+        tokio::time::sleep(Duration::from_secs(12)).await;
     };
     work_until(&world.app, FAST, given_up).await;
     assert_eq!(look(&world, 0, id).await["state"], "running");
