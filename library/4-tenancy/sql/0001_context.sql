@@ -275,11 +275,12 @@ BEGIN
   refusal := CASE
     WHEN found_row.state = 'removed' THEN 'ZT011'
     WHEN found_row.state = 'pending' THEN 'ZT017'
-    -- Once it is certain that nobody is in it, what shows what happened is gathered for its owner.
-    WHEN found_row.status = 'freezing' OR found_row.status = 'frozen' AND (p[3], p[5]) IS DISTINCT FROM ('s', 'evidence') THEN 'ZT020'
-    -- A closed one is entered by whoever removes what is left of it.
-    WHEN refusal IS NOT NULL OR NOT (found_row.status = 'active'
-      OR found_row.status = 'frozen' OR found_row.status = 'closed' AND p[3] = 's' AND p[5] = 'custody') THEN 'ZT010'
+    -- Once it is certain that nobody is in it, what shows what happened is gathered for its owner, and it is brought back.
+    WHEN found_row.status = 'freezing' OR found_row.status = 'frozen' AND (p[3], p[5]) IS DISTINCT FROM ('s', 'evidence')
+      AND (p[3], p[5]) IS DISTINCT FROM ('s', 'restore') THEN 'ZT020'
+    -- A closed one is entered by whoever removes what is left of it. Who brings a frozen one back enters no other.
+    WHEN refusal IS NOT NULL OR NOT CASE found_row.status WHEN 'active' THEN (p[3], p[5]) IS DISTINCT FROM ('s', 'restore')
+      WHEN 'closed' THEN p[3] = 's' AND p[5] = 'custody' ELSE found_row.status = 'frozen' END THEN 'ZT010'
     WHEN to_timestamp(p[8]::double precision) < found_row.valid_after THEN 'ZT013'
     -- A session belongs to whom it was first seen with, and an ended one to nobody.
     WHEN found_row.is_ended THEN 'ZT013'

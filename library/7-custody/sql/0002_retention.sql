@@ -186,17 +186,17 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION custody.retain(text), custody.plan(text), custody.studios(text), custody.again(text) TO {app}_app;
 
--- Each studio has the service, and work for it every day.
+-- Each studio has the service, and work for it every day; and one that brings it back while it is frozen, and does nothing else.
 CREATE FUNCTION custody.begin_keeping() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 BEGIN
-  INSERT INTO tenancy.services (tenant_id, name) VALUES (NEW.tenant_id, 'custody');
+  INSERT INTO tenancy.services (tenant_id, name) VALUES (NEW.tenant_id, 'custody'), (NEW.tenant_id, 'restore');
   PERFORM jobs.schedule(NEW.tenant_id, 'retention', clock_timestamp() + interval '1 day');
   RETURN NULL;
 END $$;
 GRANT EXECUTE ON FUNCTION custody.begin_keeping() TO {app}_owner;
 SET LOCAL row_security = on;
-INSERT INTO tenancy.services (tenant_id, name) SELECT s.tenant_id, 'custody' FROM tenancy.studios s;
+INSERT INTO tenancy.services (tenant_id, name) SELECT s.tenant_id, n FROM tenancy.studios s, unnest(ARRAY['custody', 'restore']) n;
 INSERT INTO jobs.due (tenant_id, kind, due_at) SELECT s.tenant_id, 'retention', clock_timestamp() FROM tenancy.studios s;
 SET LOCAL row_security = off;
 

@@ -24,7 +24,7 @@ CREATE FUNCTION custody.restore_keys(request text) RETURNS TABLE (forgotten bigi
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
   p text[] := tenancy.verified(request, 'b1', 8);
-  studio uuid := custody.expect_service(p[3]);
+  studio uuid := custody.expect_restorer(p[3]);
   rows jsonb := (SELECT jsonb_agg(l::jsonb || jsonb_build_object('tenant_id', studio))
     FROM string_to_table(convert_from(decode(p[5], 'hex'), 'UTF8'), chr(10)) l);
 BEGIN
@@ -64,7 +64,7 @@ CREATE FUNCTION custody.keys_missing(question text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
   p text[] := tenancy.verified(question, 'b2', 6);
-  studio uuid := custody.expect_service(p[3]);
+  studio uuid := custody.expect_restorer(p[3]);
 BEGIN
   RETURN (SELECT count(*) FROM (SELECT DISTINCT n.person, n.number FROM custody.keys_needed(studio) n) n
     WHERE NOT EXISTS (SELECT FROM custody.forgotten f WHERE f.tenant_id = studio AND f.person = n.person)

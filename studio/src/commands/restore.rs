@@ -57,6 +57,7 @@ pub(super) struct Restore {
 }
 
 impl Restore {
+    /// What it waits for is boxed: every command would have that much on its stack.
     pub(super) async fn run(self, config: Config, output: &Output) -> Result<u8, Failure> {
         let app = super::app(config).await?;
         let into = self.into_new.map(TenantId);
@@ -66,15 +67,23 @@ impl Restore {
                 identities: Arc::new(identities(&self.identity.unwrap_or_default())?),
                 into,
             };
-            return bring_back(&app, &wanted, self.plan, output).await;
+            return Box::pin(bring_back(&app, &wanted, self.plan, output)).await;
         };
         let place = Place::make(self.folder.as_deref(), &app.random.uuid())?;
         let identities = Identities::generate();
         let recipients = Recipients::parse(&identities.recipients());
         let recipients = recipients.map_err(|fault| failed(fault.into()))?;
-        let written = write_as_of(&app, TenantId(studio), at, &recipients, &place.0, |what| {
-            output.progress(what);
-        });
+        let studio = TenantId(studio);
+        let written = Box::pin(write_as_of(
+            &app,
+            studio,
+            at,
+            &recipients,
+            &place.0,
+            |what| {
+                output.progress(what);
+            },
+        ));
         let written = written
             .await
             .map_err(|error| Failure::refused(error.to_string()))?;
@@ -83,7 +92,7 @@ impl Restore {
             identities: Arc::new(identities),
             into,
         };
-        bring_back(&app, &wanted, self.plan, output).await
+        Box::pin(bring_back(&app, &wanted, self.plan, output)).await
     }
 }
 

@@ -18,13 +18,16 @@ use watertight_custody::archive::{
 };
 use watertight_identity::ServiceName;
 use watertight_tenancy::TenantTx;
-use watertight_terms::{Entry, Fault, KeyRing, TenantId};
+use watertight_terms::{Entry, Fault, KeyRing, TenantId, problems};
 
 use super::{begin, retention::snapshot_as_custody};
 use crate::{app::App, commands::migrations, config::Config};
 
 /// The service as which it acts.
 const CUSTODY: ServiceName = ServiceName::new("custody");
+
+/// The one that a frozen studio is brought back as, and nothing else is done as.
+const RESTORE: ServiceName = ServiceName::new("restore");
 
 /// What the ledger calls where it asks from.
 const FROM: &str = "archive";
@@ -262,7 +265,7 @@ pub async fn restore_keys(app: &App, wanted: &Wanted) -> Result<(i64, i64), Rest
     if manifest.head.kind != Kind::Keys || wanted.into.is_some() {
         return Err(RestoreFault::Keys);
     }
-    let mut tx = begin(&app.tenancy, &app.desk, CUSTODY, manifest.head.studio, FROM).await?;
+    let mut tx = begin_restoring(app, manifest.head.studio).await?;
     tx.take_longer(STATEMENT_S).await?;
     let (mut added, mut forgotten) = (0, 0);
     for (table, rows) in batches {
@@ -300,6 +303,16 @@ async fn gathered(app: &App, wanted: &Wanted) -> Result<(Manifest, Vec<Batch>), 
     Ok((manifest?, all))
 }
 
+/// A transaction that brings a studio back, while it is frozen, too.
+async fn begin_restoring(app: &App, studio: TenantId) -> Result<TenantTx, Fault> {
+    match begin(&app.tenancy, &app.desk, CUSTODY, studio, FROM).await {
+        Err(fault) if fault.slug() == problems::FROZEN.slug() => {
+            begin(&app.tenancy, &app.desk, RESTORE, studio, FROM).await
+        }
+        begun => begun,
+    }
+}
+
 /// The one table of work that a new studio has a row in.
 const SETTINGS: &str = "studio.settings";
 
@@ -320,7 +333,7 @@ async fn prepare(
     }
     let studio = wanted.into.unwrap_or(manifest.head.studio);
     let is_foreign = studio != manifest.head.studio;
-    let mut tx = begin(&app.tenancy, &app.desk, CUSTODY, studio, FROM).await?;
+    let mut tx = begin_restoring(app, studio).await?;
     tx.take_longer(STATEMENT_S).await?;
     let now = Snapshot::of(&mut tx).await?.tables(Kind::Data);
     fits(&manifest.head.tables, &now)?;

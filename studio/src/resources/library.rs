@@ -68,10 +68,10 @@ pub const TABLES: &[Columns] = &[
     table!("custody.rules", Retention::Installation; Internal: "name", "step", "rel", "since", "is_over", "least_days", "with_rels",
         "with_columns", "blanks", "is_person";),
     table!("custody.erasures", Retention::Installation; Internal: "step", "rel", "col", "says", "blanks", "ready";),
-    table!("custody.archived", Retention::Installation; Internal: "rel", "step", "is_restored", "is_key", "people";),
+    table!("custody.archived", Retention::Installation; Internal: "rel", "step", "is_restored", "is_key", "people", "is_given";),
     table!("custody.follows", Retention::Installation; Internal: "reference", "rel", "refers", "columns", "keys", "is_removed";),
     table!("custody.forgotten", Retention::Studio; Internal: "tenant_id", "person", "is_erased", "at";),
-    table!("custody.shredded", Retention::Installation; Internal: "step", "rel", "is_free";),
+    table!("custody.shredded", Retention::Installation; Internal: "step", "rel", "is_free", "most";),
     // Of what is no more.
     table!("custody.receipts", Retention::Installation; Internal: "tenant_id", "note", "made_at";),
     table!("watch.alerts", Retention::Installation; Internal: "id", "kind", "severity", "subject", "opened_at", "last_seen_at", "times";),

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use watertight_tenancy::support::state;
 use watertight_terms::Clock;
 
 use crate::{
@@ -293,6 +294,16 @@ async fn the_database_lets_no_sql_add_or_raise_a_member() {
         "INSERT INTO tenancy.members (tenant_id, id, ceiling) VALUES ('{tenant}', gen_random_uuid(), 'owner')"
     );
     assert_eq!(run("owner", invite.clone()).await.unwrap(), 1);
+    // One address once, although whoever looked first was let through.
+    let address = |many: u32| {
+        format!(
+            "INSERT INTO tenancy.members (tenant_id, id, ceiling, email_index)
+               SELECT '{tenant}', gen_random_uuid(), 'guest', decode(repeat('01', 34), 'hex') FROM generate_series(1, {many})"
+        )
+    };
+    assert_eq!(run("owner", address(1)).await.unwrap(), 1);
+    let twice = run("owner", address(2)).await.unwrap_err();
+    assert_eq!(state(&twice), "23505");
     let lower = "UPDATE tenancy.members SET ceiling = 'guest' WHERE subject = 'user_a_leaver'";
     assert_eq!(run("owner", lower.to_owned()).await.unwrap(), 1);
     for (part, sql) in [

@@ -3,10 +3,11 @@
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};
-use watertight_tenancy::support::RawConnection;
+use watertight_tenancy::support::{RawConnection, state};
 
 use crate::{
     archive::{Archives, Done, booking_of_before, opened},
+    freeze::freeze,
     ledger::settle,
     world::World,
 };
@@ -387,6 +388,44 @@ async fn a_new_studio_takes_an_archive_without_what_is_sealed() {
         .await
         .unwrap();
     assert_eq!(sealed, 0);
+}
+
+/// After an incident a studio is mended before anybody is let in.
+#[tokio::test]
+async fn a_frozen_studio_comes_back_and_stays_frozen() {
+    let world = World::new().await;
+    let archives = Archives::of(&world);
+    let raw = world.as_admin().await;
+    let archive = archives.written(0).await;
+    let before = work(&raw, &world, 0).await;
+    go_on(&world, 0).await;
+    freeze(&world, 0).await;
+    let since = work(&raw, &world, 0).await;
+    let planned = archives.restore(&archive, 0, &["--plan"]).await;
+    assert_eq!(planned.code, 0, "{}", planned.said);
+    assert_eq!(work(&raw, &world, 0).await, since);
+    let done = archives.restore(&archive, 0, &[]).await;
+    assert_eq!(done.code, 0, "{}", done.said);
+    assert_eq!(work(&raw, &world, 0).await, before);
+    let owner = world.token(0, "owner");
+    assert_eq!(world.send("GET", "/v1/artists", &owner, None).await.0, 403);
+    // Nobody else enters it, and whoever does enters no other; nothing else is done so.
+    let app = world.as_app().await;
+    for (studio, service, expected) in [
+        (0, "restore", None),
+        (0, "custody", Some("ZT020")),
+        (1, "custody", None),
+        (1, "restore", Some("ZT010")),
+    ] {
+        app.script("BEGIN").await.unwrap();
+        let context = world.service_context(studio, service);
+        let entered = app.run("SELECT tenancy.enter($1)", &[&context]).await;
+        let refused = entered.err().map(|error| state(&error).to_owned());
+        assert_eq!(refused.as_deref(), expected, "{service} of {studio}");
+        app.script("ROLLBACK").await.unwrap();
+    }
+    let id = world.studios[0].tenant.to_string();
+    assert_ne!(archives.run(&["backup", "--studio", &id]).await.code, 0);
 }
 
 /// Rows by force, so that there is time to be killed in: artists that nobody refers to.
