@@ -1945,7 +1945,7 @@ export const zGetIncidentsResponse = z.object({
  */
 export const zPostIncidentsBody = z.strictObject({
     kind: z.string().refine(hasLength(1, 40)).regex(/^[a-z0-9-]+$/u),
-    reason: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+    reason: z.string().refine(hasLength(1, 1000)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
 });
 
 export const zPostIncidentsHeaders = z.object({
@@ -1984,7 +1984,7 @@ export const zGetIncidentsIdImpactResponse = zImpact;
  * What was done.
  */
 export const zPostIncidentsIdStepsAssessBody = z.strictObject({
-    note: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+    note: z.string().refine(hasLength(1, 1000)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
 });
 
 export const zPostIncidentsIdStepsAssessHeaders = z.object({
@@ -2004,7 +2004,7 @@ export const zPostIncidentsIdStepsAssessResponse = zIncident;
  * What was done.
  */
 export const zPostIncidentsIdStepsNotifyBody = z.strictObject({
-    note: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+    note: z.string().refine(hasLength(1, 1000)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
 });
 
 export const zPostIncidentsIdStepsNotifyHeaders = z.object({
@@ -2024,7 +2024,7 @@ export const zPostIncidentsIdStepsNotifyResponse = zIncident;
  * What was done.
  */
 export const zPostIncidentsIdStepsKeysBody = z.strictObject({
-    note: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+    note: z.string().refine(hasLength(1, 1000)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
 });
 
 export const zPostIncidentsIdStepsKeysHeaders = z.object({
@@ -2044,7 +2044,7 @@ export const zPostIncidentsIdStepsKeysResponse = zIncident;
  * What was done.
  */
 export const zPostIncidentsIdStepsSessionsBody = z.strictObject({
-    note: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+    note: z.string().refine(hasLength(1, 1000)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
 });
 
 export const zPostIncidentsIdStepsSessionsHeaders = z.object({
@@ -2064,7 +2064,7 @@ export const zPostIncidentsIdStepsSessionsResponse = zIncident;
  * What was done.
  */
 export const zPostIncidentsIdStepsRoleBody = z.strictObject({
-    note: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+    note: z.string().refine(hasLength(1, 1000)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
 });
 
 export const zPostIncidentsIdStepsRoleHeaders = z.object({
@@ -2084,7 +2084,7 @@ export const zPostIncidentsIdStepsRoleResponse = zIncident;
  * What was done.
  */
 export const zPostIncidentsIdStepsPolicyBody = z.strictObject({
-    note: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+    note: z.string().refine(hasLength(1, 1000)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
 });
 
 export const zPostIncidentsIdStepsPolicyHeaders = z.object({
@@ -2104,7 +2104,7 @@ export const zPostIncidentsIdStepsPolicyResponse = zIncident;
  * What was done.
  */
 export const zPostIncidentsIdStepsCheckBody = z.strictObject({
-    note: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+    note: z.string().refine(hasLength(1, 1000)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
 });
 
 export const zPostIncidentsIdStepsCheckHeaders = z.object({
@@ -2124,7 +2124,7 @@ export const zPostIncidentsIdStepsCheckResponse = zIncident;
  * What was done.
  */
 export const zPostIncidentsIdStepsReplayBody = z.strictObject({
-    note: z.string().refine(hasLength(0, 1000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
+    note: z.string().refine(hasLength(1, 1000)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal)
 });
 
 export const zPostIncidentsIdStepsReplayHeaders = z.object({
