@@ -27,7 +27,8 @@ GRANT EXECUTE ON FUNCTION incident.whom(uuid) TO {app}_app;
 SET LOCAL ROLE {app}_owner;
 REVOKE CREATE ON SCHEMA incident FROM {app}_gate;
 
--- Whoever is erased leaves no name at Clerk's in alerts and in what was isolated either: the member's id stands there.
+-- Whoever is erased leaves no name at Clerk's in alerts and in what was isolated either: the member's id stands there, for an
+-- isolation of nobody is one of the whole studio.
 SET LOCAL ROLE {app}_owner;
 GRANT CREATE ON SCHEMA studio TO {app}_gate;
 CREATE POLICY gate ON studio.alerts TO {app}_gate USING (true) WITH CHECK (true);
@@ -39,7 +40,7 @@ CREATE FUNCTION studio.forget_subject() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 BEGIN
   UPDATE studio.alerts a SET subject = 'erased:' || NEW.id WHERE a.tenant_id = NEW.tenant_id AND a.subject = OLD.subject;
-  UPDATE tenancy.isolations i SET subject = NULL WHERE i.tenant_id = NEW.tenant_id AND i.subject = OLD.subject;
+  UPDATE tenancy.isolations i SET subject = 'erased:' || NEW.id WHERE i.tenant_id = NEW.tenant_id AND i.subject = OLD.subject;
   RETURN NULL;
 END $$;
 GRANT EXECUTE ON FUNCTION studio.forget_subject() TO {app}_owner;

@@ -140,7 +140,12 @@ impl Cluster {
         brought?;
         lock.release();
         drop(lock);
-        Self::start(options)
+        let started = Self::start(options);
+        if started.is_err() {
+            // Such as a recovery that ends before its target: what was brought is everybody's, and nobody comes back for it.
+            let _ = place.remove();
+        }
+        started
     }
 
     fn start_in(options: &Options, fresh: bool) -> Result<Self, ClusterError> {

@@ -342,7 +342,10 @@ impl Bundle {
             Flaw::Cut(part.map_or_else(|| "none".to_owned(), |part| part.name.clone()))
         })?;
         let name = format!("{ARCHIVES}{}", head.studio);
-        let keys: Vec<_> = self.keys.iter().map(|key| key.under(&name)).collect();
+        // Who may sign another studio's log signs nothing here.
+        let log_name = format!("{LOGS}{}", head.studio);
+        let own = self.keys.iter().filter(|key| key.name() == log_name);
+        let keys: Vec<_> = own.map(|key| key.under(&name)).collect();
         let text = said(&note, &name, &keys).map_err(Flaw::Manifest)?;
         let manifest: Manifest =
             parsed(text.trim_end()).ok_or(Flaw::Manifest(NoteFault::Malformed))?;
