@@ -1,10 +1,6 @@
 //! `docs/formats/vectors/archive.json`: an archive that anybody can open, and what must not be believed.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on stops"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use std::io::{Read, Write};
 

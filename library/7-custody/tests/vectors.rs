@@ -45,11 +45,11 @@ fn rows(ring: &KeyRing, tenant: TenantId) -> [Vec<Value>; 5] {
             checkpoints.push(json!({ "day": day, "note": note }));
         }
         if n >= 256 {
-            let mut row = json!({ "seq": n, "hash": hex::encode(hash) });
-            if n >= 258 {
-                row["leaf"] = json!(text);
-            }
-            leaves.push(row);
+            let hash = hex::encode(hash);
+            leaves.push(match n {
+                258.. => json!({ "seq": n, "hash": hash, "leaf": text }),
+                _ => json!({ "seq": n, "hash": hash }),
+            });
         }
     }
     let edge = Edge::of_tiles(tiles.iter().map(|tile| tile.hash));

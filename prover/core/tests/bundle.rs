@@ -60,7 +60,7 @@ impl Given {
     /// Where a line is that has this in it.
     fn at(&self, what: &str) -> usize {
         let found = self.lines.iter().position(|line| line.contains(what));
-        found.expect(what)
+        found.unwrap()
     }
 
     /// The same with one text for another in a line.

@@ -247,9 +247,12 @@ fn head(bundle: &Bundle, now: Timestamp) -> Head {
 
 /// What the database does not know of the versions.
 fn completed(app: &App, part: &str, mut line: Value) -> Value {
-    if part == "versions" {
-        line["studio"] = json!(env!("CARGO_PKG_VERSION"));
-        line["configuration"] = json!(app.config.digest);
+    if let (Some(versions), "versions") = (line.as_object_mut(), part) {
+        let known = [
+            ("studio", json!(env!("CARGO_PKG_VERSION"))),
+            ("configuration", json!(app.config.digest)),
+        ];
+        versions.extend(known.map(|(name, value)| (name.to_owned(), value)));
     }
     line
 }
