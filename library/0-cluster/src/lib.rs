@@ -133,16 +133,12 @@ impl Cluster {
         }
         place.draw_password(&account)?;
         let brought = server::bring(&place.data, &account, &command(&place.data));
-        if brought.is_err() {
-            // The reason counts, and what is left goes with the folder.
-            let _ = place.remove();
-        }
-        brought?;
-        lock.release();
-        drop(lock);
-        let started = Self::start(options);
+        let started = brought.and_then(|()| {
+            lock.release();
+            Self::start(options)
+        });
         if started.is_err() {
-            // Such as a recovery that ends before its target: what was brought is everybody's, and nobody comes back for it.
+            // What was brought is everybody's, and nobody comes back for it. The reason counts.
             let _ = place.remove();
         }
         started

@@ -12,7 +12,7 @@ use std::{
 use postgres_types::ToSql;
 use watertight_terms::{Entry, Fault, Request, Subject, TenantId};
 
-use crate::{fault::SqlFault, flight::Flight, lease::RESET, source::Source};
+use crate::{fault::SqlFault, flight::Flight, lease::reset, source::Source};
 
 /// Who did it, from where, and in which studio: what an entry needs beside what was done.
 ///
@@ -186,8 +186,7 @@ impl Desk {
             .execute(&statement, &lines.parameters())
             .await
             .map_err(fault)?;
-        let reset = client.prepare_cached(RESET).await.map_err(fault)?;
-        client.execute(&reset, &[]).await.map_err(fault)?;
+        reset(client).await.map_err(fault)?;
         lease.arrived();
         lease.give_back();
         Ok(())

@@ -75,9 +75,13 @@ impl Drop for Lease {
 async fn roll_back(client: &ClientWrapper) -> Result<(), tokio_postgres::Error> {
     let rollback = client.prepare_cached("ROLLBACK").await?;
     client.execute(&rollback, &[]).await?;
+    reset(client).await
+}
+
+/// Clears what was set in the session, outside of any transaction.
+pub(crate) async fn reset(client: &ClientWrapper) -> Result<(), tokio_postgres::Error> {
     let reset = client.prepare_cached(RESET).await?;
-    client.execute(&reset, &[]).await?;
-    Ok(())
+    client.execute(&reset, &[]).await.map(drop)
 }
 
 fn discard(object: Object) {

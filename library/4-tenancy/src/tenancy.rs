@@ -13,7 +13,7 @@ use crate::{
     desk::{Account, Desk, Who as Actor},
     fault::SqlFault,
     flight::{Flight, Flights},
-    lease::RESET,
+    lease::reset,
     source::Source,
     tell::Signing,
     transaction::Bound,
@@ -261,8 +261,7 @@ impl Tenancy {
         let client = lease.depart()?;
         let statement = client.prepare_cached(call).await.map_err(fault)?;
         let rows = client.query(&statement, &[&signed]).await.map_err(fault)?;
-        let reset = client.prepare_cached(RESET).await.map_err(fault)?;
-        client.execute(&reset, &[]).await.map_err(fault)?;
+        reset(client).await.map_err(fault)?;
         lease.arrived();
         lease.give_back();
         Ok(rows.into_iter().map(crate::Row).collect())

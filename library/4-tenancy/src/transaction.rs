@@ -1,6 +1,5 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
-use deadpool_postgres::ClientWrapper;
 use futures_util::future::join_all;
 use postgres_types::ToSql;
 use uuid::Uuid;
@@ -14,7 +13,7 @@ use watertight_terms::{Clock, Entry, Fault, TenantId, problems};
 use crate::{
     Change, Consequence, Insert, Journal, Read, Receipt, Row, Stored,
     desk::{Account, Desk, Lines},
-    lease::{Lease, RESET},
+    lease::{Lease, RESET, reset},
     repeat::{KEEP, Kept, Keyed},
     right::{On, Right, Rows, told},
     tell::Signing,
@@ -639,11 +638,6 @@ impl Ending {
         }
         Ok(self.account.settle())
     }
-}
-
-async fn reset(client: &ClientWrapper) -> Result<(), tokio_postgres::Error> {
-    let reset = client.prepare_cached(RESET).await?;
-    client.execute(&reset, &[]).await.map(drop)
 }
 
 fn no_answer(_: &Entry, _: &[Right]) -> Result<String, Fault> {
