@@ -35,7 +35,9 @@ const PARTS: [&str; 6] = [
 
 fn leaf(tenant: TenantId, n: u64) -> String {
     let time = format!("2026-11-20T10:{:02}:{:02}Z", n / 60 % 60, n % 60);
-    format!(r#"{{"changes":[],"entry":{{"id":"e{n}","tenant":"{tenant}","time":"{time}"}},"mac":null}}"#)
+    format!(
+        r#"{{"changes":[],"entry":{{"id":"e{n}","tenant":"{tenant}","time":"{time}"}},"mac":null}}"#
+    )
 }
 
 /// The rows of a log that was 260 entries long, from entry 256 on, for a window in which entry 258 is: with the leaves of
@@ -96,7 +98,8 @@ fn rows_from_the_first(ring: &KeyRing, tenant: TenantId) -> [Vec<Value>; 6] {
     rows[3][0]["first"] = json!(256);
     rows[3][0]["from"] = json!("2026-11-20T10:04:00Z");
     rows[5][0]["leaf"] = json!(leaf(tenant, 256));
-    rows}
+    rows
+}
 
 /// The lines of a bundle of these rows that `by` has signed.
 fn lines(by: &KeyRing, tenant: TenantId, rows: [Vec<Value>; 6]) -> Vec<String> {

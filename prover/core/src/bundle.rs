@@ -75,7 +75,9 @@ pub enum Flaw {
     #[error(transparent)]
     Range(#[from] RangeFlaw),
     /// Entries at its end stand under no checkpoint.
-    #[error("the checkpoints cover {covered} of {entries} entries: whoever wrote the others is nobody who signed")]
+    #[error(
+        "the checkpoints cover {covered} of {entries} entries: whoever wrote the others is nobody who signed"
+    )]
     Uncovered {
         /// So many stand under one.
         covered: u64,

@@ -104,7 +104,11 @@ impl Range {
         let is_after = seq == *end;
         let is_asked = is_before || is_after || (*first..*end).contains(&seq);
         let Some(time) = time else {
-            return if is_asked { Err(RangeFlaw::Withheld(seq)) } else { Ok(()) };
+            return if is_asked {
+                Err(RangeFlaw::Withheld(seq))
+            } else {
+                Ok(())
+            };
         };
         let time = instant(time).ok_or(RangeFlaw::Outside(seq))?;
         let bounds = (instant(from), instant(to));
@@ -175,7 +179,11 @@ mod tests {
             instant("2026-11-20T10:00:00.500Z"),
             instant("2026-11-20T10:00:00.5Z")
         );
-        for wrong in ["2026-11-20T10:00:00", "2026-11-20", "2026-11-20T10:00:00.xZ"] {
+        for wrong in [
+            "2026-11-20T10:00:00",
+            "2026-11-20",
+            "2026-11-20T10:00:00.xZ",
+        ] {
             assert_eq!(instant(wrong), None);
         }
     }

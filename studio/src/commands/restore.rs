@@ -77,15 +77,7 @@ impl Restore {
         let recipients = Recipients::parse(&identities.recipients());
         let recipients = recipients.map_err(|fault| failed(fault.into()))?;
         let (studio, tell) = (TenantId(studio), |what: &str| output.progress(what));
-        let writing = write_as_of(
-            &app,
-            studio,
-            at,
-            &recipients,
-            &place.0,
-            stop.as_mut(),
-            tell,
-        );
+        let writing = write_as_of(&app, studio, at, &recipients, &place.0, stop.as_mut(), tell);
         let written = Box::pin(writing).await;
         let written = written.map_err(|error| Failure::refused(error.to_string()))?;
         let wanted = Wanted {

@@ -333,16 +333,16 @@ async fn evidence_waits_until_all_of_its_window_stands_under_a_checkpoint() {
     }
     let worker = making.working();
     let ask = ["evidence", "--incident", &id, "--wait-s", "2"];
-    let said = operators
-        .run(0, &[&ask[..], &SINCE[..]].concat())
-        .await;
+    let said = operators.run(0, &[&ask[..], &SINCE[..]].concat()).await;
     assert_eq!(said.code, 1, "made of less than there is: {said:?}");
     assert!(making.files().is_empty());
     settle(&world.app).await;
     let file = async {
         loop {
-            if let [file] = making.files().as_slice() {
-                return file.clone();
+            let mut files = making.files().into_iter();
+            if let Some(file) = files.find(|file| file.extension().is_some_and(|end| end == "age"))
+            {
+                return file;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -351,7 +351,9 @@ async fn evidence_waits_until_all_of_its_window_stands_under_a_checkpoint() {
     worker.abort();
     let lines = making.opened(&fs::read(file.unwrap()).unwrap(), 0).unwrap();
     let shown = verified(&world, 0, &lines).unwrap();
-    let seen = lines.iter().filter(|line| line.contains("artist.list") || line.contains("artist.view"));
+    let seen = lines
+        .iter()
+        .filter(|line| line.contains("artist.list") || line.contains("artist.view"));
     assert!(seen.count() >= 3, "{shown:?}");
     // Entries of after it was asked for are none of the window's: the first of them says so.
     assert!(shown.range.1 < shown.entries.1, "{shown:?}");
@@ -377,14 +379,21 @@ async fn evidence_is_made_once_what_was_in_the_way_is_gone() {
     assert_eq!(making.files().len(), 1, "{made}");
     fs::remove_dir_all(&making.folder).unwrap();
     fs::write(&making.folder, "").unwrap();
+    settle(&world.app).await;
     let ask = [&["evidence", "--incident", &id], &SINCE[..]].concat();
     let said = operators.run(0, &ask).await;
     worker.abort();
-    assert!(said.code == 1 && said.error.contains("cannot be used"), "{said:?}");
+    assert!(
+        said.code == 1 && said.error.contains("cannot be used"),
+        "{said:?}"
+    );
     let tries: i32 = world
         .as_admin()
         .await
-        .value("SELECT tries FROM incident.bundles WHERE failed IS NOT NULL", &[])
+        .value(
+            "SELECT tries FROM incident.bundles WHERE failed IS NOT NULL",
+            &[],
+        )
         .await
         .unwrap();
     assert_eq!(tries, 5);

@@ -142,7 +142,7 @@ async fn a_hundred_thousand_entries_are_gone_over_in_time_by_an_index() {
     let operators = Operators::of(&world).await;
     let one = ["00000000-0000-4000-8000-000000000%".to_owned()];
     let list: Vec<String> = (0..20)
-        .map(|n| format!("00000000-0000-4000-80{n:02}-000000000%"))
+        .map(|n| format!("00000000-0000-4000-81{n:02}-000000000%"))
         .collect();
     let changes = json!([{ "columns": ["name"], "id": one[0], "table": "studio.artists" }]);
     happened(&world, 60_000, &looked("user_one", &one), &json!([])).await;
@@ -182,7 +182,10 @@ async fn what_no_request_accounts_for_and_what_was_done_as_another_is_seen() {
     let change = |actor: &str, id: &str| {
         let entry = json!({ "action": "database.change", "actor": actor, "ids": [], "ids_count": 0, "outcome": "allowed",
             "resource": "database", "role": "manager" });
-        (entry, json!([{ "columns": ["name"], "id": id, "table": "studio.artists" }]))
+        (
+            entry,
+            json!([{ "columns": ["name"], "id": id, "table": "studio.artists" }]),
+        )
     };
     let (own, changes) = change(&format!("member:{member}"), &ids[0]);
     happened(&world, 1, &own, &changes).await;
@@ -198,13 +201,25 @@ async fn what_no_request_accounts_for_and_what_was_done_as_another_is_seen() {
     assert_eq!(status, 200, "{told}");
     assert_eq!(told["whose"]["actors"], json!([manager]));
     let found = record(&told, &ids[0]).expect("what the database noted");
-    assert_eq!((&found["resource"], &found["is_changed"]), (&json!("studio.artists"), &json!(true)));
+    assert_eq!(
+        (&found["resource"], &found["is_changed"]),
+        (&json!("studio.artists"), &json!(true))
+    );
     assert!(record(&told, &ids[1]).is_none(), "somebody else's");
     let found = record(&told, &ids[2]).expect("what was done as another");
-    assert_eq!((&found["actors"], &found["acted_by"]), (&json!([owner]), &json!([manager])));
+    assert_eq!(
+        (&found["actors"], &found["acted_by"]),
+        (&json!([owner]), &json!([manager]))
+    );
     let mut trails = told["trails"].as_array().unwrap().iter();
     assert!(trails.any(|trail| trail["acted_by"] == json!(manager)));
-    let numbers = ["impact", "--incident", &id, "--from", "2026-01-01T00:00:00Z"];
+    let numbers = [
+        "impact",
+        "--incident",
+        &id,
+        "--from",
+        "2026-01-01T00:00:00Z",
+    ];
     let numbers = operators.done(0, &numbers).await;
     assert_eq!(numbers["impact"]["records"], 2, "{numbers}");
 }
@@ -223,5 +238,8 @@ async fn the_usual_window_of_an_old_incident_is_as_long_as_is_allowed() {
     assert_eq!(told["from"], "2026-01-01T00:00:00Z");
     assert_eq!(told["to"], "2026-04-03T00:00:00Z");
     let until = format!("{path}?to=2026-10-01T00:00:00Z");
-    assert_eq!(impact(&world, 0, "owner", &until).await.1["from"], "2026-07-01T00:00:00Z");
+    assert_eq!(
+        impact(&world, 0, "owner", &until).await.1["from"],
+        "2026-07-01T00:00:00Z"
+    );
 }

@@ -197,9 +197,7 @@ pub(super) async fn impact(
     let bounded: [&(dyn ToSql + Sync); 5] = [&from, &to, &names, &addresses, &one_more];
     let mut records = views(&tx.read(RECORDS, &bounded).await?, RecordView::from_row)?;
     let rows = tx.read(TRAILS, &bounded).await?;
-    let unlisted = rows
-        .first()
-        .map_or(Ok(0), |row| row.field("unlisted"))?;
+    let unlisted = rows.first().map_or(Ok(0), |row| row.field("unlisted"))?;
     let mut trails = views(&rows, TrailView::from_row)?;
     let most = usize::try_from(MOST).unwrap_or_default();
     let is_whole = records.len() <= most && trails.len() <= most;
