@@ -41,6 +41,17 @@ BEGIN
   RETURN ARRAY(SELECT 'member:' || m.id FROM tenancy.members m WHERE m.tenant_id = tenant AND m.subject = ANY (subjects));
 END $$;
 
+-- Whom an incident isolates; nobody, hence everybody, where it isolates the studio or nobody.
+CREATE FUNCTION incident.about(tenant uuid, which uuid, OUT actors text[], OUT addresses text[])
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  SELECT coalesce(array_agg(v.subject) FILTER (WHERE v.subject IS NOT NULL), '{}'), coalesce(array_agg(v.address) FILTER (WHERE v.address IS NOT NULL), '{}')
+    INTO actors, addresses FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which
+    HAVING NOT coalesce(bool_or(num_nonnulls(v.member_id, v.session, v.address) = 0), true);
+  actors := coalesce(actors || incident.members_of(tenant, actors), '{}');
+  addresses := coalesce(addresses, '{}');
+END $$;
+
 -- The same of whoever an incident isolates, or of everybody where it isolates the studio or nobody. Of whole hours, and
 -- as long as the incident is dealt with: window by window it would tell one request from the next.
 CREATE FUNCTION incident.impact(tenant uuid, which uuid, first timestamptz, last timestamptz) RETURNS jsonb
@@ -49,20 +60,15 @@ DECLARE
   it incident.incidents;
   since timestamptz := date_trunc('hour', first);
   until timestamptz := date_trunc('hour', last) + interval '1 hour' - interval '1 microsecond';
-  subjects text[];
-  addresses text[];
+  about record;
 BEGIN
   SELECT * INTO it FROM incident.incidents i WHERE i.tenant_id = tenant AND i.id = which;
   IF NOT FOUND THEN PERFORM incident.refuse('incidents_unknown'); END IF;
   IF it.confirmed_at IS NULL AND NOT it.is_emergency THEN PERFORM incident.refuse('incidents_unconfirmed'); END IF;
   IF it.closed_at < clock_timestamp() - interval '90 days' THEN PERFORM incident.refuse('incidents_closed'); END IF;
   PERFORM ledger.note_because(tenant, 'numbers of ' || since || ' to ' || until, 'incident.impact', 'incident', ARRAY[which]);
-  IF NOT EXISTS (SELECT FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which
-      AND num_nonnulls(v.member_id, v.session, v.address) = 0) THEN
-    subjects := ARRAY(SELECT v.subject FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which AND v.subject IS NOT NULL);
-    addresses := ARRAY(SELECT v.address FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which AND v.address IS NOT NULL);
-  END IF;
-  RETURN ledger.count_touched(tenant, since, until, coalesce(subjects || incident.members_of(tenant, subjects), '{}'), coalesce(addresses, '{}'));
+  SELECT * INTO about FROM incident.about(tenant, which);
+  RETURN ledger.count_touched(tenant, since, until, about.actors, about.addresses);
 END $$;
 GRANT EXECUTE ON FUNCTION incident.impact(uuid, uuid, timestamptz, timestamptz) TO {app}_ops;
 

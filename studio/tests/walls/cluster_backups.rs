@@ -405,7 +405,7 @@ async fn a_cluster_that_is_being_brought_goes_with_whoever_brought_it() {
     write_private(&config, &text).unwrap();
     let studio = world.studios[0].tenant.to_string();
     let begin = async |left: &[PathBuf]| {
-        let child = Command::new(env!("CARGO_BIN_EXE_studio"))
+        let mut child = Command::new(env!("CARGO_BIN_EXE_studio"))
             .arg("--config")
             .arg(&config)
             .args([
@@ -429,6 +429,8 @@ async fn a_cluster_that_is_being_brought_goes_with_whoever_brought_it() {
                 return (child, pid);
             }
         }
+        child.kill().unwrap();
+        child.wait().unwrap();
         panic!("nothing was brought");
     };
     let is_gone = |pid: u32| {
