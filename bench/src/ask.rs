@@ -16,10 +16,7 @@ use watertight_identity::{
 };
 use watertight_terms::{Clock, Random};
 
-use crate::{
-    Trouble,
-    reads::{self, Reader},
-};
+use crate::{Trouble, reads::Reader};
 
 /// A server on a port of its own, and the studio that asks it.
 pub(crate) struct Server {
@@ -113,10 +110,14 @@ impl Server {
     }
 }
 
-/// Who reads at once with others, each on a connection of its own.
-pub(crate) async fn reader(world: &World, random: &Random) -> Result<Reader, Trouble> {
+/// Who reads at once with others, over a pool of so many connections.
+pub(crate) async fn reader(
+    world: &World,
+    random: &Random,
+    connections: usize,
+) -> Result<Reader, Trouble> {
     let mut config = world.config.clone();
-    config.database.pool_max = reads::CLIENTS;
+    config.database.pool_max = connections;
     let (app, double) = app(config, random)?;
     let studio = world.studios.first().ok_or("no studio was made")?;
     Ok(Reader {

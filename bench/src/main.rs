@@ -137,7 +137,7 @@ async fn run(arguments: Arguments) -> Result<(), Trouble> {
     // Those who read at once, and the server's others.
     let connections = (
         "max_connections".to_owned(),
-        (reads::CLIENTS + 72).to_string(),
+        (reads::POOLS.iter().sum::<usize>() + 72).to_string(),
     );
     options.settings.push(connections);
     let cluster = Cluster::start_fresh(&options)?;
@@ -197,8 +197,12 @@ async fn run(arguments: Arguments) -> Result<(), Trouble> {
 }
 
 async fn reads(world: &World, random: &Random, arguments: &Arguments) -> Result<String, Trouble> {
-    let reader = ask::reader(world, random).await?;
-    let (ratio, figure) = reads::compare(reader, arguments.reads).await?;
+    let [own, large] = reads::POOLS;
+    let readers = [
+        ask::reader(world, random, own).await?,
+        ask::reader(world, random, large).await?,
+    ];
+    let (ratio, figure) = reads::compare(readers, arguments.reads).await?;
     match ratio >= arguments.reads_ratio {
         true => Ok(figure),
         false => Err(format!("{figure}, of at least {}", arguments.reads_ratio).into()),
