@@ -48,6 +48,7 @@ mod mails;
 mod marker;
 mod members;
 mod model;
+mod notices;
 mod on_duty;
 mod openapi;
 mod operators;
