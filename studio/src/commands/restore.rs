@@ -8,11 +8,7 @@ use watertight_custody::archive::{Became, Identities, Kind, Recipients};
 use watertight_terms::TenantId;
 
 use super::{
-    Failure, Output,
-    backup::{Pace, identities},
-    drill::Place,
-    keys::new_context_key,
-    serve::stop,
+    Failure, Output, backup::identities, drill::Place, keys::new_context_key, serve::stop,
 };
 use crate::{
     app::App,
@@ -115,9 +111,13 @@ async fn bring_back(
         output.result(&text(&planned, "would be"), &value(&planned, None));
         return Ok(0);
     }
-    let mut pace = Pace::new();
-    let restored = archive::restore(app, wanted, |table, rows| pace.say(output, table, rows));
+    let mut meter = output.meter();
+    let restored = archive::restore(app, wanted, |table, rows| {
+        let sum = manifest.sums.iter().find(|sum| sum.table == table);
+        meter.is_at(table, rows, sum.map(|sum| sum.rows));
+    });
     let restored = restored.await.map_err(failed)?;
+    drop(meter);
     // What was signed before is worth nothing after.
     let context_key = match app.config.database.owner_url {
         Some(_) => Some(new_context_key(&app.config).await?),
