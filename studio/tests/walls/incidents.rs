@@ -309,47 +309,6 @@ async fn an_incident_ends_streams_and_backups() {
     );
 }
 
-/// Somebody who asked by HTTP/2 and takes nothing could take it later: the server that has it is named, until they are gone.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_incident_names_the_process_of_whoever_takes_no_answer() {
-    let world = World::new().await;
-    let operators = Operators::of(&world).await;
-    let http2 = reqwest::Client::builder()
-        .http2_prior_knowledge()
-        .http2_initial_stream_window_size(1)
-        .build()
-        .unwrap();
-    let deaf = async |studio: usize| {
-        let asked = http2.get(format!("{}/v1/artists", world.base));
-        let asked = asked.bearer_auth(world.token(studio, "owner"));
-        let answer = asked.send().await.unwrap();
-        assert_eq!(
-            (answer.status(), answer.version()),
-            (reqwest::StatusCode::OK, reqwest::Version::HTTP_2)
-        );
-        answer
-    };
-    let (own, other) = (deaf(0).await, deaf(1).await);
-    let id = operators.open(&["--emergency"]).await;
-    let freeze = ["freeze", "--incident", &id];
-    let said = operators.run(0, &freeze).await;
-    assert_eq!(
-        said.code, 1,
-        "frozen while an answer can be taken: {said:?}"
-    );
-    assert_eq!(
-        said.value["silent"].as_array().unwrap().len(),
-        1,
-        "{said:?}"
-    );
-    drop(own);
-    let said = operators.done(0, &freeze).await;
-    assert_eq!(said["silent"], json!([]));
-    // Of another studio it was nobody's business.
-    let text = other.text().await.unwrap();
-    assert!(text.contains("\"items\""), "{text}");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_incident_isolates_a_member_a_session_or_an_address_and_nobody_else() {
     let world = World::new().await;
