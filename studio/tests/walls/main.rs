@@ -74,6 +74,7 @@ mod settings;
 mod states;
 mod streaming;
 mod tables;
+mod taking;
 mod telling;
 mod time;
 mod vault;
