@@ -22,9 +22,12 @@ CREATE TABLE incident.notices (
   sent_by text,
   -- To how many members it went.
   mails integer NOT NULL DEFAULT 0,
+  -- Records of the window whose people are not among them: those that entries count and do not name, and of an operator's
+  -- notice all but people's own.
+  unlisted bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (tenant_id, id),
   FOREIGN KEY (tenant_id, incident_id) REFERENCES incident.incidents,
-  CONSTRAINT notices_window CHECK (ends_at > starts_at),
+  CONSTRAINT notices_window CHECK (ends_at > starts_at AND ends_at - starts_at <= interval '92 days 2 hours'),
   -- A draft has gaps for what only the studio knows.
   CONSTRAINT notices_gaps CHECK (strpos(body, '[') = 0),
   -- An owner's word is enough; of operators it takes two.
@@ -33,7 +36,7 @@ CREATE TABLE incident.notices (
 CREATE POLICY gate ON incident.notices TO {app}_gate USING (true) WITH CHECK (true);
 CREATE POLICY digest ON incident.notices FOR SELECT TO {app}_digest USING (true);
 ALTER TABLE incident.notices ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-GRANT SELECT, INSERT, UPDATE (sent_at, sent_by, mails) ON incident.notices TO {app}_gate;
+GRANT SELECT, INSERT, UPDATE (sent_at, sent_by, mails, unlisted) ON incident.notices TO {app}_gate;
 GRANT SELECT ON incident.notices TO {app}_digest;
 
 ALTER TABLE studio.deliveries
@@ -71,12 +74,13 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION studio.expect_word() TO {app}_owner;
 
--- Notices of an incident, without what they say.
+-- Notices of an incident, to the letter until they are sent: whoever gives the word for one has read it.
 CREATE FUNCTION incident.notices_of(tenant uuid, which uuid) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 BEGIN
-  RETURN (SELECT coalesce(jsonb_agg(jsonb_build_object('id', n.id, 'whom', n.addressee, 'from', n.starts_at, 'to', n.ends_at, 'subject', n.subject,
-      'proposed_at', n.proposed_at, 'proposed_by', n.proposed_by, 'sent_at', n.sent_at, 'sent_by', n.sent_by, 'mails', n.mails)
+  RETURN (SELECT coalesce(jsonb_agg(jsonb_build_object('id', n.id, 'whom', n.addressee, 'from', n.starts_at, 'to', n.ends_at, 'subject', n.subject, 'text', CASE WHEN n.sent_at IS NULL THEN n.body END,
+      'proposed_at', n.proposed_at, 'proposed_by', n.proposed_by, 'sent_at', n.sent_at, 'sent_by', n.sent_by, 'mails', n.mails,
+      'unlisted', n.unlisted)
       ORDER BY n.proposed_at, n.id), '[]')
     FROM incident.notices n WHERE n.tenant_id = tenant AND n.incident_id = which);
 END $$;
@@ -98,23 +102,33 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   it incident.notices;
   about record;
-  touched text[];
+  ids uuid[];
+  people uuid[];
+  unnamed bigint := 0;
   many integer;
 BEGIN
   UPDATE incident.notices n SET sent_at = clock_timestamp(), sent_by = by WHERE n.tenant_id = tenant AND n.id = notice AND n.sent_at IS NULL RETURNING * INTO it;
   IF NOT FOUND THEN PERFORM incident.refuse('notices_sent'); END IF;
   IF it.addressee = 'people' THEN
     SELECT * INTO about FROM incident.about(tenant, it.incident_id);
-    touched := ARRAY(SELECT ledger.ids_touched(tenant, it.starts_at, it.ends_at, about.actors, about.addresses));
+    ids := ARRAY(SELECT t::uuid FROM ledger.ids_touched(tenant, it.starts_at, it.ends_at, about.actors, about.addresses) t
+      WHERE CASE WHEN t ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN true END);
+    -- A booking is its artist's, and its entry names it alone. Whose it is shows in the studio's own context and in no other.
+    people := ids || ARRAY(SELECT custody.people_in(tenant, ids));
+    unnamed := ledger.count_touched(tenant, it.starts_at, it.ends_at, about.actors, about.addresses) ->> 'unlisted';
+    IF tenancy.tenant_id() IS DISTINCT FROM tenant THEN
+      unnamed := unnamed + (SELECT count(*) FROM unnest(ids) i WHERE NOT EXISTS (
+        SELECT FROM tenancy.members m WHERE m.tenant_id = tenant AND (m.id = i OR m.artist_id = i)));
+    END IF;
   END IF;
   INSERT INTO studio.deliveries (tenant_id, id, member_id, notice_id)
     SELECT m.tenant_id, gen_random_uuid(), m.id, notice FROM tenancy.members m
     WHERE m.tenant_id = tenant AND m.email IS NOT NULL AND m.state = 'active' AND NOT m.provider_removed AND CASE it.addressee
       WHEN 'owner' THEN m.ceiling = 'owner' AND m.provider_role = 'owner'
-      ELSE m.id::text = ANY (touched) OR m.artist_id::text = ANY (touched) END;
+      ELSE m.id = ANY (people) OR m.artist_id = ANY (people) END;
   GET DIAGNOSTICS many = ROW_COUNT;
   IF many = 0 THEN PERFORM incident.refuse('notices_nobody'); END IF;
-  UPDATE incident.notices n SET mails = many WHERE n.tenant_id = tenant AND n.id = notice;
+  UPDATE incident.notices n SET mails = many, unlisted = unnamed WHERE n.tenant_id = tenant AND n.id = notice;
   PERFORM jobs.schedule(tenant, 'deliveries', clock_timestamp());
   RETURN many;
 END $$;
@@ -127,24 +141,25 @@ DECLARE
   made uuid := gen_random_uuid();
 BEGIN
   IF it.confirmed_at IS NULL THEN PERFORM incident.refuse('incidents_unconfirmed'); END IF;
-  PERFORM incident.keep_notice(tenant, which, made, propose.addressee, first, until, propose.subject, propose.body, session_user),
+  -- Of whole hours, as the numbers of an impact are: window by window it would tell one request from the next.
+  PERFORM incident.keep_notice(tenant, which, made, propose.addressee, date_trunc('hour', first),
+      date_trunc('hour', coalesce(until, clock_timestamp())) + interval '1 hour' - interval '1 microsecond', propose.subject, propose.body, session_user),
     ledger.note_because(tenant, propose.subject, 'incident.propose', 'incident', ARRAY[which, made]);
   RETURN made;
 END $$;
 
 -- Another one sends it.
-CREATE FUNCTION incident.send(tenant uuid, which uuid, notice uuid) RETURNS integer
+CREATE FUNCTION incident.send(tenant uuid, which uuid, notice uuid, OUT mails integer, OUT unlisted bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
   it incident.incidents := incident.take(tenant, which);
   proposer text := (SELECT n.proposed_by FROM incident.notices n WHERE n.tenant_id = tenant AND n.incident_id = which AND n.id = notice);
-  many integer;
 BEGIN
   IF proposer IS NULL THEN PERFORM incident.refuse('notices_unknown'); END IF;
   IF proposer = session_user THEN PERFORM incident.refuse('notices_proposer'); END IF;
-  many := incident.post(tenant, notice, session_user);
+  mails := incident.post(tenant, notice, session_user);
+  unlisted := (SELECT n.unlisted FROM incident.notices n WHERE n.tenant_id = tenant AND n.id = notice);
   PERFORM ledger.note_because(tenant, it.reason, 'incident.send', 'incident', ARRAY[which, notice]);
-  RETURN many;
 END $$;
 GRANT EXECUTE ON FUNCTION incident.propose(uuid, uuid, text, timestamptz, timestamptz, text, text), incident.send(uuid, uuid, uuid) TO {app}_ops;
 

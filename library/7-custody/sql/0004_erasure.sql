@@ -82,6 +82,20 @@ BEGIN
     SELECT m.id FROM tenancy.members m WHERE m.tenant_id = tenant AND m.artist_id = artist);
 END $$;
 
+-- Whose the rows of these ids are, by the columns that an erasure goes by: artists and members.
+CREATE FUNCTION custody.people_in(tenant uuid, ids uuid[]) RETURNS SETOF uuid
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+DECLARE
+  e custody.erasures;
+BEGIN
+  FOR e IN SELECT * FROM custody.erasures t ORDER BY t.step LOOP
+    CONTINUE WHEN NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = e.rel AND a.attname = 'id');
+    RETURN QUERY EXECUTE format('SELECT t.%I FROM %s t WHERE t.tenant_id = $1 AND t.id = ANY ($2) AND t.%I IS NOT NULL', e.col, e.rel, e.col)
+      USING tenant, ids;
+  END LOOP;
+END $$;
+GRANT EXECUTE ON FUNCTION custody.people_in(uuid, uuid[]) TO {app}_gate;
+
 -- Why a person is not erased now: still at work in the studio, or what a legal hold keeps is about them.
 CREATE FUNCTION custody.why_not(tenant uuid, people uuid[]) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

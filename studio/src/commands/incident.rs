@@ -501,7 +501,10 @@ const REFUSALS: &[Constraint] = &[
         "there is no member or session of that id in that studio",
     ),
     refusal("steps_pkey", "the step is done already"),
-    refusal("notices_window", "the window ends before it begins"),
+    refusal(
+        "notices_window",
+        "the window ends before it begins, or has more than 92 days",
+    ),
     refusal(
         "notices_gaps",
         "the text has gaps, which stand in `[`; fill them",
@@ -519,7 +522,7 @@ const REFUSALS: &[Constraint] = &[
     refusal("notices_sent", "it was sent already"),
     refusal(
         "notices_nobody",
-        "nobody of them has an address here; tell them in another way",
+        "nobody of whom that can be seen has an address here; an owner sees more, and others are told in another way",
     ),
     refusal("bundles_window", "the window ends before it begins"),
     refusal(

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use watertight_tenancy::{
     login_url,
@@ -10,6 +11,7 @@ use watertight_tenancy::{
 use watertight_terms::{Random, TenantId};
 
 use crate::{
+    bookings::{book, path_of},
     ledger::settle,
     mails::{Sink, TAKEN, deliveries, mailing, settled, work_until_so},
     on_duty::{Operators, member_id},
@@ -33,8 +35,6 @@ pub(crate) fn text(world: &World, text: &str) -> PathBuf {
     file
 }
 
-const SINCE: [&str; 4] = ["--from", "2026-01-01T00:00:00Z", "--subject", "An incident"];
-
 /// Runs `studio incident propose`.
 async fn propose(
     operators: &Operators<'_>,
@@ -43,6 +43,7 @@ async fn propose(
     text: &Path,
 ) -> Result<String, String> {
     let text = text.display().to_string();
+    let from = (Timestamp::now() - SignedDuration::from_hours(24)).to_string();
     let ask = [
         "propose",
         "--incident",
@@ -51,8 +52,12 @@ async fn propose(
         whom,
         "--text",
         &text,
+        "--subject",
+        "An incident",
+        "--from",
+        &from,
     ];
-    let said = operators.run(0, &[&ask[..], &SINCE[..]].concat()).await;
+    let said = operators.run(0, &ask).await;
     match said.value["notice"].as_str() {
         Some(notice) if said.code == 0 => Ok(notice.to_owned()),
         _ => Err(said.error),
@@ -82,6 +87,10 @@ async fn two_operators_tell_of_an_incident_and_one_does_not() {
     let file = text(&world, "Somebody signed in as Ada.\n");
     let notice = propose(&operators, &id, "owner", &file).await.unwrap();
     let send = ["send", "--incident", &id, "--notice", &notice];
+    // Who gives the second word has read what it is for.
+    let shown = operators.done(1, &["status", "--incident", &id]).await;
+    let shown = &shown["incidents"][0]["notices"][0]["text"];
+    assert_eq!(shown, "Somebody signed in as Ada.\n");
     let alone = operators.run(0, &send).await;
     assert!(alone.error.contains("you proposed it"), "{alone:?}");
     assert_eq!(deliveries(&world, 0).await, Vec::<Value>::new());
@@ -96,16 +105,20 @@ async fn two_operators_tell_of_an_incident_and_one_does_not() {
 
     // People: those whose records whoever is isolated has touched.
     let artist = world.studios[0].person("freelancer").artist.unwrap();
-    let path = format!("/v1/artists/{artist}");
+    let booking = path_of(&book(&world, 1, json!({})).await);
     let manager = world.token(0, "manager");
-    assert_eq!(world.send("GET", &path, &manager, None).await.0, 200);
+    for path in [&format!("/v1/artists/{artist}"), &booking] {
+        assert_eq!(world.send("GET", path, &manager, None).await.0, 200);
+    }
     settle(&world.app).await;
     let member = member_id(&world, "manager").await;
     let freeze = ["freeze", "--incident", &id, "--member", &member];
     operators.done(0, &freeze).await;
     let notice = propose(&operators, &id, "people", &file).await.unwrap();
     let send = ["send", "--incident", &id, "--notice", &notice];
-    assert_eq!(operators.done(1, &send).await["mails"], 1);
+    let sent = operators.done(1, &send).await;
+    // Whose the booking is no operator sees, and that is said.
+    assert_eq!((&sent["mails"], &sent["unlisted"]), (&json!(1), &json!(1)));
     work_until_so(&app, async || settled(&world, 0).await).await;
     let came = sink.came();
     assert!(
@@ -174,7 +187,12 @@ async fn an_owner_tells_of_an_incident_by_a_fresh_word() {
     }
     let backwards =
         Some(json!({ "whom": "owner", "subject": "s", "text": "t", "to": "2020-01-01T00:00:00Z" }));
-    assert_eq!(world.send("POST", &path, &owner, backwards).await.0, 422);
+    assert_eq!(world.send("POST", &path, &owner, backwards).await.0, 400);
+    let too_long = json!({ "whom": "people", "subject": "s", "text": "t", "from": "2000-01-01T00:00:00Z", "to": "2026-01-01T00:00:00Z" });
+    assert_eq!(
+        world.send("POST", &path, &owner, Some(too_long)).await.0,
+        400
+    );
     assert_eq!(deliveries(&world, 0).await, Vec::<Value>::new());
     let (status, told) = world
         .send(
@@ -194,7 +212,25 @@ async fn an_owner_tells_of_an_incident_by_a_fresh_word() {
     work_until_so(&app, async || settled(&world, 0).await).await;
     let [mail] = sink.came().try_into().unwrap();
     assert!(mail.to.contains(&address), "{mail:?}");
-    assert_eq!(deliveries(&world, 0).await[0]["notice_id"], notice["id"]);
+    // A booking is its artist's, although its entry names the booking alone.
+    give_address(&world, 0, "freelancer").await;
+    let seen = path_of(&book(&world, 0, json!({})).await);
+    let manager = world.token(0, "manager");
+    assert_eq!(world.send("GET", &seen, &manager, None).await.0, 200);
+    settle(&world.app).await;
+    let (_, sent) = world.send("POST", &path, &owner, say("people", "x")).await;
+    let sent = sent["notices"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&sent["mails"], &sent["unlisted"]),
+        (&json!(2), &json!(0)),
+        "{sent}"
+    );
+    let told = deliveries(&world, 0).await;
+    assert_eq!(told[0]["notice_id"], notice["id"]);
+    // Once: whoever has the session alone says nothing again.
+    let again = format!("/v1/deliveries/{}/replay", told[0]["id"].as_str().unwrap());
+    let (status, again) = world.send("POST", &again, &owner, None).await;
+    assert_eq!(status, 409, "{again}");
     assert_eq!(deliveries(&world, 1).await, Vec::<Value>::new());
 }
 

@@ -44,13 +44,13 @@ enum Whom {
 pub(in super::super) struct Send {
     #[command(flatten)]
     which: Which,
-    /// The notice, as `propose` and `status` name it
+    /// The notice, as `propose` and `status` name it; `status` shows what it says
     #[arg(long, value_name = "ID")]
     notice: Uuid,
 }
 
 const PROPOSE: Call = Call::new("SELECT incident.propose($1, $2, $3, $4, $5, $6, $7) AS notice");
-const SEND: Call = Call::new("SELECT incident.send($1, $2, $3) AS mails");
+const SEND: Call = Call::new("SELECT mails, unlisted FROM incident.send($1, $2, $3)");
 
 impl Propose {
     pub(super) async fn run(&self, operator: &Operator, output: &Output) -> Result<u8, Failure> {
@@ -92,11 +92,17 @@ impl Send {
         let Which { studio, incident } = &self.which;
         let parameters: [&(dyn ToSql + Sync); 3] = [studio, incident, &self.notice];
         let row = operator.call(SEND, &parameters, meaning).await;
-        let mails: i32 = row.and_then(|row| row.field("mails")).map_err(refused)?;
-        output.result(
-            &format!("notice {} is on its way to {mails} members", self.notice),
-            &json!({ "sent": self.notice, "mails": mails }),
-        );
+        let row = row.map_err(refused)?;
+        let mails: i32 = row.field("mails").map_err(refused)?;
+        let unlisted: i64 = row.field("unlisted").map_err(refused)?;
+        let mut text = format!("notice {} is on its way to {mails} members", self.notice);
+        if unlisted > 0 {
+            text += &format!(
+                "; whose {unlisted} further records are an operator cannot see: an owner finds them"
+            );
+        }
+        let value = json!({ "sent": self.notice, "mails": mails, "unlisted": unlisted });
+        output.result(&text, &value);
         Ok(0)
     }
 }

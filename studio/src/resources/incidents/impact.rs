@@ -189,7 +189,11 @@ pub(super) async fn impact(
     expect_seen(&mut tx)?;
     let rows = tx.read(WHOM, &[&id]).await?;
     let about = rows.first().ok_or_else(Fault::unseen)?;
-    let (from, to) = window(&asked, about.field("opened_at")?, desk.clock.now())?;
+    let (from, to) = window(
+        (asked.from, asked.to),
+        about.field("opened_at")?,
+        desk.clock.now(),
+    )?;
     let (actors, addresses): (Vec<String>, Vec<String>) =
         (about.field("actors")?, about.field("addresses")?);
     let members: Vec<String> = about.field("members")?;
@@ -223,15 +227,15 @@ pub(super) async fn impact(
     Draft::ok(view)?.finish(tx, entry).await
 }
 
-fn window(
-    asked: &Asked,
+/// From when until when something is asked about that is said of an incident: of 92 days at most.
+pub(super) fn window(
+    (from, to): (Option<Instant>, Option<Instant>),
     opened_at: Timestamp,
     now: Timestamp,
 ) -> Result<(Timestamp, Timestamp), Fault> {
     let day = SignedDuration::from_hours(24);
     let longest = day * i32::try_from(DAYS_MOST).unwrap_or(1);
-    let from = asked.from.map(Instant::timestamp);
-    let to = asked.to.map(Instant::timestamp);
+    let (from, to) = (from.map(Instant::timestamp), to.map(Instant::timestamp));
     // An incident of long ago is asked about as it began, not until today.
     let from = from.unwrap_or_else(|| {
         let usual = opened_at.saturating_sub(day).unwrap_or(opened_at);

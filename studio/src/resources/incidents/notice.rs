@@ -8,7 +8,7 @@
 //! the incident is about. Operators send one when two of them say so.
 
 use garde::Validate;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -20,7 +20,7 @@ use watertight_identity::Reverification;
 use watertight_tenancy::{Read, Tell, TenantTx};
 use watertight_terms::{Entry, Fault};
 
-use super::{Incident, IncidentView, actions::Send, expect_seen, one};
+use super::{Incident, IncidentView, actions::Send, expect_seen, impact::window, one};
 use crate::app::Desk;
 
 const SEND: Tell = Tell::new("i9", "SELECT incident.send_mine($1)::text");
@@ -52,7 +52,7 @@ pub(super) struct New {
     /// Without `[`: a draft has gaps in such.
     #[garde(dive)]
     text: Prose<CHARS>,
-    /// The window; from a day before the incident was opened until now, unless said.
+    /// The window, of 92 days at most; from a day before the incident was opened until now, unless said.
     #[garde(skip)]
     from: Option<Instant>,
     #[garde(skip)]
@@ -68,6 +68,8 @@ pub(super) struct NoticeView {
     from: Timestamp,
     to: Timestamp,
     subject: String,
+    /// What it says, until it is sent.
+    text: Option<String>,
     proposed_at: Timestamp,
     proposed_by: String,
     /// None: a second operator is to say so.
@@ -75,6 +77,9 @@ pub(super) struct NoticeView {
     sent_by: Option<String>,
     /// To how many members.
     mails: u32,
+    /// Records of the window whose people are not among those: entries count them and do not name them, or operators sent it, who see
+    /// whose a record is only when it is the person's own.
+    unlisted: u64,
 }
 
 pub(super) async fn send(
@@ -89,11 +94,7 @@ pub(super) async fn send(
     let _granted = tx.grant_new::<Send, Incident>()?;
     tx.verified_within(Reverification::Strict, &desk.clock)?;
     tx.may_write()?;
-    let day = SignedDuration::from_hours(24);
-    let usual = about.opened_at.saturating_sub(day);
-    let from = new.from.map(Instant::timestamp);
-    let from = from.unwrap_or(usual.unwrap_or(about.opened_at));
-    let to = new.to.map_or_else(|| desk.clock.now(), Instant::timestamp);
+    let (from, to) = window((new.from, new.to), about.opened_at, desk.clock.now())?;
     let notice = desk.random.uuid();
     let whom = match new.whom {
         Whom::Owner => "owner",

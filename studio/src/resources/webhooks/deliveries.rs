@@ -13,7 +13,7 @@ use watertight::{
 use watertight_authority::{Fact, Resource};
 use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Read, Row, Stored, TenantTx, ToSql};
-use watertight_terms::{Fault, Limits, TenantId};
+use watertight_terms::{Fault, Limits, TenantId, problems};
 
 use super::super::{
     Class, Columns,
@@ -351,6 +351,13 @@ async fn replay(
 ) -> Result<Answer<DeliveryView>, Fault> {
     let granted = tx.grant::<Replay, Delivery>(id).await?;
     expect_version(version, granted.version())?;
+    // The word was given for one mail to each.
+    if matches!(granted.row().of, Of::Notice(_)) && granted.row().state == State::Delivered {
+        return Err(Fault::new(
+            problems::CONFLICT,
+            "a notice is told once; send another",
+        ));
+    }
     let now = desk.clock.now();
     let (state, attempts, status) = (State::Pending.as_str(), 0_i32, None::<i32>);
     let parameters: [&(dyn ToSql + Sync); 5] = [&now, &state, &attempts, &now, &status];
