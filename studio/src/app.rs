@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     config::{Config, Provider},
+    metrics::Metrics,
     people::People,
     resources::{
         self,
@@ -48,6 +49,8 @@ pub struct App {
     pub checkpointer: Checkpointer,
     /// What handlers work with.
     pub desk: Desk,
+    /// What is counted and measured here.
+    pub metrics: Metrics,
     /// Who is not let in, counted.
     pub strangers: Strangers,
     /// Who takes Clerk's deliveries, where there is a secret to believe them by.
@@ -179,6 +182,7 @@ impl App {
             random: random.clone(),
         };
         let receiver = receiver(&config, &people, &clock)?;
+        let metrics = Metrics::new(clock.now());
         let desk = Desk {
             vault,
             cursors: Arc::new(Cursors::new(keys.ring("cursor")?.clone())),
@@ -195,7 +199,8 @@ impl App {
         Ok(Self {
             receiver,
             limiter: config.limits.limiter(&clock)?,
-            strangers: Strangers::new(config.watch.clone()),
+            strangers: Strangers::new(config.watch.clone(), metrics.clone()),
+            metrics,
             config: Arc::new(config),
             clock,
             random,

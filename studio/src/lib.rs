@@ -12,6 +12,7 @@ pub mod custody;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod jobs;
+pub mod metrics;
 pub mod pages;
 pub mod path;
 pub mod people;

@@ -13,12 +13,13 @@ use watertight_edge::{
 };
 use watertight_terms::{Fault, Request};
 
-use crate::{app::App, config::Config, pages, resources, webhooks};
+use crate::{app::App, config::Config, metrics, pages, resources, webhooks};
 
 /// The router of the product.
 ///
 /// ```text
 /// request id, trace            1-edge
+/// counted when it is answered  metrics
 /// a body left unread           1-edge       closes the connection, and says so
 /// security headers             1-edge
 /// which origins may call       CORS         answers preflights
@@ -96,6 +97,10 @@ pub fn router(app: &App) -> Router {
         .layer(origins(&app.config))
         .layer(middleware::from_fn(watertight_edge::secure_answer))
         .layer(middleware::from_fn(watertight_edge::close_unread))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            metrics::count_request,
+        ))
         .layer(middleware::from_fn_with_state(
             edge,
             watertight_edge::name_request,

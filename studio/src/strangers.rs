@@ -17,6 +17,8 @@ use watertight_tenancy::{Tell, Tenancy};
 use watertight_terms::{Fault, Request};
 use watertight_watch::{Alert, Failure, PlatformWatch, Refusal, Thresholds};
 
+use crate::metrics::Metrics;
+
 const NOTE: Tell = Tell::new("y1", "SELECT watch.note_alert($1)");
 
 /// So many wait to be told; of more, the oldest are told by the log alone.
@@ -26,6 +28,7 @@ const UNTOLD_MOST: usize = 1_000;
 #[derive(Clone, Debug)]
 pub struct Strangers {
     thresholds: Arc<Thresholds>,
+    metrics: Metrics,
     counted: Arc<Mutex<Counted>>,
 }
 
@@ -37,9 +40,10 @@ struct Counted {
 
 impl Strangers {
     /// Nobody yet.
-    pub fn new(thresholds: Thresholds) -> Self {
+    pub fn new(thresholds: Thresholds, metrics: Metrics) -> Self {
         Self {
             thresholds: Arc::new(thresholds),
+            metrics,
             counted: Arc::default(),
         }
     }
@@ -53,9 +57,11 @@ impl Strangers {
             subject: None,
             studio: None,
         };
+        self.metrics.stranger(refusal.failure);
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         for alert in counted.watch.observe(&refusal, &self.thresholds) {
             tracing::warn!(target: "alert", kind = alert.kind.as_str(), subject = alert.subject, "{}", alert.kind.advice());
+            self.metrics.alert(alert.kind);
             if counted.untold.len() == UNTOLD_MOST {
                 counted.untold.pop_front();
             }

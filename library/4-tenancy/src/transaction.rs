@@ -1,4 +1,7 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use futures_util::future::join_all;
 use postgres_types::ToSql;
@@ -14,6 +17,7 @@ use crate::{
     Change, Consequence, Insert, Journal, Read, Receipt, Row, Stored,
     desk::{Account, Desk, Lines},
     lease::{Lease, RESET, reset},
+    load::tell_slow,
     repeat::{KEEP, Kept, Keyed},
     right::{On, Right, Rows, told},
     tell::Signing,
@@ -515,12 +519,14 @@ impl TenantTx {
         sql: &'static str,
         all: Parameters<'_>,
     ) -> Result<Vec<Row>, Fault> {
+        let asked = Instant::now();
         let client = self.lease.depart()?;
         let answer = match client.prepare_cached(sql).await {
             Ok(statement) => client.query(&statement, all).await,
             Err(error) => Err(error),
         };
         self.lease.arrived();
+        tell_slow(sql, asked.elapsed());
         match answer {
             Ok(rows) => Ok(rows.into_iter().map(Row).collect()),
             Err(error) => Err(self.breaks(self.parts.desk.sql_fault.fault(&error))),
@@ -528,12 +534,14 @@ impl TenantTx {
     }
 
     async fn affect(&mut self, sql: &'static str, all: Parameters<'_>) -> Result<u64, Fault> {
+        let asked = Instant::now();
         let client = self.lease.depart()?;
         let answer = match client.prepare_cached(sql).await {
             Ok(statement) => client.execute(&statement, all).await,
             Err(error) => Err(error),
         };
         self.lease.arrived();
+        tell_slow(sql, asked.elapsed());
         answer.map_err(|error| self.breaks(self.parts.desk.sql_fault.fault(&error)))
     }
 

@@ -92,6 +92,7 @@ pub const DEFINER_FUNCTIONS: &[&str] = &[
     "studios",
     "again",
     "note_alert",
+    "figures",
     "archive",
     "archive_page",
     "restore_begin",

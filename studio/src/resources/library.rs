@@ -34,7 +34,7 @@ pub const TABLES: &[Columns] = &[
     table!("tenancy.services", Retention::Studio; Internal: "tenant_id", "name", "enabled";),
     table!("tenancy.page_sessions", Retention::Days { days: 30 }; Internal: "tenant_id", "id", "digest", "member_id", "session", "claimed",
         "issued_s", "client", "opened_at", "seen_at", "idle", "expires_at", "ended_at";),
-    table!("tenancy.keys", Retention::Installation; Internal: "purpose", "id", "retired_at"; Secret: "ipad", "opad";),
+    table!("tenancy.keys", Retention::Installation; Internal: "purpose", "id", "created_at", "retired_at"; Secret: "ipad", "opad";),
     // By the identity provider's ids; an ended one stays ended.
     table!("tenancy.sessions", Retention::Installation; Internal: "session", "subject", "first_seen_at", "ended_at", "provider_at_ms";),
     table!("tenancy.answers", DAY; Internal: "tenant_id", "actor", "standing", "key", "request", "id", "kept_at"; Personal: "sealed";),
