@@ -1,6 +1,6 @@
 //! A connection that goes back to the pool only when its transaction was cleanly ended.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::{ClientWrapper, Object};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -47,11 +47,14 @@ impl Lease {
             .ok_or_else(|| Fault::bug("a lease without a connection"))
     }
 
-    /// Every answer has arrived, good or bad.
-    pub(crate) fn arrived(&mut self) {
-        if let Some(since) = self.under_way.take() {
-            self.counters.answered(since.elapsed());
-        }
+    /// Every answer has arrived, good or bad. Gives how long that took.
+    pub(crate) fn arrived(&mut self) -> Duration {
+        let Some(since) = self.under_way.take() else {
+            return Duration::ZERO;
+        };
+        let took = since.elapsed();
+        self.counters.answered(took);
+        took
     }
 
     /// The transaction was cleanly ended: the connection goes back.

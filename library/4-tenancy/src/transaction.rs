@@ -1,7 +1,4 @@
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
 use postgres_types::ToSql;
@@ -519,14 +516,12 @@ impl TenantTx {
         sql: &'static str,
         all: Parameters<'_>,
     ) -> Result<Vec<Row>, Fault> {
-        let asked = Instant::now();
         let client = self.lease.depart()?;
         let answer = match client.prepare_cached(sql).await {
             Ok(statement) => client.query(&statement, all).await,
             Err(error) => Err(error),
         };
-        self.lease.arrived();
-        tell_slow(sql, asked.elapsed());
+        tell_slow(sql, self.lease.arrived());
         match answer {
             Ok(rows) => Ok(rows.into_iter().map(Row).collect()),
             Err(error) => Err(self.breaks(self.parts.desk.sql_fault.fault(&error))),
@@ -534,14 +529,12 @@ impl TenantTx {
     }
 
     async fn affect(&mut self, sql: &'static str, all: Parameters<'_>) -> Result<u64, Fault> {
-        let asked = Instant::now();
         let client = self.lease.depart()?;
         let answer = match client.prepare_cached(sql).await {
             Ok(statement) => client.execute(&statement, all).await,
             Err(error) => Err(error),
         };
-        self.lease.arrived();
-        tell_slow(sql, asked.elapsed());
+        tell_slow(sql, self.lease.arrived());
         answer.map_err(|error| self.breaks(self.parts.desk.sql_fault.fault(&error)))
     }
 
