@@ -16,10 +16,7 @@ use watertight_identity::{
 };
 use watertight_terms::{Clock, Random};
 
-use crate::{
-    Trouble,
-    reads::{self, Reader},
-};
+use crate::{Trouble, reads::Reader};
 
 /// A server on a port of its own, and the studio that asks it.
 pub(crate) struct Server {
@@ -32,9 +29,7 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) async fn start(world: &World, random: &Random) -> Result<Self, Trouble> {
         let (app, double) = app(world.config.clone(), random)?;
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-        let base = format!("http://{}", listener.local_addr()?);
-        tokio::spawn(async move { serve_until(listener, &app, std::future::pending()).await });
+        let base = serve(app).await?;
         let studio = world.studios.first().ok_or("no studio was made")?.clone();
         Ok(Self {
             base,
@@ -115,10 +110,14 @@ impl Server {
     }
 }
 
-/// Who reads at once with others, each on a connection of its own.
-pub(crate) async fn reader(world: &World, random: &Random) -> Result<Reader, Trouble> {
+/// Who reads at once with others, over a pool of so many connections.
+pub(crate) async fn reader(
+    world: &World,
+    random: &Random,
+    connections: usize,
+) -> Result<Reader, Trouble> {
     let mut config = world.config.clone();
-    config.database.pool_max = reads::CLIENTS;
+    config.database.pool_max = connections;
     let (app, double) = app(config, random)?;
     let studio = world.studios.first().ok_or("no studio was made")?;
     Ok(Reader {
@@ -128,19 +127,31 @@ pub(crate) async fn reader(world: &World, random: &Random) -> Result<Reader, Tro
     })
 }
 
+/// Lets a server be heard on a port of its own; gives where.
+pub(crate) async fn serve(app: App) -> Result<String, Trouble> {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let base = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move { serve_until(listener, &app, std::future::pending()).await });
+    Ok(base)
+}
+
 /// A server that is not heard yet, and who signs the tokens that it takes.
-pub(crate) fn app(mut config: Config, random: &Random) -> Result<(App, Double), Trouble> {
+pub(crate) fn app(config: Config, random: &Random) -> Result<(App, Double), Trouble> {
+    let double = Double::new(ISSUER, ORIGIN, Clock::system(), random.clone())?;
+    Ok((app_of(config, random, &double)?, double))
+}
+
+/// One that takes tokens of somebody who signs already.
+pub(crate) fn app_of(mut config: Config, random: &Random, double: &Double) -> Result<App, Trouble> {
     let clock = Clock::system();
-    let double = Double::new(ISSUER, ORIGIN, clock.clone(), random.clone())?;
     let settings = VerifierSettings::new(ISSUER, [ORIGIN]);
     let verifier = Verifier::new(settings, double.keys(), clock.clone())?;
     // Nobody is told at Clerk of what is measured.
     config.clerk.secret_key_file = None;
-    let app = App::new(config, verifier, clock, random.clone())?;
-    Ok((app, double))
+    Ok(App::new(config, verifier, clock, random.clone())?)
 }
 
-fn token(double: &Double, studio: &SeededStudio) -> String {
+pub(crate) fn token(double: &Double, studio: &SeededStudio) -> String {
     let person = studio.person("manager");
     double.token(&TokenRequest {
         subject: person.subject.clone(),
@@ -175,14 +186,18 @@ pub(crate) fn table(lines: usize, artists: i64) -> String {
 
 /// The median of seconds, and the worst of them.
 pub(crate) fn median(seconds: &[f64]) -> String {
-    let mut sorted = seconds.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
-    let worst = sorted.last().copied().unwrap_or_default();
+    let worst = seconds.iter().copied().fold(0.0, f64::max);
     format!(
         "median {:.0} ms, worst {:.0} ms of {}",
-        middle * 1e3,
+        middle(seconds) * 1e3,
         worst * 1e3,
-        sorted.len()
+        seconds.len()
     )
+}
+
+/// The one in the middle.
+pub(crate) fn middle(seconds: &[f64]) -> f64 {
+    let mut sorted = seconds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }

@@ -6,6 +6,7 @@
 //! import         a table of 50,000 bookings, planned, written, and brought once more
 //! archives       a studio's archive, written and brought back, beside pg_dump and age; within 256 MiB
 //! reads          128 clients read rows: their entries written together, and each in its request's transaction
+//! freezing       what another studio notices while one is frozen and thawed, on two servers: its p95 moves by less than a tenth
 //! watch          how much planted misuse the detectors find in a made month; needs no database
 //! ```
 //!
@@ -20,6 +21,7 @@
 
 mod archives;
 mod ask;
+mod freezing;
 mod load;
 mod plan;
 mod reads;
@@ -80,6 +82,12 @@ struct Arguments {
     /// By how much entries that are written together must be faster
     #[arg(long, default_value_t = 1.5)]
     reads_ratio: f64,
+    /// Of how many seconds each of ten rounds of freezing is
+    #[arg(long, default_value_t = 6)]
+    freezing_s: u64,
+    /// By how much another studio's p95 may move while one is frozen
+    #[arg(long, default_value_t = 1.1)]
+    freezing_ratio: f64,
     /// Only these parts
     #[arg(long, value_enum, value_name = "PART", conflicts_with = "accept")]
     only: Vec<Part>,
@@ -99,6 +107,7 @@ enum Part {
     Import,
     Reads,
     Archives,
+    Freezing,
 }
 
 impl Arguments {
@@ -128,7 +137,7 @@ async fn run(arguments: Arguments) -> Result<(), Trouble> {
     // Those who read at once, and the server's others.
     let connections = (
         "max_connections".to_owned(),
-        (reads::CLIENTS + 72).to_string(),
+        (reads::POOLS.iter().sum::<usize>() + 72).to_string(),
     );
     options.settings.push(connections);
     let cluster = Cluster::start_fresh(&options)?;
@@ -174,6 +183,9 @@ async fn run(arguments: Arguments) -> Result<(), Trouble> {
         let folder = arguments.folder.join("archives");
         figures.push(archives::measure(&app, &admin, whose, &folder).await?);
     }
+    if arguments.wants(Part::Freezing) {
+        figures.push(freezing(&world, &random, &arguments).await?);
+    }
     for figure in &figures {
         println!("{figure}");
     }
@@ -185,11 +197,28 @@ async fn run(arguments: Arguments) -> Result<(), Trouble> {
 }
 
 async fn reads(world: &World, random: &Random, arguments: &Arguments) -> Result<String, Trouble> {
-    let reader = ask::reader(world, random).await?;
-    let (ratio, figure) = reads::compare(reader, arguments.reads).await?;
+    let [own, large] = reads::POOLS;
+    let readers = [
+        ask::reader(world, random, own).await?,
+        ask::reader(world, random, large).await?,
+    ];
+    let (ratio, figure) = reads::compare(readers, arguments.reads).await?;
     match ratio >= arguments.reads_ratio {
         true => Ok(figure),
         false => Err(format!("{figure}, of at least {}", arguments.reads_ratio).into()),
+    }
+}
+
+async fn freezing(
+    world: &World,
+    random: &Random,
+    arguments: &Arguments,
+) -> Result<String, Trouble> {
+    let freezing = freezing::Freezing::begin(world, random).await?;
+    let (ratio, figure) = freezing.compare(arguments.freezing_s).await?;
+    match ratio < arguments.freezing_ratio {
+        true => Ok(figure),
+        false => Err(format!("{figure}, of less than {}", arguments.freezing_ratio).into()),
     }
 }
 

@@ -202,6 +202,7 @@ BEGIN
         'begun_at', v.begun_at, 'ended_at', v.ended_at) ORDER BY v.begun_at), '[]')
       FROM tenancy.isolations v WHERE v.tenant_id = i.tenant_id AND v.cause = i.id),
     'evidence', incident.evidence_of(i.tenant_id, i.id),
+    'notices', incident.notices_of(i.tenant_id, i.id),
     'steps', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', n, 'state', CASE WHEN s.name IS NULL THEN 'open' ELSE 'done' END,
         'by', s.by, 'at', s.at, 'note', s.note) ORDER BY o), '[]')
       FROM unnest('{assess,notify}' || incident.mending()) WITH ORDINALITY t (n, o)

@@ -13,22 +13,45 @@ BEGIN
   RETURN (WITH e AS (
     SELECT t.body, t.leaf FROM ledger.entries t WHERE t.tenant_id = tenant AND t.at BETWEEN first AND last
       AND t.body ->> 'role' NOT IN ('operator', 'service')
-      AND (cardinality(actors) + cardinality(addresses) = 0 OR t.body ->> 'actor' = ANY (actors) OR t.body ->> 'address' = ANY (addresses))
+      AND (cardinality(actors) + cardinality(addresses) = 0 OR t.body ->> 'actor' = ANY (actors) OR t.body ->> 'acted_by' = ANY (actors)
+        OR t.body ->> 'address' = ANY (addresses))
+  ), r AS (
+    SELECT i.id, f.body FROM e f CROSS JOIN jsonb_array_elements_text(f.body -> 'ids') i (id) WHERE f.body ->> 'outcome' = 'allowed'
+    -- What no request accounts for stands in the changes alone.
+    UNION ALL SELECT c ->> 'id', f.body FROM e f CROSS JOIN jsonb_array_elements(f.leaf::jsonb -> 'changes') c
+      WHERE f.body ->> 'action' = 'database.change' AND c ->> 'id' IS NOT NULL
   ) SELECT jsonb_build_object(
     'requests', count(*),
     'refused', count(*) FILTER (WHERE e.body ->> 'outcome' <> 'allowed'),
-    'changes', coalesce(sum(jsonb_array_length(e.leaf::jsonb -> 'changes')), 0),
+    'changes', coalesce(sum(jsonb_array_length(e.leaf::jsonb -> 'changes')) FILTER (WHERE NOT starts_with(e.leaf, '{"changes":[]')), 0),
     'actors', count(DISTINCT e.body ->> 'actor'),
     'addresses', count(DISTINCT e.body ->> 'address'),
-    'records', (SELECT count(DISTINCT i.id) FROM e f CROSS JOIN jsonb_array_elements_text(f.body -> 'ids') i (id) WHERE f.body ->> 'outcome' = 'allowed'),
-    'opened', (SELECT count(DISTINCT (i.id, o.field)) FROM e f CROSS JOIN jsonb_array_elements_text(f.body -> 'ids') i (id)
-      CROSS JOIN jsonb_array_elements_text(f.body -> 'opened') o (field) WHERE f.body ->> 'outcome' = 'allowed'),
+    'records', (SELECT count(DISTINCT r.id) FROM r),
+    'opened', (SELECT count(DISTINCT (r.id, o.field)) FROM r CROSS JOIN jsonb_array_elements_text(r.body -> 'opened') o (field)),
     -- An entry names a hundred rows; of more it has the number and a digest.
     'unlisted', coalesce(sum((e.body ->> 'ids_count')::bigint - jsonb_array_length(e.body -> 'ids')), 0)) FROM e);
 END $$;
 GRANT EXECUTE ON FUNCTION ledger.count_touched(uuid, timestamptz, timestamptz, text[], text[]) TO {app}_gate;
 
 SET LOCAL ROLE {app}_gate;
+-- Those of Clerk's names that are members of the studio, as the ledger has them in what the database notes by itself.
+CREATE FUNCTION incident.members_of(tenant uuid, subjects text[]) RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN ARRAY(SELECT 'member:' || m.id FROM tenancy.members m WHERE m.tenant_id = tenant AND m.subject = ANY (subjects));
+END $$;
+
+-- Whom an incident isolates; nobody, hence everybody, where it isolates the studio or nobody.
+CREATE FUNCTION incident.about(tenant uuid, which uuid, OUT actors text[], OUT addresses text[])
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  SELECT coalesce(array_agg(v.subject) FILTER (WHERE v.subject IS NOT NULL), '{}'), coalesce(array_agg(v.address) FILTER (WHERE v.address IS NOT NULL), '{}')
+    INTO actors, addresses FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which
+    HAVING NOT coalesce(bool_or(num_nonnulls(v.member_id, v.session, v.address) = 0), true);
+  actors := coalesce(actors || incident.members_of(tenant, actors), '{}');
+  addresses := coalesce(addresses, '{}');
+END $$;
+
 -- The same of whoever an incident isolates, or of everybody where it isolates the studio or nobody. Of whole hours, and
 -- as long as the incident is dealt with: window by window it would tell one request from the next.
 CREATE FUNCTION incident.impact(tenant uuid, which uuid, first timestamptz, last timestamptz) RETURNS jsonb
@@ -37,20 +60,15 @@ DECLARE
   it incident.incidents;
   since timestamptz := date_trunc('hour', first);
   until timestamptz := date_trunc('hour', last) + interval '1 hour' - interval '1 microsecond';
-  subjects text[];
-  addresses text[];
+  about record;
 BEGIN
   SELECT * INTO it FROM incident.incidents i WHERE i.tenant_id = tenant AND i.id = which;
   IF NOT FOUND THEN PERFORM incident.refuse('incidents_unknown'); END IF;
   IF it.confirmed_at IS NULL AND NOT it.is_emergency THEN PERFORM incident.refuse('incidents_unconfirmed'); END IF;
   IF it.closed_at < clock_timestamp() - interval '90 days' THEN PERFORM incident.refuse('incidents_closed'); END IF;
   PERFORM ledger.note_because(tenant, 'numbers of ' || since || ' to ' || until, 'incident.impact', 'incident', ARRAY[which]);
-  IF NOT EXISTS (SELECT FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which
-      AND num_nonnulls(v.member_id, v.session, v.address) = 0) THEN
-    subjects := ARRAY(SELECT v.subject FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which AND v.subject IS NOT NULL);
-    addresses := ARRAY(SELECT v.address FROM tenancy.isolations v WHERE v.tenant_id = tenant AND v.cause = which AND v.address IS NOT NULL);
-  END IF;
-  RETURN ledger.count_touched(tenant, since, until, coalesce(subjects, '{}'), coalesce(addresses, '{}'));
+  SELECT * INTO about FROM incident.about(tenant, which);
+  RETURN ledger.count_touched(tenant, since, until, about.actors, about.addresses);
 END $$;
 GRANT EXECUTE ON FUNCTION incident.impact(uuid, uuid, timestamptz, timestamptz) TO {app}_ops;
 

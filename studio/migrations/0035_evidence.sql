@@ -66,7 +66,8 @@ CREATE FUNCTION incident.ask_evidence(tenant uuid, which uuid, first timestamptz
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
   it incident.incidents := incident.take(tenant, which);
-  last timestamptz := coalesce(until, clock_timestamp());
+  -- What is to come is in no window: it would be waited for.
+  last timestamptz := least(until, clock_timestamp());
   made uuid := gen_random_uuid();
 BEGIN
   IF it.confirmed_at IS NULL AND NOT it.is_emergency THEN PERFORM incident.refuse('incidents_unconfirmed'); END IF;
@@ -128,16 +129,17 @@ BEGIN
     WHERE b.tenant_id = studio AND b.made_at IS NULL AND b.failed IS NULL;
 END $$;
 
--- i6|key|tenant|bundle|name|bytes|SHA-256|why not, in hexadecimal|expires at|nonce|mac: it is made, or was not. Says whether
--- nobody was first.
+-- i6|key|tenant|bundle|name|bytes|SHA-256|why not, in hexadecimal|again or nothing|expires at|nonce|mac: it is made, or was not;
+-- what may pass is begun anew, five times in all. Says whether nobody was first.
 CREATE FUNCTION incident.end_bundle(event text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
-  p text[] := tenancy.verified(event, 'i6', 11);
+  p text[] := tenancy.verified(event, 'i6', 12);
   studio uuid := incident.expect_evidence(p[3]);
 BEGIN
   UPDATE incident.bundles b SET made_at = CASE p[5] WHEN '' THEN NULL ELSE clock_timestamp() END, name = nullif(p[5], ''),
-      bytes = nullif(p[6], '')::bigint, sha256 = nullif(p[7], ''), failed = left(nullif(convert_from(decode(p[8], 'hex'), 'UTF8'), ''), 1000)
+      bytes = nullif(p[6], '')::bigint, sha256 = nullif(p[7], ''), begun_at = CASE p[9] WHEN 'again' THEN NULL ELSE b.begun_at END,
+      failed = CASE WHEN p[9] <> 'again' OR b.tries >= 5 THEN left(nullif(convert_from(decode(p[8], 'hex'), 'UTF8'), ''), 1000) END
     WHERE b.tenant_id = studio AND b.id = p[4]::uuid AND b.made_at IS NULL AND b.failed IS NULL;
   RETURN FOUND;
 END $$;

@@ -4,8 +4,10 @@ SET LOCAL ROLE {app}_owner;
 GRANT CREATE ON SCHEMA incident TO {app}_gate;
 
 SET LOCAL ROLE {app}_gate;
--- Nobody where it isolates the whole studio, or nothing: then it is about everybody. Nothing for whoever is no owner.
-CREATE FUNCTION incident.whom(which uuid) RETURNS TABLE (tenant_id uuid, opened_at timestamptz, actors text[], addresses text[], has_session boolean)
+-- Nobody where it isolates the whole studio, or nothing: then it is about everybody. `members` are the same people as the
+-- database knows them, `member:ID`, in what it notes itself. Nothing for whoever is no owner.
+CREATE FUNCTION incident.whom(which uuid)
+RETURNS TABLE (tenant_id uuid, opened_at timestamptz, actors text[], members text[], addresses text[], has_session boolean)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 #variable_conflict use_column
 DECLARE
@@ -13,7 +15,8 @@ DECLARE
 BEGIN
   IF tenancy.role() IS DISTINCT FROM 'owner' THEN RETURN; END IF;
   RETURN QUERY SELECT studio, i.opened_at,
-      CASE WHEN v.is_all THEN '{}' ELSE v.actors END, CASE WHEN v.is_all THEN '{}' ELSE v.addresses END, v.has_session AND NOT v.is_all
+      CASE WHEN v.is_all THEN '{}' ELSE v.actors END, CASE WHEN v.is_all THEN '{}' ELSE incident.members_of(studio, v.actors) END,
+      CASE WHEN v.is_all THEN '{}' ELSE v.addresses END, v.has_session AND NOT v.is_all
     FROM incident.incidents i, LATERAL (
       SELECT coalesce(bool_or(num_nonnulls(o.member_id, o.session, o.address) = 0), true) AS is_all,
         coalesce(array_agg(DISTINCT o.subject) FILTER (WHERE o.subject IS NOT NULL), '{}') AS actors,

@@ -308,8 +308,8 @@ pub struct Pentest {
 pub struct Backup {
     /// The folder of the studios' archives, mode 0700; best a mount of another machine's disk.
     pub folder: Option<PathBuf>,
-    /// To whom a studio's archives are encrypted: a file of age's recipients, `age1…`, one a line. `{studio}` in it is the
-    /// studio's id, so that each has its own. Without recipients no archive is written.
+    /// To whom a studio's archives and evidence are encrypted: a file of age's recipients, `age1…`, one a line. `{studio}` in it is
+    /// the studio's id and must be there: each has its own. Without recipients no archive is written.
     pub recipients_file: Option<String>,
     /// pgBackRest with its arguments, by which the cluster's backups are read: `studio restore --at`.
     pub pgbackrest: Vec<String>,
@@ -470,6 +470,14 @@ impl Config {
         let has_tls = self.http.tls_cert.is_some();
         if has_tls != self.http.tls_key.is_some() {
             return fault("http", "tls_cert", "give both tls_cert and tls_key");
+        }
+        let recipients = self.backup.recipients_file.as_ref();
+        if recipients.is_some_and(|file| !file.contains("{studio}")) {
+            return fault(
+                "backup",
+                "recipients_file",
+                "write `{studio}` in it, as in `/etc/studio/recipients/{studio}`: one file would open every studio's archives to the same",
+            );
         }
         let is_apart = self.http.listen.ip().is_loopback() || !self.http.trusted_proxies.is_empty();
         if !has_tls && !is_apart {

@@ -117,6 +117,20 @@ pub enum ClusterError {
         /// The folder.
         folder: PathBuf,
     },
+    /// It is to be in a folder that PostgreSQL's user cannot enter.
+    #[error(
+        "the user `{user}` cannot enter `{}`; use a folder that every user can, such as one below `/var/tmp`",
+        folder.display()
+    )]
+    NotEnterable {
+        /// The folder.
+        folder: PathBuf,
+        /// The user that PostgreSQL would run as.
+        user: String,
+    },
+    /// Somebody said that it is wanted no more.
+    #[error("it was given up before it was ready")]
+    GivenUp,
     /// No program was named that brings the data.
     #[error("no program is named that brings the data")]
     NoProgram,

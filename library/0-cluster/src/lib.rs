@@ -41,7 +41,7 @@
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{Arc, atomic::AtomicBool, mpsc},
     thread,
     time::Duration,
 };
@@ -70,6 +70,11 @@ pub struct Options {
     pub settings: Vec<(String, String)>,
     /// For how long it may get ready: after a crash, and for a point in time, it replays its log first.
     pub ready_within: Duration,
+    /// Everything of it is in the folder, or there is none. Otherwise it goes below the temporary directory where PostgreSQL's
+    /// user cannot enter the folder.
+    pub only_here: bool,
+    /// Said by another thread, it stops getting ready, and there is none.
+    pub given_up: Arc<AtomicBool>,
 }
 
 impl Options {
@@ -79,6 +84,8 @@ impl Options {
             folder: folder.into(),
             settings: Vec::new(),
             ready_within: server::READY_WITHIN,
+            only_here: false,
+            given_up: Arc::default(),
         }
     }
 }
@@ -127,12 +134,13 @@ impl Cluster {
     ) -> Result<Self, ClusterError> {
         let folder = files::make_folder(&options.folder)?;
         let lock = Lock::take(&folder)?;
-        let (place, account) = place::settle(&folder)?;
+        let (place, account) = place::settle(&folder, options.only_here)?;
         if place.has_data() {
             return Err(ClusterError::Taken { folder });
         }
         place.draw_password(&account)?;
-        let brought = server::bring(&place.data, &account, &command(&place.data));
+        let command = command(&place.data);
+        let brought = server::bring(&place.data, &account, &command, &options.given_up);
         let started = brought.and_then(|()| {
             lock.release();
             Self::start(options)
@@ -144,10 +152,26 @@ impl Cluster {
         started
     }
 
+    /// Removes what a process that was killed has left of a cluster in a folder, its PostgreSQL too. There may be nothing.
+    ///
+    /// # Errors
+    /// When another process has the cluster, or something of it cannot be removed.
+    pub fn discard_left(folder: &Path) -> Result<(), ClusterError> {
+        let folder = files::make_folder(folder)?;
+        let _lock = Lock::take(&folder)?;
+        let (place, _) = place::settle(&folder, false)?;
+        if place.has_data() {
+            server::end_orphan(&place.data)?;
+        }
+        place.remove()?;
+        place.clear_socket();
+        Ok(())
+    }
+
     fn start_in(options: &Options, fresh: bool) -> Result<Self, ClusterError> {
         let folder = files::make_folder(&options.folder)?;
         let lock = Lock::take(&folder)?;
-        let (place, account) = place::settle(&folder)?;
+        let (place, account) = place::settle(&folder, options.only_here)?;
         let place = place.with_plain_socket(&account)?;
         if fresh && place.has_data() {
             server::end_orphan(&place.data)?;
@@ -167,6 +191,7 @@ impl Cluster {
             place: place.clone(),
             settings: options.settings.clone(),
             ready_within: options.ready_within,
+            given_up: Arc::clone(&options.given_up),
         };
         let (stop, keeper) = keep(server)?;
         Ok(Self {

@@ -2,6 +2,7 @@ use std::{
     env,
     ffi::OsString,
     fs,
+    io::ErrorKind,
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
         fs::MetadataExt,
@@ -27,8 +28,9 @@ pub(crate) struct Place {
     pub(crate) socket: PathBuf,
 }
 
-/// Decides where the cluster of `folder` is and who runs it. The folder is locked.
-pub(crate) fn settle(folder: &Path) -> Result<(Place, Account), ClusterError> {
+/// Decides where the cluster of `folder` is and who runs it: in the folder, or where its user cannot enter that, elsewhere unless
+/// it is to be `only_here`. The folder is locked.
+pub(crate) fn settle(folder: &Path, only_here: bool) -> Result<(Place, Account), ClusterError> {
     let accounts = Account::candidates()?;
     let noted = noted_folder(folder, "elsewhere", &accounts);
     let base = noted.unwrap_or_else(|| folder.to_owned());
@@ -42,6 +44,9 @@ pub(crate) fn settle(folder: &Path) -> Result<(Place, Account), ClusterError> {
     };
     let base = if account.can_enter(&base) {
         base
+    } else if only_here {
+        let (folder, user) = (base, account.name);
+        return Err(ClusterError::NotEnterable { folder, user });
     } else {
         make_noted_folder(folder, "elsewhere", &account)?
     };
@@ -119,7 +124,12 @@ impl Place {
             }
             _ => fs::remove_file(&self.password),
         };
-        removed.map_err(|source| ClusterError::io("clear", &self.folder, source))
+        match removed {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                Err(ClusterError::io("clear", &self.folder, source))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes the folder of the socket. What cannot be removed is made anew by the next start.

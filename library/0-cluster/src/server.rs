@@ -1,9 +1,14 @@
 use std::{
     ffi::OsString,
     fs,
+    io::{self, Read},
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::Path,
-    process::{Child, Stdio},
+    process::{Child, ExitStatus, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -51,6 +56,7 @@ pub(crate) struct Server {
     pub(crate) place: Place,
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) ready_within: Duration,
+    pub(crate) given_up: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -144,12 +150,20 @@ impl Server {
             .collect()
     }
 
+    fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
+    }
+
     fn wait_until_ready(&self, mut child: Child) -> Result<Child, ClusterError> {
         let mut ended = false;
         let ready = wait_for(self.ready_within, || {
             ended = !matches!(child.try_wait(), Ok(None));
-            ended || is_ready(&self.place.data, child.id())
+            ended || self.is_given_up() || is_ready(&self.place.data, child.id())
         });
+        if self.is_given_up() {
+            self.stop(child);
+            return Err(ClusterError::GivenUp);
+        }
         if ready && !ended {
             return Ok(child);
         }
@@ -171,19 +185,30 @@ pub(crate) fn bring(
     data: &Path,
     account: &Account,
     command: &[OsString],
+    given_up: &AtomicBool,
 ) -> Result<(), ClusterError> {
     let (program, arguments) = command.split_first().ok_or(ClusterError::NoProgram)?;
     files::make_private(data, account)?;
+    let failed = |source| ClusterError::io("run", Path::new(program), source);
     let mut bringing = account.command(program);
     bringing.args(arguments);
+    bringing.stdout(Stdio::piped()).stderr(Stdio::piped());
     die_with_parent(&mut bringing, Signal::SIGTERM);
-    let output = bringing
-        .output()
-        .map_err(|source| ClusterError::io("run", Path::new(program), source))?;
-    if !output.status.success() {
-        return Err(ClusterError::NotBrought {
-            said: end_of(&[output.stdout, output.stderr].concat()),
-        });
+    let mut child = bringing.spawn().map_err(failed)?;
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let (status, said) = thread::scope(|scope| {
+        let saying = [scope.spawn(|| all_of(out)), scope.spawn(|| all_of(err))];
+        let status = ended(&mut child, given_up);
+        let said = saying.map(|one| one.join().unwrap_or_default());
+        (status, said.concat())
+    });
+    let status = status.map_err(failed)?;
+    if given_up.load(Ordering::Acquire) {
+        return Err(ClusterError::GivenUp);
+    }
+    if !status.success() {
+        let said = end_of(&said);
+        return Err(ClusterError::NotBrought { said });
     }
     for (name, text) in [
         ("postgresql.conf", ""),
@@ -195,6 +220,31 @@ pub(crate) fn bring(
         files::give(&file, account)?;
     }
     Ok(())
+}
+
+/// Waits until a child has ended, and tells it to in order, once, when it is given up: it has processes of its own.
+fn ended(child: &mut Child, given_up: &AtomicBool) -> io::Result<ExitStatus> {
+    let mut is_told = false;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if given_up.load(Ordering::Acquire) && !is_told {
+            is_told = true;
+            // Not yet reaped, so the pid is still its own.
+            let _ = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// What a pipe says until its end.
+fn all_of(pipe: Option<impl Read>) -> Vec<u8> {
+    let mut said = Vec::new();
+    if let Some(mut pipe) = pipe {
+        let _ = pipe.read_to_end(&mut said);
+    }
+    said
 }
 
 /// Whether the postmaster of that pid says that it accepts connections. It says so in its pid

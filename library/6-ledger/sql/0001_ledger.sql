@@ -117,7 +117,9 @@ BEGIN
       SELECT (e ->> 'tenant')::uuid, (e ->> 'id')::uuid, (e ->> 'time')::timestamptz, string_to_array(drawn, ',')::bigint[],
         '{"changes":' || CASE n WHEN 1 THEN changes ELSE '[]' END || ',"entry":' || entry
           || ',"mac":' || coalesce('"' || encode(mac, 'hex') || '"', 'null') || '}'
-      FROM (SELECT u.*, u.entry::jsonb AS e FROM unnest(entries, macs, tickets) WITH ORDINALITY u(entry, mac, drawn, n)) parsed
+      FROM (SELECT u.*, u.entry::jsonb AS e FROM unnest(entries, macs, tickets) WITH ORDINALITY u(entry, mac, drawn, n)
+        -- Without it each use of it would parse it anew.
+        OFFSET 0) parsed
       ON CONFLICT DO NOTHING
       RETURNING tenant_id, entry_id, at, leaf
   )

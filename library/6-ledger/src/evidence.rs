@@ -9,10 +9,18 @@ use watertight_terms::Fault;
 
 use crate::tree::{Edge, Hash};
 
+/// Entries that no checkpoint covers are in none: `size` ends what there is. Those of the window that are still without one are
+/// `waiting`.
 const BOUNDS: Read = Read::new(
-    "SELECT count(*) AS many, coalesce(max(l.seq) + 1, 0) AS size, min(l.seq) FILTER (WHERE e.at >= $2) AS first,
-       max(l.seq) FILTER (WHERE e.at <= $3) AS last
-     FROM ledger.leaves l JOIN ledger.entries e USING (tenant_id, entry_id) WHERE l.tenant_id = $1",
+    "SELECT n.size, (SELECT note FROM ledger.removals WHERE tenant_id = $1) AS removed,
+       (SELECT size FROM ledger.removals WHERE tenant_id = $1) AS gone,
+       (SELECT min(l.seq) FROM ledger.leaves l JOIN ledger.entries e USING (tenant_id, entry_id)
+          WHERE l.tenant_id = $1 AND l.seq < n.size AND e.at >= $2) AS first,
+       (SELECT max(l.seq) + 1 FROM ledger.leaves l JOIN ledger.entries e USING (tenant_id, entry_id)
+          WHERE l.tenant_id = $1 AND l.seq < n.size AND e.at <= $3) AS until,
+       (SELECT count(*) FROM ledger.entries e WHERE e.tenant_id = $1 AND e.at BETWEEN $2 AND $3
+          AND NOT EXISTS (SELECT FROM ledger.leaves l WHERE l.tenant_id = $1 AND l.entry_id = e.entry_id AND l.seq < n.size)) AS waiting
+     FROM (SELECT coalesce(max(size), 0) AS size FROM ledger.checkpoints WHERE tenant_id = $1) n",
 );
 const TILES: Read = Read::new(
     "SELECT hash FROM ledger.nodes WHERE tenant_id = $1 AND level = 1 AND position < $2 ORDER BY position",
@@ -22,7 +30,7 @@ const CHECKPOINTS: Read = Read::new(
 );
 const LEAVES: Read = Read::new(
     "SELECT l.seq, l.hash, CASE WHEN l.seq BETWEEN $3 AND $4 THEN e.leaf END AS leaf
-     FROM ledger.leaves l JOIN ledger.entries e USING (tenant_id, entry_id) WHERE l.tenant_id = $1 AND l.seq >= $2 ORDER BY l.seq LIMIT $5",
+     FROM ledger.leaves l JOIN ledger.entries e USING (tenant_id, entry_id) WHERE l.tenant_id = $1 AND l.seq >= $2 AND l.seq < $5 ORDER BY l.seq LIMIT $6",
 );
 
 /// So many leaves are read at once.
@@ -31,11 +39,18 @@ const PAGE: i64 = 1_000;
 /// Which entries are in it, by their numbers, in one snapshot.
 #[derive(Debug)]
 pub struct Stretch {
+    window: (Timestamp, Timestamp),
     /// It begins with this one: a whole tile's first.
     begin: i64,
-    /// The first and the last whose leaves are in it; of the others it has the hashes.
+    /// The first of the window, and the number after its last. Their leaves are in it, and those of the two beside them, whose
+    /// times say that there are no others; of the rest it has the hashes.
     first: i64,
-    last: i64,
+    end: i64,
+    /// The number after the last of all: the newest checkpoint covers them.
+    size: i64,
+    /// What stands for the entries that retention has removed.
+    removed: Option<String>,
+    waiting: i64,
 }
 
 impl Stretch {
@@ -46,12 +61,34 @@ impl Stretch {
     pub async fn of(tx: &mut TenantTx, from: Timestamp, to: Timestamp) -> Result<Self, Fault> {
         let rows = tx.read(BOUNDS, &[&from, &to]).await?;
         let row = one(&rows)?;
-        let (size, many): (i64, i64) = (row.field("size")?, row.field("many")?);
+        let size: i64 = row.field("size")?;
+        let gone = row.field::<Option<i64>>("gone")?.unwrap_or(0);
         let first = row.field::<Option<i64>>("first")?.unwrap_or(size);
-        let last = row.field::<Option<i64>>("last")?.unwrap_or(-1);
-        // What retention has removed is gone: it took whole tiles, too.
-        let begin = (first / TILE * TILE).max(size - many);
-        Ok(Self { begin, first, last })
+        let end = row.field::<Option<i64>>("until")?.unwrap_or(gone);
+        // From the tile of the one before it on, unless retention has taken that: it took whole tiles, too.
+        let begin = ((first - 1).max(0) / TILE * TILE).max(gone);
+        Ok(Self {
+            window: (from, to),
+            begin,
+            first,
+            end,
+            size,
+            removed: row.field("removed")?,
+            waiting: row.field("waiting")?,
+        })
+    }
+
+    /// Whether all that is known of the window stands under a checkpoint: what does not is within a second, as long as a
+    /// server works.
+    pub fn is_covered(&self) -> bool {
+        self.waiting == 0
+    }
+
+    /// Which entries of the window are in it, for whoever verifies that none is left out.
+    pub fn range(&self) -> Value {
+        let (from, to) = self.window;
+        json!({ "from": from, "to": to, "begin": self.begin, "first": self.first, "end": self.end, "size": self.size,
+            "removed": self.removed })
     }
 
     /// The edge of the tree where it begins: what was before it, in some hashes.
@@ -92,7 +129,8 @@ impl Stretch {
         from: Option<i64>,
     ) -> Result<(Vec<Value>, Option<i64>), Fault> {
         let from = from.unwrap_or(self.begin);
-        let parameters: [&(dyn ToSql + Sync); 4] = [&from, &self.first, &self.last, &PAGE];
+        let (before, after) = (self.first - 1, self.end);
+        let parameters: [&(dyn ToSql + Sync); 5] = [&from, &before, &after, &self.size, &PAGE];
         let rows = tx.read(LEAVES, &parameters).await?;
         let value = |row: &Row| {
             let seq: i64 = row.field("seq")?;

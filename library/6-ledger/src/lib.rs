@@ -78,6 +78,10 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "ledger/0008_evidence",
         sql: include_str!("../sql/0008_evidence.sql"),
     },
+    Migration {
+        name: "ledger/0009_by_time",
+        sql: include_str!("../sql/0009_by_time.sql"),
+    },
 ];
 
 /// The journal that appends to `ledger.entries`.

@@ -25,7 +25,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- A person by their ids: an artist and the artist's member. Of an artist with several members each is somebody of their
--- own, and so is the artist: no one's rows are given out as another's. Who was anonymised is nobody any more.
+-- own, and so is the artist: no one's rows are given out as another's. Who was anonymised is nobody any more, and is
+-- given out by their own id alone.
 CREATE FUNCTION custody.one_person(tenant uuid, person uuid) RETURNS uuid[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -33,7 +34,8 @@ DECLARE
   members uuid[] := ARRAY(SELECT m.id FROM tenancy.members m
     WHERE m.tenant_id = tenant AND m.artist_id = artist AND num_nonnulls(m.subject, m.invitation) > 0);
 BEGIN
-  RETURN CASE WHEN cardinality(members) > 1 THEN ARRAY[person] ELSE ARRAY(SELECT person UNION SELECT artist UNION SELECT unnest(members)) END;
+  RETURN CASE WHEN cardinality(array_remove(members, person)) > (artist = person)::integer THEN ARRAY[person]
+    ELSE ARRAY(SELECT person UNION SELECT artist UNION SELECT unnest(members)) END;
 END $$;
 
 -- Those tables, how many rows each gives, and which of its columns hold what was sealed with a person's key.

@@ -1,6 +1,10 @@
 //! `docs/formats/vectors/evidence.json`: a bundle as it is written, decrypted, for verifiers in any language.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
 
 use std::{
     io::{BufRead, BufReader},
@@ -11,27 +15,34 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use uuid::Uuid;
 use watertight_custody::archive::{FORMAT, Head, Kind, Recipients, TableHead, Writer};
-use watertight_ledger::{Edge, Hash, TileRoot, leaf_hash, sign, verifier_keys};
+use watertight_ledger::{
+    Edge, Hash, TileRoot, chain_hash, leaf_hash, sign, sign_stub, verifier_keys,
+};
 use watertight_terms::{Key, KeyRing, TenantId};
 
 const PATH: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../../docs/formats/vectors/evidence.json"
 );
-const PARTS: [&str; 5] = [
+const PARTS: [&str; 6] = [
     "incident",
     "ledger.keys",
     "ledger.checkpoints",
+    "ledger.range",
     "ledger.edge",
     "ledger.leaves",
 ];
 
 fn leaf(tenant: TenantId, n: u64) -> String {
-    format!(r#"{{"changes":[],"entry":{{"id":"e{n}","tenant":"{tenant}"}},"mac":null}}"#)
+    let time = format!("2026-11-20T10:{:02}:{:02}Z", n / 60 % 60, n % 60);
+    format!(
+        r#"{{"changes":[],"entry":{{"id":"e{n}","tenant":"{tenant}","time":"{time}"}},"mac":null}}"#
+    )
 }
 
-/// The rows of a log that was 260 entries long, from entry 256 on; those from 258 on with their leaves.
-fn rows(ring: &KeyRing, tenant: TenantId) -> [Vec<Value>; 5] {
+/// The rows of a log that was 260 entries long, from entry 256 on, for a window in which entry 258 is: with the leaves of
+/// that one and of those beside it.
+fn rows(ring: &KeyRing, tenant: TenantId) -> [Vec<Value>; 6] {
     let mut tree = Edge::default();
     let mut tiles: Vec<TileRoot> = Vec::new();
     let (mut checkpoints, mut leaves) = (Vec::new(), Vec::new());
@@ -47,7 +58,7 @@ fn rows(ring: &KeyRing, tenant: TenantId) -> [Vec<Value>; 5] {
         if n >= 256 {
             let hash = hex::encode(hash);
             leaves.push(match n {
-                258.. => json!({ "seq": n, "hash": hash, "leaf": text }),
+                257.. => json!({ "seq": n, "hash": hash, "leaf": text }),
                 _ => json!({ "seq": n, "hash": hash }),
             });
         }
@@ -57,11 +68,41 @@ fn rows(ring: &KeyRing, tenant: TenantId) -> [Vec<Value>; 5] {
     let keys = verifier_keys(ring, tenant).unwrap();
     let keys = keys.iter().map(|key| json!({ "key": key })).collect();
     let incident = json!({ "id": Uuid::from_u128(1), "kind": "stolen-session" });
-    [vec![incident], keys, checkpoints, vec![edge], leaves]
+    let range = json!({ "begin": 256, "first": 258, "end": 259, "size": 260, "removed": null,
+        "from": "2026-11-20T10:04:17.5Z", "to": "2026-11-20T10:04:18.5Z" });
+    [
+        vec![incident],
+        keys,
+        checkpoints,
+        vec![range],
+        vec![edge],
+        leaves,
+    ]
+}
+
+/// The stub of the 256 entries before them.
+fn stub(ring: &KeyRing, tenant: TenantId) -> String {
+    let (mut tree, mut chain) = (Edge::default(), [0; 32]);
+    for n in 0..256 {
+        let hash = leaf_hash(leaf(tenant, n).as_bytes());
+        chain = chain_hash(&chain, &hash);
+        tree.push(hash);
+    }
+    let before = "2026-11-20".parse().unwrap();
+    sign_stub(ring, tenant, &tree, &chain, before).unwrap()
+}
+
+/// The same for a window that begins with entry 256, with the leaves from there on.
+fn rows_from_the_first(ring: &KeyRing, tenant: TenantId) -> [Vec<Value>; 6] {
+    let mut rows = rows(ring, tenant);
+    rows[3][0]["first"] = json!(256);
+    rows[3][0]["from"] = json!("2026-11-20T10:04:00Z");
+    rows[5][0]["leaf"] = json!(leaf(tenant, 256));
+    rows
 }
 
 /// The lines of a bundle of these rows that `by` has signed.
-fn lines(by: &KeyRing, tenant: TenantId, rows: [Vec<Value>; 5]) -> Vec<String> {
+fn lines(by: &KeyRing, tenant: TenantId, rows: [Vec<Value>; 6]) -> Vec<String> {
     let identity = age::x25519::Identity::generate();
     let to = Recipients::parse(&identity.to_public().to_string()).unwrap();
     let tables = PARTS.map(|part| TableHead {
@@ -102,16 +143,43 @@ fn the_vectors_of_evidence_are_the_golden_ones() {
     // What a database that was bent would have us sign: the log in it is not the one of the checkpoints.
     let mut rewritten = whole.clone();
     let other = leaf(tenant, 999);
-    rewritten[4][3] =
+    rewritten[5][3] =
         json!({ "seq": 259, "hash": hex::encode(leaf_hash(other.as_bytes())), "leaf": other });
     let mut cut = whole.clone();
-    cut[4].pop();
+    cut[5].pop();
     let mut unsigned = whole.clone();
     unsigned[2].clear();
+    // One entry more than any checkpoint covers.
+    let mut uncovered = whole.clone();
+    let further = leaf(tenant, 260);
+    let hash = hex::encode(leaf_hash(further.as_bytes()));
+    uncovered[5].push(json!({ "seq": 260, "hash": hash, "leaf": further }));
+    uncovered[3][0]["size"] = json!(261);
+    let mut withheld = whole.clone();
+    withheld[5][2].as_object_mut().unwrap().remove("leaf");
+    // The window has an entry more than the range says, at either end; and the range is of another stretch.
+    let mut outside = whole.clone();
+    outside[3][0]["first"] = json!(259);
+    let mut ended = whole.clone();
+    ended[3][0]["end"] = json!(258);
+    let mut changed = whole.clone();
+    changed[3][0]["size"] = json!(261);
+    let mut removed = rows_from_the_first(&ring, tenant);
+    let gone = removed.clone();
+    removed[3][0]["removed"] = json!(stub(&stranger, tenant));
+    let disbelieved = removed.clone();
+    removed[3][0]["removed"] = json!(stub(&ring, tenant));
     let bent = [
         ("rewritten", rewritten),
         ("cut tail", cut),
         ("missing", unsigned),
+        ("uncovered", uncovered),
+        ("withheld", withheld),
+        ("outside", outside),
+        ("outside", ended),
+        ("changed", changed),
+        ("missing", gone),
+        ("disbelieved", disbelieved),
     ];
     let bent =
         bent.map(|(kind, rows)| json!({ "kind": kind, "lines": lines(&ring, tenant, rows) }));
@@ -120,6 +188,7 @@ fn the_vectors_of_evidence_are_the_golden_ones() {
         "studio": tenant,
         "keys": verifier_keys(&ring, tenant).unwrap(),
         "lines": lines(&ring, tenant, whole),
+        "lines_after_retention": lines(&ring, tenant, removed),
         "signed_of_a_bent_log": bent,
         "signed_by_a_stranger": signed_by_a_stranger,
     });

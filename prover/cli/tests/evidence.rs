@@ -95,8 +95,9 @@ fn a_bundle_is_verified_with_what_opens_it_and_with_keys_from_elsewhere() {
     assert_eq!(code, 0, "{told}");
     assert_eq!(
         (verdict["verdict"].as_str(), verdict["entries"].as_u64()),
-        (Some("sound"), Some(2))
+        (Some("sound"), Some(3))
     );
+    assert_eq!(verdict["window"]["end"], 259, "{verdict}");
     // Decrypted before, by age and zstd.
     assert_eq!(given.verify(given.lines.as_bytes(), &["keys"]).0, 0);
     for with in [&["keys"][..], &["secret"]] {

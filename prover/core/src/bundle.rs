@@ -14,8 +14,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    log::{Finding, Listed, Verifier, whose},
+    log::{Finding, Listed, Summary, Verifier, whose},
     note::{Checkpoint, NoteFault, VerifierKey, said},
+    range::{Range, RangeFlaw},
     tree::{Hash, Tree},
 };
 
@@ -27,6 +28,7 @@ const ARCHIVES: &str = "studio.watertight/archive/";
 const LOGS: &str = "studio.watertight/ledger/";
 /// The parts that are read here.
 const CHECKPOINTS: &str = "ledger.checkpoints";
+const RANGE: &str = "ledger.range";
 const EDGE: &str = "ledger.edge";
 const LEAVES: &str = "ledger.leaves";
 
@@ -69,6 +71,19 @@ pub enum Flaw {
     /// The stretch of the log.
     #[error(transparent)]
     Log(#[from] Finding),
+    /// Which entries of it are there.
+    #[error(transparent)]
+    Range(#[from] RangeFlaw),
+    /// Entries at its end stand under no checkpoint.
+    #[error(
+        "the checkpoints cover {covered} of {entries} entries: whoever wrote the others is nobody who signed"
+    )]
+    Uncovered {
+        /// So many stand under one.
+        covered: u64,
+        /// So many are there.
+        entries: u64,
+    },
 }
 
 impl Flaw {
@@ -84,6 +99,12 @@ impl Flaw {
             Self::Missing(_) => "missing",
             Self::Reordered(_) => "reordered",
             Self::Log(finding) => finding.kind(),
+            Self::Range(RangeFlaw::Another) => "changed",
+            Self::Range(RangeFlaw::Withheld(_)) => "withheld",
+            Self::Range(RangeFlaw::Outside(_)) => "outside",
+            Self::Range(RangeFlaw::Stub(_)) => "disbelieved",
+            Self::Range(RangeFlaw::Beginning(_)) => "missing",
+            Self::Uncovered { .. } => "uncovered",
         }
     }
 }
@@ -97,6 +118,12 @@ pub struct Shown {
     pub bundle: String,
     /// When it was made.
     pub made_at: String,
+    /// The window that it is about, from when to when.
+    pub window: (String, String),
+    /// The numbers of the first entry of the window and after the last: all of them are there to be read.
+    pub range: (u64, u64),
+    /// Retention removed what was before the first, older than this day; then of the window, too, something may be gone.
+    pub removed_before: Option<String>,
     /// The number of the first entry that the log in it begins with, and the number after its last.
     pub entries: (u64, u64),
     /// So many of them are there to be read; of the others there are the hashes.
@@ -177,7 +204,8 @@ pub struct Bundle {
     note: Option<String>,
     checkpoints: Vec<Checkpoint>,
     log: Option<Verifier>,
-    begin: u64,
+    range: Option<Range>,
+    before: Tree,
     leaves: u64,
     /// The first thing that is wrong with the log in it, and the part in which it stands.
     found: Option<(String, Flaw)>,
@@ -195,7 +223,8 @@ impl Bundle {
             note: None,
             checkpoints: Vec::new(),
             log: None,
-            begin: 0,
+            range: None,
+            before: Tree::default(),
             leaves: 0,
             found: None,
         }
@@ -287,23 +316,28 @@ impl Bundle {
                 let opened = opened.map_err(|fault| Flaw::Checkpoint(signed.day, fault))?;
                 self.checkpoints.push(opened);
             }
+            RANGE => {
+                let origin = format!("{LOGS}{studio}");
+                let range = Range::read(row, &origin, &self.keys).ok_or_else(malformed)?;
+                self.range = Some(range?);
+            }
             EDGE => {
                 let edge: Edge = parsed(row).ok_or_else(malformed)?;
                 let tree = edge.tree().ok_or_else(malformed)?;
-                self.begin = edge.size;
+                self.before = tree.clone();
                 let checkpoints = std::mem::take(&mut self.checkpoints);
                 self.log = Some(Verifier::new(&studio, checkpoints).from(tree));
             }
             LEAVES => {
                 let leaf: Leaf = parsed(row).ok_or_else(malformed)?;
-                self.leaf(&leaf).map_err(Flaw::Log)?;
+                self.leaf(&leaf)?;
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn leaf(&mut self, leaf: &Leaf) -> Result<(), Finding> {
+    fn leaf(&mut self, leaf: &Leaf) -> Result<(), Flaw> {
         if self.found.is_some() {
             return Ok(());
         }
@@ -320,11 +354,15 @@ impl Bundle {
             hash: hash.ok(),
             chain: None,
         };
-        if leaf.leaf.is_none() {
-            return log.hash(&listed);
+        match leaf.leaf {
+            Some(_) => log.entry(&listed)?,
+            None => log.hash(&listed)?,
         }
-        self.leaves += 1;
-        log.entry(&listed)
+        let time = leaf.leaf.as_deref().map(time_of);
+        self.leaves += u64::from(time.is_some());
+        let range = self.range.as_mut();
+        let range = range.ok_or_else(|| Flaw::Missing(RANGE.to_owned()))?;
+        Ok(range.entry(leaf.seq, time.as_deref())?)
     }
 
     fn studio(&self) -> &str {
@@ -356,17 +394,29 @@ impl Bundle {
         if let Some((_, found)) = self.found {
             return Err(found);
         }
-        let log = self.log.ok_or_else(|| Flaw::Missing(EDGE.to_owned()))?;
+        let missing = |part: &str| Flaw::Missing(part.to_owned());
+        let log = self.log.ok_or_else(|| missing(EDGE))?;
         let summary = log.end()?;
-        // With no checkpoint the log would vouch for itself.
+        // With no checkpoint the log would vouch for itself, and past the newest one it does.
         if summary.checkpoints == 0 {
-            return Err(Flaw::Missing(CHECKPOINTS.to_owned()));
+            return Err(missing(CHECKPOINTS));
         }
+        let Summary {
+            covered, entries, ..
+        } = summary;
+        if covered != entries {
+            return Err(Flaw::Uncovered { covered, entries });
+        }
+        let range = self.range.ok_or_else(|| missing(RANGE))?;
+        range.end(&self.before, entries)?;
         Ok(Shown {
             studio: head.studio,
             bundle: head.pair,
             made_at: head.made_at,
-            entries: (self.begin, summary.entries),
+            window: range.window(),
+            range: range.entries(),
+            removed_before: range.removed_before(),
+            entries: (self.before.size(), entries),
             leaves: self.leaves,
             checkpoints: summary.checkpoints,
         })
@@ -406,6 +456,13 @@ impl Edge {
         let peaks = bytes.chunks(32).map(Hash::try_from);
         Tree::of_edge(self.size, &peaks.collect::<Result<Vec<_>, _>>().ok()?)
     }
+}
+
+/// When an entry says that its request arrived; nothing where it does not.
+fn time_of(leaf: &str) -> String {
+    let leaf: Value = parsed(leaf).unwrap_or_default();
+    let time = leaf.pointer("/entry/time").and_then(Value::as_str);
+    time.unwrap_or_default().to_owned()
 }
 
 fn parsed<T: DeserializeOwned>(text: &str) -> Option<T> {

@@ -24,6 +24,7 @@ mod bundle;
 mod hashes;
 mod log;
 mod note;
+mod range;
 mod tiles;
 mod tree;
 
@@ -31,5 +32,6 @@ pub use bundle::{Bundle, Flaw, Shown};
 pub use hashes::Hashes;
 pub use log::{Finding, Listed, Summary, Verifier, Whose, whose};
 pub use note::{Checkpoint, NoteFault, Stub, VerifierKey};
+pub use range::RangeFlaw;
 pub use tiles::{TILE, entries, hashes_of, tile_path};
 pub use tree::{Hash, Tree, chain_hash, leaf_hash, node_hash};

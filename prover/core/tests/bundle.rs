@@ -14,6 +14,8 @@ use watertight_prover_core::{Bundle, Flaw, Shown, VerifierKey};
 struct Given {
     keys: Vec<VerifierKey>,
     lines: Vec<String>,
+    /// One whose window begins where retention has removed what was before.
+    after_retention: Vec<String>,
     stranger: String,
     /// What was signed of a log that was bent, and how.
     bent: Vec<(String, Vec<String>)>,
@@ -46,6 +48,7 @@ impl Given {
                 .map(|key| VerifierKey::parse(key).unwrap())
                 .collect(),
             lines: texts(&vectors["lines"]),
+            after_retention: texts(&vectors["lines_after_retention"]),
             bent: bent.collect(),
             stranger: vectors["signed_by_a_stranger"].as_str().unwrap().to_owned(),
         }
@@ -76,8 +79,22 @@ impl Given {
 fn a_bundle_that_is_whole_is_sound() {
     let shown = Given::read().verified().unwrap();
     assert_eq!(shown.entries, (256, 260));
-    assert_eq!((shown.leaves, shown.checkpoints), (2, 2));
+    assert_eq!((shown.leaves, shown.checkpoints), (3, 2));
+    assert_eq!((shown.range, shown.removed_before), ((258, 259), None));
+    assert_eq!(shown.window.0, "2026-11-20T10:04:17.5Z");
     assert_eq!(shown.studio, "00000000-0000-0000-0000-000000005eed");
+}
+
+#[test]
+fn a_beginning_that_retention_removed_is_said() {
+    let given = Given::read();
+    let after = Given {
+        lines: given.after_retention.clone(),
+        ..given
+    };
+    let shown = after.verified().unwrap();
+    assert_eq!(shown.range, (256, 259));
+    assert_eq!(shown.removed_before.as_deref(), Some("2026-11-20"));
 }
 
 #[test]
@@ -159,7 +176,7 @@ fn what_is_missing_or_in_another_place_is_named() {
 #[test]
 fn what_was_signed_of_a_bent_log_is_not_sound() {
     let given = Given::read();
-    assert_eq!(given.bent.len(), 3);
+    assert_eq!(given.bent.len(), 10);
     for (kind, lines) in given.bent.clone() {
         let bent = Given {
             lines,

@@ -90,12 +90,12 @@ impl Verify {
         let from = from.map(|path| read(&path)).transpose()?;
         let (mut text, mut logs, mut found) = (String::new(), Vec::new(), false);
         for studio in studios {
-            output.progress(&format!("studio {studio}"));
-            let progress = |entries: u64| output.progress(&format!("  {entries} entries"));
-            let verdict = verification
-                .verify(studio, from.as_deref(), progress)
-                .await
-                .map_err(setup)?;
+            let mut meter = output.meter();
+            let what = format!("entries of studio {studio}");
+            let verdict = verification.verify(studio, from.as_deref(), |done, all| {
+                meter.is_at(&what, done, Some(all));
+            });
+            let verdict = verdict.await.map_err(setup)?;
             found |= matches!(verdict, Verdict::Found(_));
             let _ = writeln!(text, "{}", line(studio, &verdict));
             logs.push(value(studio, &verdict));
@@ -150,7 +150,7 @@ impl Verification {
     }
 
     /// Verifies one studio's log. `from` is a checkpoint that is believed, `progress` is told how many
-    /// entries were verified so far.
+    /// entries were verified so far, and how many its newest checkpoint covers.
     ///
     /// # Errors
     /// When something cannot be read.
@@ -158,7 +158,7 @@ impl Verification {
         &self,
         studio: TenantId,
         from: Option<&str>,
-        progress: impl Fn(u64),
+        mut progress: impl FnMut(u64, u64),
     ) -> Result<Verdict, String> {
         // Checkpoints before entries: what is written meanwhile is then only more than they cover.
         let mut checkpoints = match self.checkpoints(studio).await? {
@@ -173,6 +173,7 @@ impl Verification {
             believed = said.size;
             checkpoints.push(said);
         }
+        let covered = checkpoints.iter().map(|one| one.size).max().unwrap_or(0);
         let mut verifier = Verifier::new(&studio.to_string(), checkpoints);
         if let Some((source, note)) = self.stub(studio).await? {
             match Stub::open(&note, &origin(studio), &self.keys(studio)?, &source) {
@@ -197,7 +198,8 @@ impl Verification {
                 }
                 next = row.field::<i64>("seq").map_err(spoken)? + 1;
             }
-            progress(next.unsigned_abs());
+            let done = next.unsigned_abs();
+            progress(done, covered.max(done));
         }
         let summary = match verifier.end() {
             Ok(summary) => summary,

@@ -1,7 +1,4 @@
-use std::{
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -61,9 +58,9 @@ async fn write(config: Config, studio: TenantId, output: &Output) -> Result<u8, 
     let recipients = recipients(&config, studio)?;
     let folder = folder(&config)?;
     let app = super::app(config).await?;
-    let mut pace = Pace::new();
+    let mut meter = output.meter();
     let written = archive::write(&app, studio, &folder, &recipients, |table, rows| {
-        pace.say(output, table, rows);
+        meter.is_at(table, rows, None);
     });
     let Written { data, keys } = written.await.map_err(failed)?;
     let text = format!(
@@ -147,25 +144,4 @@ pub(super) fn identities(path: &Path) -> Result<Identities, Failure> {
 
 pub(super) fn failed(fault: ArchiveFault) -> Failure {
     Failure::setup(fault.to_string())
-}
-
-/// Says how far it is, once a second, from the third second on.
-pub(super) struct Pace {
-    next: Instant,
-}
-
-impl Pace {
-    pub(super) fn new() -> Self {
-        Self {
-            next: Instant::now() + Duration::from_secs(2),
-        }
-    }
-
-    pub(super) fn say(&mut self, output: &Output, table: &str, rows: u64) {
-        let now = Instant::now();
-        if now >= self.next {
-            self.next = now + Duration::from_secs(1);
-            output.progress(&format!("{table}: {rows} rows"));
-        }
-    }
 }

@@ -2,7 +2,7 @@ use std::{fs, path::Path};
 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use serde_json::json;
-use watertight_custody::archive::{Folder, Kept};
+use watertight_custody::archive::{Folder, Kept, Kind};
 use watertight_tenancy::{Finding, Severity};
 use watertight_terms::{Clock, Random};
 
@@ -139,7 +139,7 @@ fn archives(folder: Option<&Path>, now: Timestamp) -> Option<Finding> {
         return gap(what, OWN);
     }
     // Evidence of an incident lies there, too, and brings nothing back.
-    let brings_back = |archive: &&Kept| !archive.name.ends_with(".evidence.age");
+    let brings_back = |archive: &&Kept| archive.kind == Some(Kind::Data);
     let last = kept.iter().filter(brings_back);
     let last = last.map(|archive| archive.finished_at).max();
     match last {
@@ -276,7 +276,18 @@ mod tests {
         fs::create_dir(&path).unwrap();
         mode(&path, 0o700);
         assert_eq!(what(now).unwrap(), "there is no archive");
-        let file = path.join("x_1.data.age");
+        // Neither evidence nor keys bring a studio back, nor something that only ends like an archive.
+        let studio = random.uuid();
+        for other in [
+            format!("{studio}_20260101T000000.000Z.evidence.age"),
+            format!("{studio}_20260101T000000.000Z.keys.age"),
+            "x_1.data.age".to_owned(),
+        ] {
+            fs::write(path.join(&other), "").unwrap();
+            mode(&path.join(&other), 0o600);
+            assert_eq!(what(now).unwrap(), "there is no archive", "{other}");
+        }
+        let file = path.join(format!("{studio}_20260101T000000.000Z.data.age"));
         fs::write(&file, "").unwrap();
         mode(&file, 0o600);
         assert_eq!(what(now), None);
@@ -286,7 +297,7 @@ mod tests {
                 .contains("newest")
         );
         mode(&file, 0o640);
-        assert!(what(now).unwrap().contains("x_1.data.age"));
+        assert!(what(now).unwrap().contains(".data.age"));
         mode(&file, 0o600);
         mode(&path, 0o750);
         assert!(what(now).unwrap().contains("`.`"));

@@ -6,6 +6,8 @@
 //! studio incident freeze --studio ID --incident ID [--member ID | --session ID | --address ADDRESS]
 //! studio incident impact --studio ID --incident ID --from TIME                       numbers, and no id of anything
 //! studio incident draft --studio ID --incident ID --from TIME                        what to tell, whom and until when
+//! studio incident propose --studio ID --incident ID --whom owner --from TIME --subject TEXT --text FILE
+//! studio incident send --studio ID --incident ID --notice ID                         by another operator
 //! studio incident step --studio ID --incident ID keys --note TEXT
 //! studio incident evidence --studio ID --incident ID --from TIME                     a file that only the studio's owner opens
 //! studio incident hand-over --studio ID --incident ID --bundle ID --to WHOM          who was given it
@@ -15,6 +17,7 @@
 //! ```
 
 mod evidence;
+mod notice;
 mod report;
 
 use std::time::{Duration, Instant};
@@ -44,6 +47,10 @@ pub(super) enum Incident {
     Impact(Impact),
     /// What whoever is concerned is to be told, and until when
     Draft(Impact),
+    /// Say what people are to be told; another operator sends it
+    Propose(notice::Propose),
+    /// Send what another operator proposed, by mail
+    Send(notice::Send),
     /// Note that a step was done
     Step(Step),
     /// What shows what happened, in a file that only the studio's owner opens; it is held from now on
@@ -193,6 +200,8 @@ impl Incident {
             Self::Freeze(freeze) => freeze.run(&operator, output).await,
             Self::Impact(impact) => impact.run(&operator, output).await,
             Self::Draft(impact) => impact.drafts(&operator, output).await,
+            Self::Propose(notice) => notice.run(&operator, output).await,
+            Self::Send(notice) => notice.run(&operator, output).await,
             Self::Step(step) => step.run(&operator, output).await,
             Self::Evidence(ask) => ask.run(&operator, output).await,
             Self::HandOver(given) => given.run(&operator, output).await,
@@ -492,6 +501,26 @@ const REFUSALS: &[Constraint] = &[
         "there is no member or session of that id in that studio",
     ),
     refusal("steps_pkey", "the step is done already"),
+    refusal("notices_window", "the window ends before it begins"),
+    refusal(
+        "notices_gaps",
+        "the text has gaps, which stand in `[`; fill them",
+    ),
+    refusal("notices_body", "the text is empty"),
+    refusal("notices_most", "twenty notices were written of it"),
+    refusal(
+        "notices_unknown",
+        "there is no notice of that id in that incident",
+    ),
+    refusal(
+        "notices_proposer",
+        "you proposed it; another operator sends it",
+    ),
+    refusal("notices_sent", "it was sent already"),
+    refusal(
+        "notices_nobody",
+        "nobody of them has an address here; tell them in another way",
+    ),
     refusal("bundles_window", "the window ends before it begins"),
     refusal(
         "bundles_most",

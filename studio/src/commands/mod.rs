@@ -14,6 +14,7 @@ mod incident;
 mod install;
 mod keys;
 mod legal_hold;
+mod meter;
 mod output;
 mod reconcile;
 mod restore;

@@ -1,6 +1,9 @@
 use std::io::Write;
 
 use clap::ValueEnum;
+use indicatif::ProgressDrawTarget;
+
+use super::meter::Meter;
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -42,6 +45,14 @@ impl Output {
         if self.progress {
             let _ = writeln!(std::io::stderr().lock(), "{text}");
         }
+    }
+
+    /// Shows how far something is that may take long, to whoever sits before it.
+    pub(super) fn meter(&self) -> Meter {
+        Meter::on(match self.progress {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        })
     }
 
     pub(super) fn error(&self, failure: &Failure) {

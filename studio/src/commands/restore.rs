@@ -1,4 +1,4 @@
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, pin::pin, sync::Arc};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -8,10 +8,7 @@ use watertight_custody::archive::{Became, Identities, Kind, Recipients};
 use watertight_terms::TenantId;
 
 use super::{
-    Failure, Output,
-    backup::{Pace, identities},
-    drill::Place,
-    keys::new_context_key,
+    Failure, Output, backup::identities, drill::Place, keys::new_context_key, serve::stop,
 };
 use crate::{
     app::App,
@@ -45,7 +42,8 @@ pub(super) struct Restore {
     /// With `--at`: which studio
     #[arg(long, value_name = "ID", requires = "at")]
     studio: Option<Uuid>,
-    /// With `--at`: where the cluster of then is meanwhile; otherwise below the temporary directory
+    /// With `--at`: where the cluster of then is meanwhile, where PostgreSQL's user can enter, too; otherwise below the temporary
+    /// directory
     #[arg(long, value_name = "FOLDER", requires = "at")]
     folder: Option<PathBuf>,
     /// Say what it would do, by table, and change nothing
@@ -69,30 +67,24 @@ impl Restore {
             };
             return Box::pin(bring_back(&app, &wanted, self.plan, output)).await;
         };
+        let mut stop = pin!(stop());
         let place = Place::make(self.folder.as_deref(), &app.random.uuid())?;
         let identities = Identities::generate();
         let recipients = Recipients::parse(&identities.recipients());
         let recipients = recipients.map_err(|fault| failed(fault.into()))?;
-        let studio = TenantId(studio);
-        let written = Box::pin(write_as_of(
-            &app,
-            studio,
-            at,
-            &recipients,
-            &place.0,
-            |what| {
-                output.progress(what);
-            },
-        ));
-        let written = written
-            .await
-            .map_err(|error| Failure::refused(error.to_string()))?;
+        let (studio, tell) = (TenantId(studio), |what: &str| output.progress(what));
+        let writing = write_as_of(&app, studio, at, &recipients, &place.0, stop.as_mut(), tell);
+        let written = Box::pin(writing).await;
+        let written = written.map_err(|error| Failure::refused(error.to_string()))?;
         let wanted = Wanted {
             archive: written.data.0,
             identities: Arc::new(identities),
             into,
         };
-        Box::pin(bring_back(&app, &wanted, self.plan, output)).await
+        tokio::select! {
+            done = Box::pin(bring_back(&app, &wanted, self.plan, output)) => done,
+            () = stop => Err(Failure::refused("it was interrupted: the studio is as it was, unless it was just done")),
+        }
     }
 }
 
@@ -119,9 +111,13 @@ async fn bring_back(
         output.result(&text(&planned, "would be"), &value(&planned, None));
         return Ok(0);
     }
-    let mut pace = Pace::new();
-    let restored = archive::restore(app, wanted, |table, rows| pace.say(output, table, rows));
+    let mut meter = output.meter();
+    let restored = archive::restore(app, wanted, |table, rows| {
+        let sum = manifest.sums.iter().find(|sum| sum.table == table);
+        meter.is_at(table, rows, sum.map(|sum| sum.rows));
+    });
     let restored = restored.await.map_err(failed)?;
+    drop(meter);
     // What was signed before is worth nothing after.
     let context_key = match app.config.database.owner_url {
         Some(_) => Some(new_context_key(&app.config).await?),

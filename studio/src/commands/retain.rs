@@ -82,12 +82,16 @@ fn line(studio: TenantId, one: &Planned) -> String {
 
 async fn run(app: &App, studios: &[TenantId], output: &Output) -> Result<u8, Failure> {
     let (mut rows, mut kept_out) = (0, 0);
+    let mut meter = output.meter();
+    let mut done = 0;
     for studio in studios {
         let gone = retention::run(app, *studio, |step| {
-            output.progress(&format!(
-                "studio {}: {} of {}, {} with them",
-                step.studio, step.rows, step.rule, step.along
-            ));
+            done += step.rows as u64;
+            meter.is_at(
+                &format!("studio {}: {}", step.studio, step.rule),
+                done,
+                None,
+            );
         });
         match gone.await {
             Ok(gone) => rows += gone,
@@ -95,6 +99,7 @@ async fn run(app: &App, studios: &[TenantId], output: &Output) -> Result<u8, Fai
             Err(fault) => return Err(failed(fault)),
         }
     }
+    drop(meter);
     let mut text = format!("{rows} rows were removed or anonymised");
     if kept_out > 0 {
         text = format!("{text}\n{}", left_out(kept_out));

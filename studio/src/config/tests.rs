@@ -103,6 +103,12 @@ fn what_is_unknown_missing_or_out_of_bounds_is_fatal() {
             )],
             "jwks_url",
         ),
+        // All studios' archives and evidence would be opened by the same.
+        (
+            format!("{GOOD}[backup]\nrecipients_file = \"recipients\"\n"),
+            vec![],
+            "{studio}",
+        ),
         ("[http".to_owned(), vec![], "configuration"),
     ] {
         let error = read(&text, &environment).unwrap_err();

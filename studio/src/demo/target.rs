@@ -124,6 +124,8 @@ pub const DEFINER_FUNCTIONS: &[&str] = &[
     "whom",
     "report_mine",
     "note_step_mine",
+    "send_mine",
+    "told",
     "of_mine",
     "removable",
     "remove",

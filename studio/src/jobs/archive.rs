@@ -11,6 +11,7 @@ use std::{
 };
 
 use aws_lc_rs::digest::{Context, SHA256};
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use watertight_custody::archive::{
     ArchiveFault, Became, FORMAT, Folder, Head, Identities, Kind, Manifest, Recipients, Restoring,
@@ -82,12 +83,25 @@ pub async fn write(
     studio: TenantId,
     folder: &Folder,
     recipients: &Recipients,
+    tell: impl FnMut(&str, u64),
+) -> Result<Written, ArchiveFault> {
+    let at = app.desk.clock.now();
+    write_dated(app, studio, at, folder, recipients, tell).await
+}
+
+/// The same of a cluster that is as it was at that instant: the archives say that they were made then.
+pub(super) async fn write_dated(
+    app: &App,
+    studio: TenantId,
+    at: Timestamp,
+    folder: &Folder,
+    recipients: &Recipients,
     mut tell: impl FnMut(&str, u64),
 ) -> Result<Written, ArchiveFault> {
     let desk = &app.desk;
     let mut tx = snapshot_as_custody(app, studio, FROM, STATEMENT_S).await?;
     let snapshot = Snapshot::of(&mut tx).await?;
-    let (at, pair) = (desk.clock.now(), desk.random.uuid());
+    let pair = desk.random.uuid();
     let mut parts = Vec::new();
     for kind in [Kind::Data, Kind::Keys] {
         let part = folder.begin(studio, kind, at, &desk.random)?;

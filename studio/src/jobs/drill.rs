@@ -70,6 +70,9 @@ pub enum DrillFault {
     /// Bringing them back.
     #[error("bringing it back: {0}")]
     Restore(#[from] RestoreFault),
+    /// It was wanted no more.
+    #[error("it was interrupted: nothing was changed, and nothing of it is left")]
+    Stopped,
     /// The scratch cluster.
     #[error("the cluster of the drill: {0}")]
     Scratch(String),

@@ -11,6 +11,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::PathBuf,
+    time::Duration,
 };
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -34,6 +35,9 @@ pub(super) const KIND: &str = "evidence";
 const EVIDENCE: ServiceName = ServiceName::new("evidence");
 /// Each statement of it, and each pause between two, may take so long.
 const STATEMENT_S: u32 = 600;
+/// Entries get their checkpoint within a second; that is waited for, so often and so long each time.
+const LOOKS_MOST: u32 = 20;
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 const BEGIN: Tell = Tell::new(
     "i5",
@@ -47,6 +51,7 @@ const FACTS_OF_DATABASE: [&str; 5] = ["incident", "versions", "roles", "tables",
 const RULES: &str = "rules";
 const KEYS: &str = "ledger.keys";
 const CHECKPOINTS: &str = "ledger.checkpoints";
+const RANGE: &str = "ledger.range";
 const EDGE: &str = "ledger.edge";
 const LEAVES: &str = "ledger.leaves";
 
@@ -98,12 +103,23 @@ pub(super) async fn work(app: &App, studio: TenantId) -> Result<bool, Fault> {
     let entry = Entry::new("evidence.begin", "incident").ids(ids);
     tx.commit(entry).await.map(drop)?;
     for bundle in begun {
-        settle(app, &bundle, make(app, &bundle).await).await?;
+        let made = make(app, &bundle).await;
+        is_all &= !made.as_ref().is_err_and(passes);
+        settle(app, &bundle, made).await?;
     }
     Ok(is_all)
 }
 
-/// Notes what came of it. A file of which another worker was first is removed.
+/// Whether it may be made the next time. Who is to open it, and where it is to be, is for whoever runs the server to say.
+fn passes(fault: &ArchiveFault) -> bool {
+    match fault {
+        ArchiveFault::Database(_) => true,
+        ArchiveFault::File(_, error) => error.kind() != io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+/// Notes what came of it; what passes is tried again. A file of which another worker was first is removed.
 async fn settle(app: &App, bundle: &Bundle, made: Result<Made, ArchiveFault>) -> Result<(), Fault> {
     let mut tx = begin(&app.tenancy, &app.desk, EVIDENCE, bundle.studio, "worker").await?;
     let (studio, id) = (bundle.studio.to_string(), bundle.id.to_string());
@@ -116,12 +132,20 @@ async fn settle(app: &App, bundle: &Bundle, made: Result<Made, ArchiveFault>) ->
         ),
         Err(fault) => ("", String::new(), "", hex::encode(fault.to_string())),
     };
-    let fields = [&*studio, &id, name, &bytes, sha256, &failed];
+    let again = match &made {
+        Err(fault) if passes(fault) => "again",
+        _ => "",
+    };
+    let fields = [&*studio, &id, name, &bytes, sha256, &failed, again];
     let rows = tx.tell(END, &fields).await?;
     let row = rows.first();
     let row = row.ok_or_else(|| Fault::bug("a bundle was ended without an answer"))?;
     let is_ours: bool = row.field("is_ours")?;
-    let rule = if made.is_ok() { sha256 } else { "failed" };
+    let rule = match &made {
+        Ok(_) => sha256,
+        Err(fault) if passes(fault) => again,
+        Err(_) => "failed",
+    };
     let entry = Entry::new("evidence.make", "incident").ids([bundle.incident, bundle.id]);
     tx.commit(entry.rule(rule)).await.map(drop)?;
     if let (Ok(made), false) = (&made, is_ours) {
@@ -135,8 +159,9 @@ async fn make(app: &App, bundle: &Bundle) -> Result<Made, ArchiveFault> {
     // Before anything is read: without recipients there is nothing to be done.
     let recipients = archive::recipients(&app.config, bundle.studio)?;
     let folder = archive::folder(&app.config)?;
-    let mut tx = snapshot(app, bundle.studio).await?;
-    let (part, bytes, sha256) = write(app, bundle, &mut tx, &folder, &recipients).await?;
+    let (mut tx, stretch) = covered(app, bundle).await?;
+    let written = write(app, bundle, &stretch, &mut tx, &folder, &recipients);
+    let (part, bytes, sha256) = written.await?;
     let entry = Entry::new("evidence.read", "incident").ids([bundle.incident, bundle.id]);
     // What was read is noted before anybody has it.
     tx.finish(entry).await.map(drop)?;
@@ -148,6 +173,22 @@ async fn make(app: &App, bundle: &Bundle) -> Result<Made, ArchiveFault> {
         bytes,
         sha256,
     })
+}
+
+/// A snapshot in which all of the window stands under a checkpoint: what does not could not be told from what was added.
+async fn covered(app: &App, bundle: &Bundle) -> Result<(TenantTx, Stretch), Fault> {
+    for _ in 0..LOOKS_MOST {
+        let mut tx = snapshot(app, bundle.studio).await?;
+        let stretch = Stretch::of(&mut tx, bundle.from, bundle.to).await?;
+        if stretch.is_covered() {
+            return Ok((tx, stretch));
+        }
+        let entry = Entry::new("evidence.wait", "incident").ids([bundle.incident, bundle.id]);
+        tx.finish(entry).await.map(drop)?;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let spoken = "entries of the window stand under no checkpoint yet; is a server at work?";
+    Err(Fault::unavailable(spoken, 60))
 }
 
 /// A transaction that sees the studio at one instant.
@@ -167,6 +208,7 @@ type Written = (Part, u64, String);
 async fn write(
     app: &App,
     bundle: &Bundle,
+    stretch: &Stretch,
     tx: &mut TenantTx,
     folder: &Folder,
     recipients: &Recipients,
@@ -191,7 +233,6 @@ async fn write(
     }
     let keys = verifier_keys(&ring, bundle.studio)?;
     let keys = keys.into_iter().map(|key| json!({ "key": key })).collect();
-    let stretch = Stretch::of(tx, bundle.from, bundle.to).await?;
     let checkpoints = stretch.checkpoints(tx).await?;
     let newest = checkpoints
         .last()
@@ -199,6 +240,7 @@ async fn write(
     let newest = newest.map(str::to_owned);
     rows(&mut writer, KEYS, keys)?;
     rows(&mut writer, CHECKPOINTS, checkpoints)?;
+    rows(&mut writer, RANGE, vec![stretch.range()])?;
     rows(&mut writer, EDGE, vec![stretch.edge(tx).await?])?;
     writer.table(LEAVES)?;
     let mut from = None;
@@ -227,7 +269,7 @@ fn rows<W: Write>(
 }
 
 fn head(bundle: &Bundle, now: Timestamp) -> Head {
-    let further = [RULES, KEYS, CHECKPOINTS, EDGE, LEAVES];
+    let further = [RULES, KEYS, CHECKPOINTS, RANGE, EDGE, LEAVES];
     let parts = FACTS_OF_DATABASE.into_iter().chain(further);
     let tables = parts.map(|part| TableHead {
         table: part.to_owned(),

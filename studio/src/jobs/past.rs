@@ -8,7 +8,13 @@
 //!
 //! From there on they are archives as any other: `archive::restore` brings them back, and nothing of other studios with them.
 
-use std::{ffi::OsString, path::Path, time::Duration};
+use std::{
+    ffi::OsString,
+    path::Path,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use watertight_cluster::{Cluster, Options};
@@ -17,7 +23,7 @@ use watertight_tenancy::url_at;
 use watertight_terms::TenantId;
 
 use super::{
-    archive::{Written, write},
+    archive::{Written, write_dated},
     drill::DrillFault,
 };
 use crate::{
@@ -29,38 +35,57 @@ use crate::{
 /// The log of days may have to be replayed.
 const READY_WITHIN: Duration = Duration::from_hours(12);
 
-/// Writes the archives of a studio as it was at an instant. `folder` is where everything of it is, and has room for the whole
-/// cluster; whoever calls removes it. `tell` hears what is done.
+/// Writes the archives of a studio as it was at an instant, which they say is when they were made. `folder` is where everything
+/// of it is, and has room for the whole cluster; whoever calls removes it. `stop` resolves when it is wanted no more: nothing of the
+/// cluster is left then. `tell` hears what is done.
 ///
 /// # Errors
-/// When the backups do not reach that instant, or the studio was not there or not available then.
+/// When the backups do not reach that instant, the studio was not there or not available then, or it was stopped.
 pub async fn write_as_of(
     app: &App,
     studio: TenantId,
     at: Timestamp,
     recipients: &Recipients,
     folder: &Path,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
     mut tell: impl FnMut(&str),
 ) -> Result<Written, DrillFault> {
     let wrong = |error: &dyn std::fmt::Display| DrillFault::Scratch(error.to_string());
     tell("bringing the cluster of then");
     let mut options = Options::new(folder.join("pg"));
     options.ready_within = READY_WITHIN;
+    // It is as large as all studios: not where nobody said.
+    options.only_here = true;
+    let given_up = Arc::clone(&options.given_up);
     options.settings = [("archive_mode", "off"), ("hot_standby", "off")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
     let command = app.config.backup.pgbackrest.clone();
-    let brought = tokio::task::spawn_blocking(move || {
-        Cluster::start_brought(&options, |data| restoring(&command, at, data))
+    let mut bringing = tokio::task::spawn_blocking(move || {
+        let started = Cluster::start_brought(&options, |data| restoring(&command, at, data));
+        started.map(|cluster| Discarded(Some(cluster)))
     });
-    let cluster = brought.await.map_err(|error| wrong(&error))?;
-    let cluster = Discarded(Some(cluster.map_err(|error| wrong(&error))?));
+    let brought = tokio::select! {
+        brought = &mut bringing => brought,
+        () = &mut stop => {
+            given_up.store(true, Ordering::Release);
+            bringing.await
+        }
+    };
+    let brought = brought.map_err(|error| wrong(&error))?;
+    let cluster = brought.map_err(|error| wrong(&error))?;
     let socket = cluster.0.as_ref().map(Cluster::socket_dir);
-    let then = migrated(app, socket.unwrap_or(folder)).await;
-    let then = then.map_err(|error| wrong(&error))?;
-    tell("writing the studio's archives from there");
-    let archives = Folder::new(folder.join("archives"));
-    Ok(write(&then, studio, &archives, recipients, |_, _| {}).await?)
+    let writing = async {
+        let then = migrated(app, socket.unwrap_or(folder)).await;
+        let then = then.map_err(|error| wrong(&error))?;
+        tell("writing the studio's archives from there");
+        let archives = Folder::new(folder.join("archives"));
+        Ok(write_dated(&then, studio, at, &archives, recipients, |_, _| {}).await?)
+    };
+    tokio::select! {
+        written = writing => written,
+        () = &mut stop => Err(DrillFault::Stopped),
+    }
 }
 
 /// A cluster of which nothing stays: its data is all studios'.

@@ -371,7 +371,103 @@ async fn one_studio_comes_back_to_a_point_in_time_and_the_other_stays() {
     let (code, said) = restore(&then, &[]).await;
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(names().await, json!(["A of yesterday", "B of today"]));
+    // Of the instant that was asked for, and the entry says so.
+    let then: jiff::Timestamp = then.parse().unwrap();
+    assert!(said.contains(&format!("as of {then}")), "{said}");
+    let rule =
+        "SELECT body ->> 'rule' FROM ledger.entries WHERE body ->> 'action' = 'studio.restore'";
+    assert_eq!(
+        raw.value::<String>(rule, &[]).await.unwrap(),
+        then.to_string()
+    );
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
     drop((raw, world));
     cluster.discard().unwrap();
+}
+
+/// Whoever is interrupted leaves nothing of all studios' rows behind; what a killed one left, the next one removes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_being_brought_goes_with_whoever_brought_it() {
+    let world = World::new().await;
+    let usual = world.config.keys.location.with_file_name("studio.toml");
+    let (config, folder) = (
+        usual.with_file_name("slow.toml"),
+        usual.with_file_name("slow"),
+    );
+    fs::create_dir(&folder).unwrap();
+    // It brings something, and would take an hour for the rest.
+    let script = "for place; do case $place in --pg1-path=*) echo $$ > ${place#*=}/pid;; esac; done; exec sleep 3600";
+    let text = fs::read_to_string(&usual).unwrap();
+    let text = format!(
+        "{text}[backup]\npgbackrest = {}\n",
+        json!(["sh", "-c", script, "sh"])
+    );
+    write_private(&config, &text).unwrap();
+    let studio = world.studios[0].tenant.to_string();
+    let begin = async |left: &[PathBuf]| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_studio"))
+            .arg("--config")
+            .arg(&config)
+            .args([
+                "restore",
+                "--at",
+                "2026-11-01T00:00:00Z",
+                "--studio",
+                &studio,
+                "--folder",
+            ])
+            .arg(&folder)
+            .spawn()
+            .unwrap();
+        for _ in 0..1_000 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            let is_new = |file: &PathBuf| file.ends_with("data/pid") && !left.contains(file);
+            let brought = files(&folder).into_iter().find(is_new);
+            let pid = brought
+                .and_then(|file| fs::read_to_string(file).unwrap().trim().parse::<u32>().ok());
+            if let Some(pid) = pid {
+                return (child, pid);
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        panic!("nothing was brought");
+    };
+    let is_gone = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.is_empty() || status.contains("State:\tZ")
+    };
+    let tell = |pid: u32, signal: &str| {
+        let told = Command::new("kill")
+            .args(["-s", signal, &pid.to_string()])
+            .status();
+        assert!(told.unwrap().success());
+    };
+    for signal in ["INT", "TERM"] {
+        let (mut child, bringing) = begin(&[]).await;
+        tell(child.id(), signal);
+        let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(20), ended).await;
+        assert_eq!(
+            ended.expect("it goes on").unwrap().code(),
+            Some(1),
+            "{signal}"
+        );
+        assert!(is_gone(bringing), "{signal}");
+        assert_eq!(files(&folder), Vec::<PathBuf>::new(), "{signal}");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    }
+    let (mut child, _) = begin(&[]).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let left = files(&folder);
+    assert!(
+        left.iter().any(|file| file.ends_with("data/pid")),
+        "{left:?}"
+    );
+    let (mut child, _) = begin(&left).await;
+    assert!(left.iter().all(|file| !file.exists()), "{left:?}");
+    tell(child.id(), "TERM");
+    child.wait().unwrap();
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
 }

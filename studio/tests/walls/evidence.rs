@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::PathBuf,
     str::FromStr,
+    time::Duration,
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -142,6 +143,9 @@ async fn evidence_of_a_frozen_studio_is_made_for_its_owner_alone() {
         (tenant.as_str(), 0)
     );
     assert!(shown.leaves > 4 && shown.checkpoints > 0, "{shown:?}");
+    // All of the window, and nothing before it is missing.
+    assert_eq!((shown.range.0, shown.removed_before), (0, None));
+    assert!(shown.range.1 > 4 && shown.range.1 <= shown.entries.1);
     let text = lines.join("\n");
     for part in [
         "\"stolen-session\"",
@@ -314,4 +318,83 @@ async fn evidence_is_asked_for_in_an_incident_and_within_bounds() {
                 SELECT tenant_id, gen_random_uuid(), id, '2026-01-01', '2026-01-02', 'x' FROM incident.incidents, generate_series(1, 20)";
     world.as_admin().await.script(many).await.unwrap();
     refused(&ask, "twenty").await;
+}
+
+/// What stands under no checkpoint yet is waited for, and is in it then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn evidence_waits_until_all_of_its_window_stands_under_a_checkpoint() {
+    let world = World::new().await;
+    let operators = Operators::of(&world).await;
+    let making = Making::of(&world);
+    settle(&world.app).await;
+    let id = operators.open(&["--emergency"]).await;
+    for _ in 0..3 {
+        assert_eq!(ask(&world, &world.base, 0, "owner").await.0, 200);
+    }
+    let worker = making.working();
+    let ask = ["evidence", "--incident", &id, "--wait-s", "2"];
+    let said = operators.run(0, &[&ask[..], &SINCE[..]].concat()).await;
+    assert_eq!(said.code, 1, "made of less than there is: {said:?}");
+    assert!(making.files().is_empty());
+    settle(&world.app).await;
+    let file = async {
+        loop {
+            let mut files = making.files().into_iter();
+            if let Some(file) = files.find(|file| file.extension().is_some_and(|end| end == "age"))
+            {
+                return file;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let file = tokio::time::timeout(Duration::from_secs(20), file).await;
+    worker.abort();
+    let lines = making.opened(&fs::read(file.unwrap()).unwrap(), 0).unwrap();
+    let shown = verified(&world, 0, &lines).unwrap();
+    let seen = lines
+        .iter()
+        .filter(|line| line.contains("artist.list") || line.contains("artist.view"));
+    assert!(seen.count() >= 3, "{shown:?}");
+    // Entries of after it was asked for are none of the window's: the first of them says so.
+    assert!(shown.range.1 < shown.entries.1, "{shown:?}");
+}
+
+/// A disk that is away for a while is no reason to have no evidence; one that stays away is said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn evidence_is_made_once_what_was_in_the_way_is_gone() {
+    let world = World::new().await;
+    let operators = Operators::of(&world).await;
+    let making = Making::of(&world);
+    settle(&world.app).await;
+    let id = operators.open(&["--emergency"]).await;
+    settle(&world.app).await;
+    // Where the folder is to be stands a file.
+    fs::write(&making.folder, "").unwrap();
+    let worker = making.working();
+    let away = async {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        fs::remove_file(&making.folder).unwrap();
+    };
+    let (made, ()) = tokio::join!(evidence(&operators, &id), away);
+    assert_eq!(making.files().len(), 1, "{made}");
+    fs::remove_dir_all(&making.folder).unwrap();
+    fs::write(&making.folder, "").unwrap();
+    settle(&world.app).await;
+    let ask = [&["evidence", "--incident", &id], &SINCE[..]].concat();
+    let said = operators.run(0, &ask).await;
+    worker.abort();
+    assert!(
+        said.code == 1 && said.error.contains("cannot be used"),
+        "{said:?}"
+    );
+    let tries: i32 = world
+        .as_admin()
+        .await
+        .value(
+            "SELECT tries FROM incident.bundles WHERE failed IS NOT NULL",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(tries, 5);
 }

@@ -155,6 +155,16 @@ async fn of_two_members_of_an_artist_each_is_somebody() {
         assert_eq!(has(&text, all), expected);
         assert_eq!(text.contains("quillfeather"), about == artist);
     }
+    // Once retention has anonymised one of them, the other's rows are still nobody else's.
+    let gone = "UPDATE tenancy.members SET subject = NULL, invitation = NULL, name = NULL, email = NULL, email_index = NULL,
+        state = 'removed' WHERE id = $1";
+    raw.run(gone, &[&second.member]).await.unwrap();
+    for (about, expected) in [
+        (second.member, [false, true, false]),
+        (first.member, [true, false, true]),
+    ] {
+        assert_eq!(has(&text(about).await, all), expected, "{about}");
+    }
 }
 
 #[tokio::test]

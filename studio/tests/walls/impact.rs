@@ -118,3 +118,128 @@ async fn what_was_touched_is_for_owners_of_that_studio_and_a_window_has_bounds()
         assert_eq!(app.value::<i64>(whom, &[&id]).await.unwrap(), expected);
     }
 }
+
+/// Writes entries of the first studio, as if they had happened: `%` in each is its number.
+async fn happened(world: &World, many: i32, entry: &Value, changes: &Value) {
+    let tenant = &world.studios[0].tenant;
+    let leaf = json!({ "changes": changes, "entry": entry, "mac": null }).to_string();
+    let sql = "INSERT INTO ledger.entries (tenant_id, entry_id, at, tickets, leaf)
+               SELECT $1, gen_random_uuid(), now() - n * interval '1 millisecond', '{}', replace($2, '%', lpad((n % 1000)::text, 3, '0'))
+               FROM generate_series(1, $3) n";
+    let raw = world.as_admin().await;
+    raw.run(sql, &[tenant, &leaf, &many]).await.unwrap();
+    raw.script("ANALYZE ledger.entries").await.unwrap();
+}
+
+fn looked(actor: &str, ids: &[String]) -> Value {
+    json!({ "action": "artist.view", "actor": actor, "address": "192.0.2.%", "ids": ids, "ids_count": ids.len(), "opened": [],
+        "outcome": "allowed", "resource": "artist", "role": "manager" })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_entries_are_gone_over_in_time_by_an_index() {
+    let world = World::new().await;
+    let operators = Operators::of(&world).await;
+    let one = ["00000000-0000-4000-8000-000000000%".to_owned()];
+    let list: Vec<String> = (0..20)
+        .map(|n| format!("00000000-0000-4000-81{n:02}-000000000%"))
+        .collect();
+    let changes = json!([{ "columns": ["name"], "id": one[0], "table": "studio.artists" }]);
+    happened(&world, 60_000, &looked("user_one", &one), &json!([])).await;
+    happened(&world, 20_000, &looked("user_list", &list), &json!([])).await;
+    happened(&world, 20_000, &looked("user_one", &one), &changes).await;
+    let id = operators.open(&["--emergency"]).await;
+    let began = std::time::Instant::now();
+    let (status, told) = impact(&world, 0, "owner", &format!("{id}/impact")).await;
+    println!("100,000 entries in {} ms", began.elapsed().as_millis());
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(told["records"].as_array().unwrap().len(), 1_000);
+    assert_eq!(told["is_whole"], false);
+    let changed = record(&told, "00000000-0000-4000-8000-000000000001");
+    assert_eq!(changed.unwrap()["is_changed"], true);
+    assert_eq!(changed.unwrap()["requests"], 80);
+    // Of a short window, behind row security, only what is in it is looked at.
+    let app = world.as_app().await;
+    app.script("BEGIN").await.unwrap();
+    app.run("SELECT tenancy.enter($1)", &[&world.context(0, "owner")])
+        .await
+        .unwrap();
+    let plan = "EXPLAIN (FORMAT json) SELECT count(*) FROM ledger.entries WHERE tenant_id = $1 AND at BETWEEN now() - interval '1 second' AND now()";
+    let plan = plan.replace("$1", &format!("'{}'", world.studios[0].tenant));
+    let plan: Value = app.value(&plan, &[]).await.unwrap();
+    assert!(plan.to_string().contains("entries_by_time"), "{plan}");
+}
+
+/// What the database noted by itself, and what somebody did as another, is theirs who did it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_request_accounts_for_and_what_was_done_as_another_is_seen() {
+    let world = World::new().await;
+    let operators = Operators::of(&world).await;
+    let member = member_id(&world, "manager").await;
+    let manager = world.studios[0].person("manager").subject.clone();
+    let owner = world.studios[0].person("owner").subject.clone();
+    let ids = [1, 2, 3].map(|n| format!("00000000-0000-4000-8000-{n:012}"));
+    let change = |actor: &str, id: &str| {
+        let entry = json!({ "action": "database.change", "actor": actor, "ids": [], "ids_count": 0, "outcome": "allowed",
+            "resource": "database", "role": "manager" });
+        (
+            entry,
+            json!([{ "columns": ["name"], "id": id, "table": "studio.artists" }]),
+        )
+    };
+    let (own, changes) = change(&format!("member:{member}"), &ids[0]);
+    happened(&world, 1, &own, &changes).await;
+    let (others, changes) = change("member:00000000-0000-4000-8000-00000000aaaa", &ids[1]);
+    happened(&world, 1, &others, &changes).await;
+    let mut acted = looked(&owner, &ids[2..]);
+    acted["acted_by"] = json!(manager);
+    happened(&world, 1, &acted, &json!([])).await;
+    let id = operators.open(&["--emergency"]).await;
+    let freeze = ["freeze", "--incident", &id, "--member", &member];
+    operators.done(0, &freeze).await;
+    let (status, told) = impact(&world, 0, "owner", &format!("{id}/impact")).await;
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(told["whose"]["actors"], json!([manager]));
+    let found = record(&told, &ids[0]).expect("what the database noted");
+    assert_eq!(
+        (&found["resource"], &found["is_changed"]),
+        (&json!("studio.artists"), &json!(true))
+    );
+    assert!(record(&told, &ids[1]).is_none(), "somebody else's");
+    let found = record(&told, &ids[2]).expect("what was done as another");
+    assert_eq!(
+        (&found["actors"], &found["acted_by"]),
+        (&json!([owner]), &json!([manager]))
+    );
+    let mut trails = told["trails"].as_array().unwrap().iter();
+    assert!(trails.any(|trail| trail["acted_by"] == json!(manager)));
+    let numbers = [
+        "impact",
+        "--incident",
+        &id,
+        "--from",
+        "2026-01-01T00:00:00Z",
+    ];
+    let numbers = operators.done(0, &numbers).await;
+    assert_eq!(numbers["impact"]["records"], 2, "{numbers}");
+}
+
+/// An incident of long ago is answered as any other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_usual_window_of_an_old_incident_is_as_long_as_is_allowed() {
+    let world = World::new().await;
+    let operators = Operators::of(&world).await;
+    let id = operators.open(&["--emergency"]).await;
+    let old = "UPDATE incident.incidents SET opened_at = '2026-01-02T00:00:00Z'";
+    world.as_admin().await.script(old).await.unwrap();
+    let path = format!("{id}/impact");
+    let (status, told) = impact(&world, 0, "owner", &path).await;
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(told["from"], "2026-01-01T00:00:00Z");
+    assert_eq!(told["to"], "2026-04-03T00:00:00Z");
+    let until = format!("{path}?to=2026-10-01T00:00:00Z");
+    assert_eq!(
+        impact(&world, 0, "owner", &until).await.1["from"],
+        "2026-07-01T00:00:00Z"
+    );
+}

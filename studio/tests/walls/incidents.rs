@@ -18,6 +18,8 @@ use crate::{
     alerts::{look, probe},
     evidence,
     ledger::settle,
+    mails::deliveries,
+    notices,
     on_duty::{Operators, ask, frozen, member_id},
     process::Process,
     telling::{FAST, hook, reaching_at},
@@ -441,7 +443,10 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
 
     let worker = evidence::Making::of(&world).working();
     let text = include_str!("../../../docs/runbooks/incident.md");
-    let (mut incident, mut bundle) = (String::new(), String::new());
+    let (mut incident, mut bundle, mut notice) = (String::new(), String::new(), String::new());
+    notices::give_address(&world, 0, "owner").await;
+    let said_to = notices::text(&world, "Somebody tried ids as a manager.\n");
+    let said_to = said_to.display().to_string();
     let mut last = Value::Null;
     let mut commands = 0;
     for line in text.lines() {
@@ -460,6 +465,8 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
                 "$INCIDENT" => incident.clone(),
                 "$MEMBER" => member.clone(),
                 "$BUNDLE" => bundle.clone(),
+                "$NOTICE" => notice.clone(),
+                "$TEXT" => said_to.clone(),
                 _ => word,
             })
             .collect();
@@ -470,6 +477,9 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
         }
         if let Some(id) = said.value["bundle"].as_str() {
             bundle = id.to_owned();
+        }
+        if let Some(id) = said.value["notice"].as_str() {
+            notice = id.to_owned();
         }
         let expected = match command.split_whitespace().nth(1).unwrap() {
             "open" => [200, 200],
@@ -511,7 +521,7 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
         commands += 1;
     }
     worker.abort();
-    assert!(commands > 14, "the runbook has other lines than it had");
+    assert!(commands > 16, "the runbook has other lines than it had");
     let record = &last["incidents"][0];
     assert_eq!(record["state"], "closed");
     assert!(
@@ -520,6 +530,12 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
             .unwrap()
             .iter()
             .all(|step| step["state"] == "done")
+    );
+    // What was to be told is in the outbox.
+    let told = deliveries(&world, 0).await;
+    assert!(
+        told.iter().any(|one| one["notice_id"] == json!(notice)),
+        "{told:?}"
     );
     // All of it stands in the studio's ledger, under the names of those who did it.
     settle(&world.app).await;
@@ -532,6 +548,8 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
         "incident.evidence",
         "incident.hand_over",
         "legal_hold.place",
+        "incident.propose",
+        "incident.send",
         "incident.replay",
         "incident.thaw",
     ] {

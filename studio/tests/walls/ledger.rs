@@ -69,7 +69,7 @@ pub(crate) fn tenant(world: &World, studio: usize) -> TenantId {
 pub(crate) async fn verdict(world: &World, studio: usize) -> Verdict {
     let verification = Verification::new(&world.config).await.unwrap();
     let verdict = verification
-        .verify(tenant(world, studio), None, |_| {})
+        .verify(tenant(world, studio), None, |_, _| {})
         .await;
     verdict.unwrap()
 }
@@ -406,7 +406,7 @@ async fn of_who_rewrites_everything_only_the_checkpoint_outside_tells() {
     let mut without = world.config.clone();
     without.ledger.checkpoint_dir = None;
     let inside = Verification::new(&without).await.unwrap();
-    let inside = inside.verify(studio, None, |_| {}).await.unwrap();
+    let inside = inside.verify(studio, None, |_, _| {}).await.unwrap();
     assert!(
         matches!(inside, Verdict::Sound(ref s) if s.covered == 0),
         "{inside:?}"
@@ -548,7 +548,7 @@ async fn from_a_checkpoint_on_everything_is_read() {
             .unwrap();
         let verification = Verification::new(&world.config).await.unwrap();
         let verdict = verification
-            .verify(studio, Some(&note), |_| {})
+            .verify(studio, Some(&note), |_, _| {})
             .await
             .unwrap();
         match (verdict, expected) {

@@ -28,13 +28,13 @@ use crate::{
 
 /// A mail as it came in.
 #[derive(Debug, Clone)]
-struct Came {
-    to: String,
-    text: String,
+pub(crate) struct Came {
+    pub(crate) to: String,
+    pub(crate) text: String,
 }
 
 impl Came {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let prefix = format!("{name}: ");
         let mut lines = self.text.lines();
         lines.find_map(|line| line.strip_prefix(&prefix)).unwrap()
@@ -43,7 +43,7 @@ impl Came {
 
 /// A relay on this machine that knows no TLS and answers mails as `answer` says.
 #[derive(Clone)]
-struct Sink {
+pub(crate) struct Sink {
     came: Arc<Mutex<Vec<Came>>>,
     /// Every line that it was told.
     lines: Arc<Mutex<Vec<String>>>,
@@ -51,10 +51,10 @@ struct Sink {
     address: SocketAddr,
 }
 
-const TAKEN: &str = "250 taken";
+pub(crate) const TAKEN: &str = "250 taken";
 
 impl Sink {
-    async fn new(answer: &'static str) -> Self {
+    pub(crate) async fn new(answer: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let sink = Self {
             came: Arc::default(),
@@ -118,13 +118,13 @@ impl Sink {
         Ok(())
     }
 
-    fn came(&self) -> Vec<Came> {
+    pub(crate) fn came(&self) -> Vec<Came> {
         self.came.lock().unwrap().clone()
     }
 }
 
 /// A server over the same database whose mails go there.
-fn mailing(world: &World, sink: &Sink) -> App {
+pub(crate) fn mailing(world: &World, sink: &Sink) -> App {
     mailing_by(world, sink, MailSecurity::None)
 }
 
@@ -164,7 +164,7 @@ const FAST: Pace = Pace {
 };
 
 /// Works until it is so, twenty seconds at most.
-async fn work_until_so(app: &App, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn work_until_so(app: &App, mut is_so: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     let wait = async {
         while !is_so().await {
@@ -175,7 +175,7 @@ async fn work_until_so(app: &App, mut is_so: impl AsyncFnMut() -> bool) {
     work_until(app, FAST, wait).await;
 }
 
-async fn deliveries(world: &World, studio: usize) -> Vec<Value> {
+pub(crate) async fn deliveries(world: &World, studio: usize) -> Vec<Value> {
     let owner = world.token(studio, "owner");
     let list = world.send(
         "GET",
@@ -186,7 +186,7 @@ async fn deliveries(world: &World, studio: usize) -> Vec<Value> {
     list.await.1["items"].as_array().unwrap().clone()
 }
 
-async fn settled(world: &World, studio: usize) -> bool {
+pub(crate) async fn settled(world: &World, studio: usize) -> bool {
     let all = deliveries(world, studio).await;
     !all.is_empty() && all.iter().all(|one| one["state"] != json!("pending"))
 }

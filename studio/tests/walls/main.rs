@@ -50,6 +50,7 @@ mod marker;
 mod members;
 mod metrics;
 mod model;
+mod notices;
 mod on_duty;
 mod openapi;
 mod operators;

@@ -25,6 +25,8 @@ pub struct Kept {
     pub path: PathBuf,
     /// Its name, which says studio, time and kind.
     pub name: String,
+    /// Which kind, where it has a name as [`Folder::begin`] gives one. The head is encrypted, with all that it says.
+    pub kind: Option<Kind>,
     /// How many bytes.
     pub bytes: u64,
     /// When it was finished.
@@ -106,6 +108,7 @@ impl Folder {
             let data = entry.metadata().map_err(failed)?;
             all.push(Kept {
                 path: entry.path(),
+                kind: kind_of(&name),
                 name,
                 bytes: data.len(),
                 finished_at: data.modified().map_err(failed).and_then(|at| {
@@ -183,6 +186,16 @@ impl Drop for Part {
         // What was not finished is of no use to anybody.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// `STUDIO_TIME.KIND.age`
+fn kind_of(name: &str) -> Option<Kind> {
+    let (name, kind) = name.strip_suffix(".age")?.rsplit_once('.')?;
+    let (studio, at) = name.split_once('_')?;
+    let is_ours = uuid::Uuid::try_parse(studio).is_ok() && at.ends_with('Z');
+    let kinds = [Kind::Data, Kind::Keys, Kind::Evidence];
+    let mut kinds = kinds.into_iter().filter(|known| known.as_str() == kind);
+    is_ours.then(|| kinds.next()).flatten()
 }
 
 fn nix_owner() -> u32 {

@@ -105,16 +105,24 @@ fn shown_as(shown: &Shown) -> (String, Value) {
         studio,
         bundle,
         made_at,
+        window: (from, to),
+        range: (begins, ends),
+        removed_before,
         entries: (first, until),
         leaves,
         checkpoints,
     } = shown;
-    let text = format!(
-        "sound: bundle {bundle} of studio {studio}, made {made_at}; {leaves} entries, entry {first} to before {until} covered by {checkpoints} checkpoints"
+    let mut text = format!(
+        "sound: bundle {bundle} of studio {studio}, made {made_at}; of {from} to {to} entry {begins} to before {ends}, all of them; \
+         {leaves} entries can be read, entry {first} to before {until} are covered by {checkpoints} checkpoints"
     );
+    if let Some(day) = removed_before {
+        text += &format!("\nretention removed what was before entry {begins}, older than {day}");
+    }
     let value = json!({
         "verdict": "sound", "studio": studio, "findings": [], "bundle": bundle, "made_at": made_at,
         "first": first, "until": until, "entries": leaves, "checkpoints": checkpoints,
+        "window": { "from": from, "to": to, "first": begins, "end": ends, "removed_before": removed_before },
     });
     (text, value)
 }

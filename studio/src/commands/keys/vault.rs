@@ -7,7 +7,7 @@ use watertight_terms::{Key, KeyFile, Random};
 use crate::{
     commands::{Failure, Output, app, install::write_private},
     config::{Config, Provider},
-    jobs::renewal::renew,
+    jobs::renewal::{Progress, renew},
 };
 
 /// First the database notes what the new key makes of a known value, then the key file names it.
@@ -45,13 +45,23 @@ pub(super) async fn rotate(config: Config, output: &Output) -> Result<u8, Failur
 /// Seals anew what an old key sealed, with progress.
 pub(super) async fn reseal(config: Config, output: &Output) -> Result<u8, Failure> {
     let app = app(config).await?;
-    let mut steps = 0;
+    let (mut steps, mut whole) = (0, None);
+    let mut meter = output.meter();
     let kept_out = renew(&app, |progress| {
         steps += 1;
-        output.progress(&format!(
-            "studio {}: {} people left; {} studios after it",
-            progress.studio, progress.people_left, progress.studios_left
-        ));
+        let Progress {
+            studio,
+            studios_left,
+            ..
+        } = progress;
+        let left = progress.people_left.unsigned_abs();
+        // The first step of a studio tells how many they are.
+        whole = whole
+            .filter(|(of, _)| *of == studio)
+            .or(Some((studio, left)));
+        let all = whole.map_or(left, |(_, all)| all);
+        let what = format!("people of studio {studio}, before {studios_left} others");
+        meter.is_at(&what, all.saturating_sub(left), Some(all));
     });
     let kept_out = kept_out
         .await

@@ -31,51 +31,79 @@ const MOST: i64 = 1_000;
 const DAYS_MOST: i64 = 92;
 
 const WHOM: Read = Read::new(
-    "SELECT opened_at, actors, addresses, has_session FROM incident.whom($2) WHERE tenant_id = $1",
+    "SELECT opened_at, actors, members, addresses, has_session FROM incident.whom($2) WHERE tenant_id = $1",
 );
 
-/// What is asked of the ledger: what people did in the window, all of them or these, or from these addresses.
-macro_rules! theirs {
+/// What people did in the window. Its entries are gone over once, by the index on their times.
+macro_rules! in_window {
     () => {
-        " e.tenant_id = $1 AND e.at BETWEEN $2 AND $3 AND e.body ->> 'role' NOT IN ('operator', 'service')
-          AND (cardinality($4::text[]) + cardinality($5::text[]) = 0 OR e.body ->> 'actor' = ANY ($4) OR e.body ->> 'address' = ANY ($5))"
+        "t.tenant_id = $1 AND t.at BETWEEN $2 AND $3 AND t.body ->> 'role' NOT IN ('operator', 'service')"
     };
 }
 
+/// Of all of them, or of these and whoever acted as somebody else, or from these addresses.
+macro_rules! theirs {
+    () => {
+        "(cardinality($4::text[]) + cardinality($5::text[]) = 0 OR t.body ->> 'actor' = ANY ($4)
+           OR coalesce(t.body ->> 'acted_by' = ANY ($4), false) OR coalesce(t.body ->> 'address' = ANY ($5), false))"
+    };
+}
+
+/// By the ids that entries name; of what no request accounts for, by the changes that the database noted. A leaf is taken apart
+/// only where something changed, and once.
 const RECORDS: Read = Read::new(concat!(
-    "SELECT e.body ->> 'resource' AS resource, i.id::uuid AS id, count(DISTINCT e.entry_id) AS requests, min(e.at) AS first_at, max(e.at) AS last_at,
-       array_agg(DISTINCT e.body ->> 'action') AS actions, array_agg(DISTINCT e.body ->> 'actor') AS actors,
-       array_remove(array_agg(DISTINCT e.body ->> 'address'), NULL) AS addresses, array_remove(array_agg(DISTINCT o.field), NULL) AS opened,
-       bool_or(EXISTS (SELECT FROM jsonb_array_elements(e.leaf::jsonb -> 'changes') c WHERE c ->> 'id' = i.id)) AS is_changed
-     FROM ledger.entries e CROSS JOIN LATERAL jsonb_array_elements_text(e.body -> 'ids') i (id)
-     LEFT JOIN LATERAL jsonb_array_elements_text(e.body -> 'opened') o (field) ON true
-     WHERE",
+    "SELECT q.* FROM (WITH e AS MATERIALIZED (
+       SELECT t.at, t.body ->> 'resource' AS resource, t.body ->> 'action' AS action, t.body ->> 'actor' AS actor,
+         t.body ->> 'acted_by' AS acted_by, t.body ->> 'address' AS address, t.body -> 'ids' AS ids, nullif(t.body -> 'opened', '[]') AS opened,
+         CASE WHEN starts_with(t.leaf, '{\"changes\":[]') THEN '[]' ELSE t.leaf::jsonb -> 'changes' END AS changes
+       FROM ledger.entries t WHERE ",
+    in_window!(),
+    " AND ",
     theirs!(),
-    " AND e.body ->> 'outcome' = 'allowed' GROUP BY 1, 2 ORDER BY last_at DESC, id LIMIT $6"
+    " AND t.body ->> 'outcome' = 'allowed'
+     ), r AS (
+       SELECT e.resource, i.id, e.action, e.actor, e.acted_by, e.address, e.opened, e.at,
+         e.changes @> jsonb_build_array(jsonb_build_object('id', i.id)) AS is_changed
+       FROM e CROSS JOIN LATERAL jsonb_array_elements_text(e.ids) i (id)
+       UNION ALL SELECT c ->> 'table', c ->> 'id', e.action, e.actor, e.acted_by, e.address, NULL, e.at, true
+       FROM e CROSS JOIN LATERAL jsonb_array_elements(e.changes) c WHERE e.action = 'database.change' AND c ->> 'id' IS NOT NULL
+     ), g AS (
+       SELECT r.resource, r.id, r.action, r.actor, r.acted_by, r.address, r.opened, count(*) AS requests, min(r.at) AS first_at,
+         max(r.at) AS last_at, bool_or(r.is_changed) AS is_changed
+       FROM r GROUP BY 1, 2, 3, 4, 5, 6, 7
+     ), s AS (
+       SELECT g.resource, g.id::uuid AS id, sum(g.requests)::bigint AS requests, min(g.first_at) AS first_at, max(g.last_at) AS last_at,
+         array_agg(DISTINCT g.action) AS actions, array_agg(DISTINCT g.actor) AS actors,
+         array_remove(array_agg(DISTINCT g.acted_by), NULL) AS acted_by, array_remove(array_agg(DISTINCT g.address), NULL) AS addresses,
+         jsonb_agg(DISTINCT g.opened) FILTER (WHERE g.opened IS NOT NULL) AS shown, bool_or(g.is_changed) AS is_changed
+       FROM g GROUP BY 1, 2 ORDER BY last_at DESC, 2 LIMIT $6
+     ) SELECT s.*, ARRAY(SELECT DISTINCT f.field FROM jsonb_array_elements(s.shown) o (fields), jsonb_array_elements_text(o.fields) f (field)
+         ORDER BY f.field) AS opened FROM s) q ORDER BY q.last_at DESC, q.id",
 ));
 
-/// Whoever used one of their addresses in the window, and wherever they were, with what was done there.
+/// Whoever used one of their addresses in the window, and wherever they were, with what was done there; and of how many
+/// records of theirs no entry has the id.
 const TRAILS: Read = Read::new(concat!(
-    "SELECT t.body ->> 'actor' AS actor, t.body ->> 'address' AS address, min(t.at) AS first_at, max(t.at) AS last_at, count(*) AS requests,
-       count(*) FILTER (WHERE t.body ->> 'outcome' <> 'allowed') AS refused, sum((t.body ->> 'ids_count')::bigint)::bigint AS records,
-       cardinality($4::text[]) + cardinality($5::text[]) = 0 OR t.body ->> 'actor' = ANY ($4)
-         OR coalesce(t.body ->> 'address' = ANY ($5), false) AS is_of_incident
-     FROM ledger.entries t WHERE t.tenant_id = $1 AND t.at BETWEEN $2 AND $3 AND t.body ->> 'role' NOT IN ('operator', 'service')
-       AND (t.body ->> 'actor' IN (SELECT e.body ->> 'actor' FROM ledger.entries e WHERE",
+    "SELECT q.* FROM (WITH e AS (
+       SELECT t.at, t.body ->> 'actor' AS actor, t.body ->> 'acted_by' AS acted_by, t.body ->> 'address' AS address,
+         t.body ->> 'outcome' <> 'allowed' AS is_refused, (t.body ->> 'ids_count')::bigint AS many,
+         jsonb_array_length(t.body -> 'ids') AS named, ",
     theirs!(),
-    ") OR t.body ->> 'address' IN (SELECT e.body ->> 'address' FROM ledger.entries e WHERE",
-    theirs!(),
-    ")) GROUP BY 1, 2, 8 ORDER BY last_at DESC, 1, 2 LIMIT $6"
+    " AS is_of_incident FROM ledger.entries t WHERE ",
+    in_window!(),
+    "), g AS (
+       SELECT e.actor, e.acted_by, e.address, e.is_of_incident, min(e.at) AS first_at, max(e.at) AS last_at, count(*) AS requests,
+         count(*) FILTER (WHERE e.is_refused) AS refused, sum(e.many)::bigint AS records,
+         sum(e.many - e.named) FILTER (WHERE e.is_of_incident AND NOT e.is_refused) AS unlisted
+       FROM e GROUP BY 1, 2, 3, 4
+     ) SELECT g.actor, g.acted_by, g.address, g.is_of_incident, g.first_at, g.last_at, g.requests, g.refused, g.records,
+         coalesce(sum(g.unlisted) OVER (), 0)::bigint AS unlisted
+       FROM g WHERE g.actor IN (SELECT i.actor FROM g i WHERE i.is_of_incident)
+         OR g.address IN (SELECT i.address FROM g i WHERE i.is_of_incident)
+       ORDER BY g.last_at DESC, g.actor, g.acted_by, g.address LIMIT $6) q ORDER BY q.last_at DESC, q.actor, q.acted_by, q.address",
 ));
 
-const UNLISTED: Read = Read::new(concat!(
-    "SELECT coalesce(sum((e.body ->> 'ids_count')::bigint - jsonb_array_length(e.body -> 'ids')), 0)::bigint AS unlisted
-     FROM ledger.entries e WHERE",
-    theirs!(),
-    " AND e.body ->> 'outcome' = 'allowed'"
-));
-
-/// The window: from a day before it was opened until now, unless said.
+/// The window: from a day before it was opened until now, unless said; of 92 days at most.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
@@ -124,8 +152,10 @@ struct RecordView {
     last_at: Timestamp,
     /// What was done with it.
     actions: Vec<String>,
-    /// By whom.
+    /// By whom; `member:ID` where the database noted a change that no request accounts for.
     actors: Vec<String>,
+    /// Who acted as them.
+    acted_by: Vec<String>,
     /// From where.
     addresses: Vec<String>,
     /// Which personal fields were shown in clear.
@@ -137,6 +167,8 @@ struct RecordView {
 #[schemars(inline)]
 struct TrailView {
     actor: String,
+    /// Who acted as them.
+    acted_by: Option<String>,
     address: Option<String>,
     /// Whether the incident is about this actor or this address.
     is_of_incident: bool,
@@ -160,19 +192,17 @@ pub(super) async fn impact(
     let (from, to) = window(&asked, about.field("opened_at")?, desk.clock.now())?;
     let (actors, addresses): (Vec<String>, Vec<String>) =
         (about.field("actors")?, about.field("addresses")?);
-    let window: [&(dyn ToSql + Sync); 4] = [&from, &to, &actors, &addresses];
-    let (within, one_more) = (window.to_vec(), MOST + 1);
-    let bounded = [&window[..], &[&one_more]].concat();
+    let members: Vec<String> = about.field("members")?;
+    let (names, one_more) = ([&actors[..], &members].concat(), MOST + 1);
+    let bounded: [&(dyn ToSql + Sync); 5] = [&from, &to, &names, &addresses, &one_more];
     let mut records = views(&tx.read(RECORDS, &bounded).await?, RecordView::from_row)?;
-    let mut trails = views(&tx.read(TRAILS, &bounded).await?, TrailView::from_row)?;
+    let rows = tx.read(TRAILS, &bounded).await?;
+    let unlisted = rows.first().map_or(Ok(0), |row| row.field("unlisted"))?;
+    let mut trails = views(&rows, TrailView::from_row)?;
     let most = usize::try_from(MOST).unwrap_or_default();
     let is_whole = records.len() <= most && trails.len() <= most;
     records.truncate(most);
     trails.truncate(most);
-    let unlisted = tx.read(UNLISTED, &within).await?;
-    let unlisted = unlisted
-        .first()
-        .map_or(Ok(0), |row| row.field("unlisted"))?;
     let cannot_be_said = cannot_be_said(unlisted, about.field("has_session")?);
     let everybody = actors.is_empty() && addresses.is_empty();
     let view = ImpactView {
@@ -199,11 +229,18 @@ fn window(
     now: Timestamp,
 ) -> Result<(Timestamp, Timestamp), Fault> {
     let day = SignedDuration::from_hours(24);
-    let usual = opened_at.saturating_sub(day).unwrap_or(opened_at);
-    let from = asked.from.map_or(usual, Instant::timestamp);
-    let to = asked.to.map_or(now, Instant::timestamp);
+    let longest = day * i32::try_from(DAYS_MOST).unwrap_or(1);
+    let from = asked.from.map(Instant::timestamp);
+    let to = asked.to.map(Instant::timestamp);
+    // An incident of long ago is asked about as it began, not until today.
+    let from = from.unwrap_or_else(|| {
+        let usual = opened_at.saturating_sub(day).unwrap_or(opened_at);
+        let earliest = to.map(|to| to.saturating_sub(longest).unwrap_or(to));
+        usual.max(earliest.unwrap_or(usual))
+    });
+    let to = to.unwrap_or_else(|| now.min(from.saturating_add(longest).unwrap_or(now)));
     let length = to.duration_since(from);
-    if length.is_negative() || length > day * i32::try_from(DAYS_MOST).unwrap_or(1) {
+    if length.is_negative() || length > longest {
         let spoken = "a window has 92 days at most, and ends after it begins";
         return Err(Fault::new(problems::MALFORMED, spoken));
     }
@@ -236,6 +273,7 @@ impl RecordView {
             last_at: row.field("last_at")?,
             actions: row.field("actions")?,
             actors: row.field("actors")?,
+            acted_by: row.field("acted_by")?,
             addresses: row.field("addresses")?,
             opened: row.field("opened")?,
             is_changed: row.field("is_changed")?,
@@ -247,6 +285,7 @@ impl TrailView {
     fn from_row(row: &Row) -> Result<Self, Fault> {
         Ok(Self {
             actor: row.field("actor")?,
+            acted_by: row.field("acted_by")?,
             address: row.field("address")?,
             is_of_incident: row.field("is_of_incident")?,
             requests: row.field("requests")?,

@@ -9,7 +9,10 @@
 //! `docs/decisions/incidents.md`. While all of the studio is frozen nobody reads this either.
 
 mod impact;
+mod notice;
 mod report;
+
+pub(crate) use notice::{Notice, told};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -34,7 +37,7 @@ super::of_studio!(Incident, "incident");
 
 /// What may be done with them.
 pub mod actions {
-    crate::resources::actions! { super::Incident: View "incident.view", Report "incident.report", Step "incident.step" }
+    crate::resources::actions! { super::Incident: View "incident.view", Report "incident.report", Step "incident.step", Send "incident.send" }
 }
 
 /// Incidents, for the register. Their tables are listed with the library's: no statement of the server reads them.
@@ -46,6 +49,7 @@ pub const RESOURCE: Registered = Registered {
         super::migration!("0032_impact"),
         super::migration!("0035_evidence"),
         super::migration!("0036_touched"),
+        super::migration!("0039_notices"),
     ],
     tables: &[],
     rows: &[],
@@ -56,6 +60,14 @@ pub const RESOURCE: Registered = Registered {
             "fifty incidents are open; close some first",
         ),
         conflict("steps_pkey", "the step is done already"),
+        conflict(
+            "notices_nobody",
+            "nobody of them has an address here; tell them in another way",
+        ),
+        conflict("notices_most", "twenty notices were written of it"),
+        invalid("notices_window", "a window ends after it begins"),
+        invalid("notices_body", "say something"),
+        invalid("notices_gaps", "fill the gaps that stand in `[`"),
     ],
     routes,
 };
@@ -64,6 +76,14 @@ const fn conflict(name: &'static str, spoken: &'static str) -> Constraint {
     Constraint {
         name,
         problem: problems::CONFLICT,
+        spoken,
+    }
+}
+
+const fn invalid(name: &'static str, spoken: &'static str) -> Constraint {
+    Constraint {
+        name,
+        problem: problems::INVALID,
         spoken,
     }
 }
@@ -94,6 +114,13 @@ fn routes(routes: Routes) -> Routes {
                 .says("which records and personal fields were touched, by whom, from where and when, and what cannot be said")
                 .expensive()
                 .needs::<actions::View, Incident>(),
+        )
+        .route(
+            "/v1/incidents/{id}/notices",
+            post(notice::send)
+                .says("tells the studio's owners, or those whose records were touched, by mail; asks for a fresh proof of who you are")
+                .sample(r#"{"whom": "owner", "subject": "An incident", "text": "Somebody signed in as Ada."}"#)
+                .needs::<actions::Send, Incident>(),
         );
     report::steps(routes)
 }
@@ -120,6 +147,7 @@ struct IncidentView {
     frozen: Frozen,
     steps: Vec<Step>,
     evidence: Vec<Evidence>,
+    notices: Vec<notice::NoticeView>,
     /// Those about whoever is isolated, the newest fifty.
     alerts: Vec<Uuid>,
 }

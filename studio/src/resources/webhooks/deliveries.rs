@@ -69,6 +69,8 @@ pub(super) enum Of {
     Entries(i64, i64),
     /// An alert that was opened.
     Alert(Uuid),
+    /// What somebody gave the word to tell, in an incident.
+    Notice(Uuid),
 }
 
 impl Of {
@@ -76,12 +78,16 @@ impl Of {
         let booking: (Option<Uuid>, Option<i32>) =
             (row.field("booking_id")?, row.field("booking_version")?);
         let entries: (Option<i64>, Option<i64>) = (row.field("first_seq")?, row.field("last_seq")?);
-        match (booking, entries, row.field("alert_id")?) {
-            ((Some(booking), Some(version)), (None, None), None) => {
+        let one = (row.field("alert_id")?, row.field("notice_id")?);
+        match (booking, entries, one) {
+            ((Some(booking), Some(version)), (None, None), (None, None)) => {
                 Ok(Self::Booking(booking, version))
             }
-            ((None, None), (Some(first), Some(last)), None) => Ok(Self::Entries(first, last)),
-            ((None, None), (None, None), Some(alert)) => Ok(Self::Alert(alert)),
+            ((None, None), (Some(first), Some(last)), (None, None)) => {
+                Ok(Self::Entries(first, last))
+            }
+            ((None, None), (None, None), (Some(alert), None)) => Ok(Self::Alert(alert)),
+            ((None, None), (None, None), (None, Some(notice))) => Ok(Self::Notice(notice)),
             _ => Err(Fault::bug("a delivery of nothing, or of two things")),
         }
     }
@@ -136,6 +142,7 @@ pub(super) const COLUMNS: Columns = Columns {
         ("first_seq", Class::Internal),
         ("last_seq", Class::Internal),
         ("alert_id", Class::Internal),
+        ("notice_id", Class::Internal),
         ("state", Class::Internal),
         ("attempts", Class::Internal),
         ("next_at", Class::Internal),
@@ -153,7 +160,7 @@ pub(super) const COLUMNS: Columns = Columns {
 macro_rules! columns {
     () => {
         "tenant_id, id, version, created_at, updated_at, webhook_id, member_id, booking_id, booking_version, first_seq,
-           last_seq, alert_id, state, attempts, next_at, status"
+           last_seq, alert_id, notice_id, state, attempts, next_at, status"
     };
 }
 
@@ -238,6 +245,8 @@ struct DeliveryView {
     last_seq: Option<i64>,
     /// An alert was told: this one.
     alert_id: Option<Uuid>,
+    /// A notice of an incident was told: this one.
+    notice_id: Option<Uuid>,
     state: State,
     attempts: i32,
     /// None: no attempt is to come.
@@ -249,11 +258,13 @@ struct DeliveryView {
 impl From<Delivery> for DeliveryView {
     fn from(delivery: Delivery) -> Self {
         let is_pending = delivery.state == State::Pending;
-        let (booking, entries, alert) = match delivery.of {
-            Of::Booking(booking, version) => (Some((booking, version)), None, None),
-            Of::Entries(first, last) => (None, Some((first, last)), None),
-            Of::Alert(alert) => (None, None, Some(alert)),
-        };
+        let (mut booking, mut entries, mut alert, mut notice) = (None, None, None, None);
+        match delivery.of {
+            Of::Booking(id, version) => booking = Some((id, version)),
+            Of::Entries(first, last) => entries = Some((first, last)),
+            Of::Alert(id) => alert = Some(id),
+            Of::Notice(id) => notice = Some(id),
+        }
         Self {
             id: delivery.id,
             version: delivery.version,
@@ -266,6 +277,7 @@ impl From<Delivery> for DeliveryView {
             first_seq: entries.map(|(first, _)| first),
             last_seq: entries.map(|(_, last)| last),
             alert_id: alert,
+            notice_id: notice,
             state: delivery.state,
             attempts: delivery.attempts,
             next_at: is_pending.then_some(delivery.next_at),

@@ -12,6 +12,7 @@ use crate::{
     app::Desk,
     resources::{
         alerts::Told,
+        incidents::Notice,
         members::{Member, actions::ViewContact},
     },
 };
@@ -22,6 +23,11 @@ const MAILED: Read = Read::new(
        AND NOT provider_removed",
 );
 
+/// The same, whatever mails they want: of an incident they must be told.
+const TOLD: Read = Read::new(
+    "SELECT id FROM tenancy.members WHERE tenant_id = $1 AND id = $2 AND state = 'active' AND NOT provider_removed",
+);
+
 /// The mail of a delivery to a member; none when they are not told any more, or there is no relay.
 pub(super) async fn to(
     tx: &mut TenantTx,
@@ -29,7 +35,7 @@ pub(super) async fn to(
     (delivery, member): (Uuid, Uuid),
     told: &Version,
 ) -> Result<Option<Mail>, Fault> {
-    let Some(to) = address(tx, desk, member).await? else {
+    let Some(to) = address(tx, desk, member, MAILED).await? else {
         return Ok(None);
     };
     let (studio, zone) = tx.studio();
@@ -58,7 +64,7 @@ pub(super) async fn of_alert(
     (delivery, member): (Uuid, Uuid),
     told: &Told,
 ) -> Result<Option<Mail>, Fault> {
-    let Some(to) = address(tx, desk, member).await? else {
+    let Some(to) = address(tx, desk, member, MAILED).await? else {
         return Ok(None);
     };
     let (studio, _) = tx.studio();
@@ -79,9 +85,34 @@ pub(super) async fn of_alert(
     }))
 }
 
-/// Where a member is told by mail; none when they are not told any more, or there is no relay.
-async fn address(tx: &mut TenantTx, desk: &Desk, member: Uuid) -> Result<Option<String>, Fault> {
-    let mailed = tx.read(MAILED, &[&member]).await?;
+/// The mail to whoever is told of an incident: what was written, to the letter.
+pub(super) async fn of_notice(
+    tx: &mut TenantTx,
+    desk: &Desk,
+    (delivery, member): (Uuid, Uuid),
+    told: Notice,
+) -> Result<Option<Mail>, Fault> {
+    let Some(to) = address(tx, desk, member, TOLD).await? else {
+        return Ok(None);
+    };
+    let (studio, _) = tx.studio();
+    Ok(Some(Mail {
+        id: id(&desk.origin, delivery),
+        at: told.at.into(),
+        to,
+        subject: format!("{studio}: {}", told.subject),
+        text: told.text,
+    }))
+}
+
+/// Where a member is told by mail; none when it is none of `who`, or there is no relay.
+async fn address(
+    tx: &mut TenantTx,
+    desk: &Desk,
+    member: Uuid,
+    who: Read,
+) -> Result<Option<String>, Fault> {
+    let mailed = tx.read(who, &[&member]).await?;
     if desk.relay.is_none() || mailed.is_empty() {
         return Ok(None);
     }

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     app::Desk,
-    resources::{alerts, audit},
+    resources::{alerts, audit, incidents},
 };
 
 /// At most so many are looked up at once.
@@ -149,6 +149,14 @@ async fn way(tx: &mut TenantTx, desk: &Desk, delivery: &Delivery) -> Result<Opti
             return Ok(hook::to(tx, desk, webhook, &body).await?.map(Way::Hook));
         }
         Of::Alert(alert) => return alert_way(tx, desk, delivery, alert).await,
+        Of::Notice(notice) => {
+            let member = delivery
+                .member
+                .ok_or_else(|| Fault::bug("a notice that goes to nobody"))?;
+            let told = incidents::told(tx, notice).await?;
+            let mail = mail::of_notice(tx, desk, (delivery.id(), member), told);
+            return Ok(mail.await?.map(Way::Mail));
+        }
     };
     let version = self::version(tx, booking, version).await?;
     match (delivery.webhook, delivery.member) {
