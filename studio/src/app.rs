@@ -22,11 +22,11 @@ use crate::{
     config::{Config, Provider},
     metrics::Metrics,
     people::People,
+    platform::Platform,
     resources::{
         self,
         events::{Imports, Streams},
     },
-    strangers::Strangers,
     webhooks::Receiver,
 };
 
@@ -51,8 +51,8 @@ pub struct App {
     pub desk: Desk,
     /// What is counted and measured here.
     pub metrics: Metrics,
-    /// Who is not let in, counted.
-    pub strangers: Strangers,
+    /// What looks wrong beside the studios.
+    pub platform: Platform,
     /// Who takes Clerk's deliveries, where there is a secret to believe them by.
     pub receiver: Option<Receiver>,
 }
@@ -199,7 +199,7 @@ impl App {
         Ok(Self {
             receiver,
             limiter: config.limits.limiter(&clock)?,
-            strangers: Strangers::new(config.watch.clone(), metrics.clone()),
+            platform: Platform::new(config.watch.clone(), metrics.clone()),
             metrics,
             config: Arc::new(config),
             clock,

@@ -16,7 +16,7 @@ pub mod metrics;
 pub mod pages;
 pub mod path;
 pub mod people;
+pub mod platform;
 pub mod problems;
 pub mod resources;
-pub mod strangers;
 pub mod webhooks;

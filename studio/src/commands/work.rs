@@ -32,7 +32,7 @@ impl Work {
         let app = App::new(config, verifier, clock, Random::system())
             .map_err(|error| Failure::setup(error.to_string()))?;
         serve::examine(&app, output).await?;
-        let measuring = serve::measuring(&app, self.metrics_listen, None).await?;
+        let measuring = serve::measuring(&app, "work", self.metrics_listen, None).await?;
         output.result("working", &json!({ "working": true }));
         let pace = Pace {
             poll_ms: self.poll_ms,
@@ -41,6 +41,7 @@ impl Work {
         let working = work_until(&app, pace, serve::stop());
         let heeded = app.tenancy.heed_until(working).await;
         measuring.abort();
+        app.platform.end(&app.tenancy).await;
         heeded.map_err(|fault| Failure::setup(fault.to_string()))?;
         Ok(0)
     }

@@ -299,7 +299,7 @@ impl Worker {
 
     /// One studio's trouble is not another's; what failed comes back when the claim has run out.
     fn noted(&self, job: &Job, worked: Result<(), Fault>) {
-        self.app.metrics.job(&job.kind, worked.is_ok());
+        self.app.platform.worked(&job.kind, worked.is_ok());
         if let Err(fault) = worked {
             tracing::warn!(tenant = %job.tenant, kind = job.kind, "work that is due: {fault}");
         }

@@ -5,33 +5,48 @@ use watertight_custody::archive::Folder;
 use watertight_edge::Tls;
 use watertight_tenancy::{Row, Tell};
 use watertight_terms::Fault;
+use watertight_watch::Facts;
 
 use super::{Metrics, seconds, set, tell};
-use crate::app::App;
+use crate::{app::App, jobs::retention};
 
 const FIGURES: Tell = Tell::new(
     "y2",
     "SELECT what, name, many, since FROM watch.figures($1)",
 );
 
+/// The ring whose age the database knows.
+const CONTEXT: &str = "context";
+
 /// Measured so often.
 const EVERY: Duration = Duration::from_secs(15);
+/// What was counted is looked at, and what was learned is kept, so many times less often.
+const ROUNDS_A_MINUTE: u64 = 4;
 
 /// Measures for as long as it is let. `tls` is what the listener shows.
 pub async fn keep_measuring(app: &App, tls: Option<&Tls>) {
-    loop {
-        if let Err(fault) = measure(app, tls).await {
+    for round in 0_u64.. {
+        let measured = measure(app, tls).await;
+        if round % ROUNDS_A_MINUTE == 0 {
+            app.platform
+                .examine(measured.as_ref().ok(), app.clock.now());
+        }
+        if let Err(fault) = measured {
             tracing::warn!("measuring: {fault}");
+        } else if round % ROUNDS_A_MINUTE == 0
+            && let Err(fault) = app.platform.keep(&app.tenancy).await
+        {
+            tracing::warn!("keeping what was learned: {fault}");
         }
         tokio::time::sleep(EVERY).await;
     }
 }
 
-/// Measures once.
+/// Measures once, and gives what is known by it.
 ///
 /// # Errors
 /// When the database gives no figures; what this process knows by itself is measured all the same.
-pub async fn measure(app: &App, tls: Option<&Tls>) -> Result<(), Fault> {
+pub async fn measure(app: &App, tls: Option<&Tls>) -> Result<Facts, Fault> {
     let metrics = &app.metrics;
     let inside = &*metrics.0;
     let asked_at = app.clock.now();
@@ -61,7 +76,20 @@ pub async fn measure(app: &App, tls: Option<&Tls>) -> Result<(), Fault> {
         metrics.figure(figure, there_now);
     }
     tell(&inside.measured, Some(seconds(now)));
-    Ok(())
+    let since = |what: &str, name: &str| {
+        let mut all = there.iter();
+        let found = all.find(|figure| figure.what == what && figure.name == name);
+        found.and_then(|figure| figure.since)
+    };
+    let key = since("key", CONTEXT).map(|since| (CONTEXT.to_owned(), since));
+    Ok(Facts {
+        has_started: false,
+        clock_drift_ms: Some(((middle - there_now) * 1_000.0) as i64),
+        certificate_until: until,
+        keys_since: key.into_iter().collect(),
+        backup_at: archived,
+        retention_since: since("jobs", retention::KIND),
+    })
 }
 
 /// What the database said of something.

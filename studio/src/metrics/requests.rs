@@ -7,6 +7,7 @@ use axum::{
 };
 use http::Method;
 use watertight::{door::Whose, problem::Rule};
+use watertight_edge::facts;
 use watertight_terms::TenantId;
 
 use super::{Metrics, add};
@@ -25,6 +26,8 @@ pub struct Observed {
     pub rule: Option<&'static str>,
     /// The studio that was bound.
     pub studio: Option<TenantId>,
+    /// Where it came from.
+    pub address: String,
     /// How long it took, until the first byte of its answer.
     pub seconds: f64,
 }
@@ -34,6 +37,7 @@ pub async fn count_request(State(app): State<App>, request: Request, next: Next)
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("none", MatchedPath::as_str).to_owned();
     let method = known(request.method());
+    let address = facts(request.extensions()).map(|facts| facts.address.clone());
     let began = Instant::now();
     let mut response = next.run(request).await;
     let extensions = response.extensions_mut();
@@ -42,10 +46,11 @@ pub async fn count_request(State(app): State<App>, request: Request, next: Next)
         method,
         rule: extensions.remove::<Rule>().map(|rule| rule.0),
         studio: extensions.remove::<Whose>().map(|whose| whose.0),
+        address: address.unwrap_or_default(),
         seconds: began.elapsed().as_secs_f64(),
         status: response.status().as_u16(),
     };
-    app.metrics.request(&observed);
+    app.platform.answered(&observed, app.clock.now());
     response
 }
 

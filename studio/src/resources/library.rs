@@ -76,6 +76,7 @@ pub const TABLES: &[Columns] = &[
     table!("custody.shredded", Retention::Installation; Internal: "step", "rel", "is_free", "most";),
     // Of what is no more.
     table!("custody.receipts", Retention::Installation; Internal: "tenant_id", "note", "made_at";),
+    table!("watch.learned", Retention::Days { days: 30 }; Internal: "process", "learned", "kept_at";),
     table!("watch.alerts", Retention::Installation; Internal: "id", "kind", "severity", "subject", "opened_at", "last_seen_at", "times";),
     table!("custody.logs", Retention::Installation; Internal: "name", "least_days";),
 ];

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path, process::Command, time::Duration};
 
+use jiff::{Timestamp, tz::TimeZone};
 use regex::Regex;
 use serde_json::json;
 use studio::{
@@ -18,6 +19,9 @@ use crate::world::{World, verifier};
 const RULES: &str = include_str!("../../../deploy/prometheus/studio.rules.yml");
 const RULES_TEST: &str = include_str!("../../../deploy/prometheus/studio.test.yml");
 const DASHBOARD: &str = include_str!("../../../deploy/grafana/studio.json");
+
+/// Good for long.
+const LONG: Timestamp = Timestamp::constant(2_050_000_000, 0);
 
 /// The value of a sample, by its name and labels as they are served.
 fn sample(text: &str, name: &str) -> Option<f64> {
@@ -191,7 +195,9 @@ async fn metrics_measure_queues_locks_the_clock_and_the_certificate() {
         Random::system(),
     );
     let app = app.unwrap();
-    measure(&app, Some(&certificate(&world))).await.unwrap();
+    measure(&app, Some(&certificate(&world, LONG)))
+        .await
+        .unwrap();
     let text = app.metrics.text();
     let is_about = |name: &str, least: f64, most: f64| {
         let found = sample(&text, name);
@@ -232,11 +238,13 @@ async fn metrics_measure_queues_locks_the_clock_and_the_certificate() {
         .unwrap();
 }
 
-/// One that is good until 2035.
-fn certificate(world: &World) -> Tls {
+/// One that is good until then.
+pub(crate) fn certificate(world: &World, until: Timestamp) -> Tls {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    parameters.not_after = rcgen::date_time_ymd(2035, 1, 1);
+    let day = until.to_zoned(TimeZone::UTC).date();
+    let (month, day_of_month) = (day.month() as u8, day.day() as u8);
+    parameters.not_after = rcgen::date_time_ymd(day.year().into(), month, day_of_month);
     let certificate = parameters.self_signed(&key).unwrap();
     let folder = world.config.keys.location.parent().unwrap();
     let [first, second] = ["until.pem", "until.key"].map(|name| folder.join(name));
@@ -269,7 +277,9 @@ async fn metrics_that_rules_and_dashboard_name_are_served() {
     raw.script("INSERT INTO jobs.due (tenant_id, kind, due_at) SELECT tenant_id, 'retention', now() - interval '1 hour' FROM tenancy.studios")
         .await
         .unwrap();
-    measure(&app, Some(&certificate(&world))).await.unwrap();
+    measure(&app, Some(&certificate(&world, LONG)))
+        .await
+        .unwrap();
     let text = served(&app).await;
     let samples: BTreeSet<&str> = text
         .lines()

@@ -156,6 +156,7 @@ pub const RESOURCE: Registered = Registered {
         super::migration!("0029_alerts"),
         super::migration!("0030_platform_alerts"),
         super::migration!("0037_figures"),
+        super::migration!("0038_platform_learned"),
     ],
     tables: &[COLUMNS, learn::COLUMNS],
     rows: &[Rows::of::<Alert>(), Rows::of::<learn::Watching>()],
