@@ -241,6 +241,9 @@ async fn a_restart_forgets_nothing_and_restarts_are_counted() {
     begun().await;
 }
 
+/// Nothing is held back for longer.
+const LONGEST_MS: u128 = 2_000;
+
 /// Refusals of a network are held back, and nothing else: neither those of others, nor whoever of that network can say
 /// who they are, nor anybody at all whose own failures they are not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -267,21 +270,32 @@ async fn refusals_are_held_back_and_nobody_is_locked_out_by_it() {
             .unwrap();
         (answer.status().as_u16(), began.elapsed().as_millis())
     };
-    for _ in 0..9 {
+    // On a busy machine anything may take long; what is held back takes long each time.
+    let quickest = async |address: &str, token: &str, expected: u16| {
+        let mut least_ms = u128::MAX;
+        for _ in 0..3 {
+            let (status, ms) = ask(address, token).await;
+            assert_eq!(status, expected, "{address}");
+            least_ms = least_ms.min(ms);
+        }
+        least_ms
+    };
+    for _ in 0..11 {
         assert_eq!(ask("203.0.113.7", &bad).await.0, 401);
     }
-    let (status, ms) = ask("203.0.113.7", &bad).await;
-    assert!(status == 401 && ms >= 800, "the tenth waits: {ms}");
+    let ms = quickest("203.0.113.7", &bad, 401).await;
+    assert!(ms >= LONGEST_MS, "{ms}");
     // The same network and another of its addresses, with a token that counts; the very person that somebody tried to be.
     for address in ["203.0.113.7", "203.0.113.99", "198.51.100.1"] {
-        let (status, ms) = ask(address, &good).await;
-        assert!(status == 200 && ms < 700, "{address}: {status} {ms}");
+        let ms = quickest(address, &good, 200).await;
+        assert!(ms < LONGEST_MS, "{address}: {ms}");
     }
-    let (status, ms) = ask("198.51.100.1", &bad).await;
-    assert!(status == 401 && ms < 700, "another network: {ms}");
+    let ms = quickest("198.51.100.1", &bad, 401).await;
+    assert!(ms < LONGEST_MS, "another network: {ms}");
     // A proxy that nobody named is everybody.
-    for _ in 0..12 {
-        let (status, ms) = ask("127.0.0.1", &bad).await;
-        assert!(status == 401 && ms < 700, "of this machine: {ms}");
+    for _ in 0..11 {
+        assert_eq!(ask("127.0.0.1", &bad).await.0, 401);
     }
+    let ms = quickest("127.0.0.1", &bad, 401).await;
+    assert!(ms < LONGEST_MS, "of this machine: {ms}");
 }
