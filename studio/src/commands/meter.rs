@@ -41,6 +41,7 @@ impl Meter {
         self.bar.set_position(done);
         if let Some(target) = self.unseen.take_if(|_| self.begun.elapsed() >= SOON) {
             self.bar.set_draw_target(target);
+            self.bar.tick();
         }
     }
 }

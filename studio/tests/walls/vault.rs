@@ -1,7 +1,16 @@
 //! Sealed values and their keys, in the database that holds them.
 
+use axum::{
+    Router,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
 use serde_json::{Value, json};
-use studio::app::App;
+use studio::{
+    app::App,
+    config::{Config, Provider},
+};
+use tokio::net::TcpListener;
 use watertight_tenancy::support::state;
 use watertight_terms::{Clock, Key, KeyFile, KeyRing, Random};
 
@@ -220,38 +229,88 @@ case "$question" in
 esac
 "#;
 
-/// A server whose keys a command holds seals and opens; one without it does not start.
-#[tokio::test]
-async fn a_command_holds_the_keys_where_the_configuration_says_so() {
-    let mut world = World::new().await;
+/// A server whose keys others hold, as if nothing had been sealed yet.
+async fn held(world: &World, config: Config) -> App {
     let raw = world.as_admin().await;
-    // As if nothing had been sealed yet.
     raw.script("TRUNCATE vault.wrapping_keys, vault.person_keys, vault.studio_keys; DELETE FROM tenancy.answers;
          UPDATE tenancy.members SET email = NULL, email_index = NULL; SET session_replication_role = replica;
          UPDATE studio.artists SET email = NULL, phone = NULL, legal_name = NULL, tax_id = NULL, address = NULL, bank = NULL")
         .await
         .unwrap();
+    let verifier = verifier(&world.double);
+    App::new(config, verifier, Clock::system(), Random::system()).unwrap()
+}
+
+/// It seals and opens, and a server without that holder does not start.
+async fn seals_and_opens(world: &mut World, app: &App) {
+    app.examine().await.unwrap();
+    world.base = crate::world::serve(app).await;
+    let id = artist(world, 0, "one@example.org").await;
+    assert_eq!(seen(world, 0, &id).await.1["email"], "one@example.org");
+    refuses_to_start(&world.app).await;
+}
+
+async fn refuses_to_start(app: &App) {
+    let refused = app.examine().await.unwrap_err().to_string();
+    assert!(refused.contains("refusing to start"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_command_holds_the_keys_where_the_configuration_says_so() {
+    let mut world = World::new().await;
     let program = world.config.keys.location.with_file_name("holder.sh");
     studio::commands::write_private(&program, HOLDER).unwrap();
     let mut config = world.config.clone();
-    config.keys.provider = studio::config::Provider::Command;
+    config.keys.provider = Provider::Command;
     config.keys.command = vec!["/bin/sh".to_owned(), program.display().to_string()];
-    let app = App::new(
-        config,
-        verifier(&world.double),
-        Clock::system(),
-        Random::system(),
-    )
-    .unwrap();
-    app.examine().await.unwrap();
-    world.base = crate::world::serve(&app).await;
-    let id = artist(&world, 0, "one@example.org").await;
-    assert_eq!(seen(&world, 0, &id).await.1["email"], "one@example.org");
-    let refused = world.app.examine().await.unwrap_err().to_string();
-    assert!(refused.contains("refusing to start"), "{refused}");
+    let app = held(&world, config).await;
+    seals_and_opens(&mut world, &app).await;
     std::fs::write(&program, "exit 3").unwrap();
-    let refused = app.examine().await.unwrap_err().to_string();
-    assert!(refused.contains("refusing to start"), "{refused}");
+    refuses_to_start(&app).await;
+}
+
+/// The same as a service, for who says the word.
+async fn holder(headers: HeaderMap, body: String) -> Result<String, StatusCode> {
+    let said = headers.get("authorization");
+    if said.is_none_or(|said| said != "Bearer open sesame") {
+        return Err(StatusCode::UNAUTHORIZED);
+    }
+    let question: Value = serde_json::from_str(&body).unwrap();
+    let text = |name: &str| question[name].as_str().unwrap_or_default().to_owned();
+    let bound = hex::encode(text("context") + "|padding of bytes");
+    let answer = match question["do"].as_str() {
+        Some("current") => json!({ "number": 1 }),
+        Some("wrap") => json!({ "wrapped": bound + &text("key") }),
+        _ => match text("wrapped").strip_prefix(&bound) {
+            Some(key) => json!({ "key": key }),
+            None => json!({ "wrong": true }),
+        },
+    };
+    Ok(answer.to_string())
+}
+
+#[tokio::test]
+async fn a_service_holds_the_keys_where_the_configuration_says_so() {
+    let mut world = World::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let router = Router::new().route("/keys", post(holder));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let token = world.config.keys.location.with_file_name("holder.token");
+    studio::commands::write_private(&token, "open sesame\n").unwrap();
+    let mut config = world.config.clone();
+    config.keys.provider = Provider::Http;
+    config.keys.url = format!("http://{address}/keys");
+    config.keys.token_file = Some(token.clone());
+    // A private address is reached where it is allowed alone.
+    refuses_to_start(&held(&world, config.clone()).await).await;
+    config.outbound.allow = vec![address];
+    let app = held(&world, config.clone()).await;
+    seals_and_opens(&mut world, &app).await;
+    std::fs::write(&token, "guess").unwrap();
+    let verifier = verifier(&world.double);
+    let app = App::new(config, verifier, Clock::system(), Random::system()).unwrap();
+    refuses_to_start(&app).await;
 }
 
 #[tokio::test]
