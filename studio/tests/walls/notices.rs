@@ -1,6 +1,6 @@
 //! What people are told of an incident: by an owner's word or two operators', by mail, and otherwise nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use watertight_tenancy::{
@@ -40,7 +40,7 @@ async fn propose(
     operators: &Operators<'_>,
     incident: &str,
     whom: &str,
-    text: &PathBuf,
+    text: &Path,
 ) -> Result<String, String> {
     let text = text.display().to_string();
     let ask = [
