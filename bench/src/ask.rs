@@ -131,7 +131,11 @@ pub(crate) async fn reader(
 pub(crate) async fn serve(app: App) -> Result<String, Trouble> {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let base = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(async move { serve_until(listener, &app, std::future::pending()).await });
+    // Isolations are heeded, as by every process that answers.
+    tokio::spawn(async move {
+        let answering = serve_until(listener, &app, std::future::pending());
+        app.tenancy.heed_until(answering).await
+    });
     Ok(base)
 }
 

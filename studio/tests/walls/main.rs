@@ -78,6 +78,7 @@ mod settings;
 mod states;
 mod streaming;
 mod tables;
+mod taking;
 mod telling;
 mod time;
 mod vault;

@@ -567,6 +567,27 @@ export type Incident = {
             to: string;
         }>;
     }>;
+    notices: Array<{
+        id: string;
+        /**
+         * Who is told.
+         */
+        whom: 'owner' | 'people';
+        from: string;
+        to: string;
+        subject: string;
+        proposed_at: string;
+        proposed_by: string;
+        /**
+         * None: a second operator is to say so.
+         */
+        sent_at: string | null;
+        sent_by: string | null;
+        /**
+         * To how many members.
+         */
+        mails: number;
+    }>;
     /**
      * Those about whoever is isolated, the newest fifty.
      */
@@ -604,9 +625,13 @@ export type Impact = {
          */
         actions: Array<string>;
         /**
-         * By whom.
+         * By whom; `member:ID` where the database noted a change that no request accounts for.
          */
         actors: Array<string>;
+        /**
+         * Who acted as them.
+         */
+        acted_by: Array<string>;
         /**
          * From where.
          */
@@ -622,6 +647,10 @@ export type Impact = {
      */
     trails: Array<{
         actor: string;
+        /**
+         * Who acted as them.
+         */
+        acted_by: string | null;
         address: string | null;
         /**
          * Whether the incident is about this actor or this address.
@@ -1024,6 +1053,10 @@ export type Delivery = {
      * An alert was told: this one.
      */
     alert_id: string | null;
+    /**
+     * A notice of an incident was told: this one.
+     */
+    notice_id: string | null;
     /**
      * How far it is.
      */
@@ -6092,6 +6125,109 @@ export type GetIncidentsIdImpactResponses = {
 };
 
 export type GetIncidentsIdImpactResponse = GetIncidentsIdImpactResponses[keyof GetIncidentsIdImpactResponses];
+
+export type PostIncidentsIdNoticesData = {
+    /**
+     * What is sent.
+     */
+    body: {
+        /**
+         * Who is told.
+         */
+        whom: 'owner' | 'people';
+        subject: string;
+        /**
+         * Without `[`: a draft has gaps in such.
+         */
+        text: string;
+        /**
+         * The window; from a day before the incident was opened until now, unless said.
+         */
+        from?: string | null;
+        to?: string | null;
+    };
+    headers?: {
+        /**
+         * a key of your own for this request: sent again within a day, it has no second effect and is answered as the first time
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        id: string;
+    };
+    query?: never;
+    url: '/v1/incidents/{id}/notices';
+};
+
+export type PostIncidentsIdNoticesErrors = {
+    /**
+     * malformed: the body, its fields, the query or a header
+     */
+    400: ProblemWithErrors;
+    /**
+     * the token is missing, not valid, or its session has ended
+     */
+    401: Problem;
+    /**
+     * it is there, but not for your role
+     */
+    403: NotAllowed;
+    /**
+     * it is not there, or not for your eyes; nobody is told which
+     */
+    404: Problem;
+    /**
+     * the path does not know this method; `Allow` says which it knows
+     */
+    405: Problem;
+    /**
+     * the request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * the state of things does not allow it
+     */
+    409: Conflict;
+    /**
+     * the body is too large
+     */
+    413: Problem;
+    /**
+     * the URI is too long
+     */
+    414: Problem;
+    /**
+     * the body is in a form that is not read
+     */
+    415: Problem;
+    /**
+     * well formed, but against a bound or a rule
+     */
+    422: ProblemWithErrors;
+    /**
+     * too many requests; `Retry-After` says when to come back
+     */
+    429: Problem;
+    /**
+     * the headers are too large
+     */
+    431: Problem;
+    /**
+     * not available right now; `Retry-After` says when to come back
+     */
+    503: Problem;
+};
+
+export type PostIncidentsIdNoticesError = PostIncidentsIdNoticesErrors[keyof PostIncidentsIdNoticesErrors];
+
+export type PostIncidentsIdNoticesResponses = {
+    /**
+     * what was asked for
+     */
+    200: Incident;
+};
+
+export type PostIncidentsIdNoticesResponse = PostIncidentsIdNoticesResponses[keyof PostIncidentsIdNoticesResponses];
 
 export type PostIncidentsIdStepsAssessData = {
     /**

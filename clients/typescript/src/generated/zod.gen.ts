@@ -471,6 +471,21 @@ export const zIncident = z.object({
             to: z.string()
         }))
     })),
+    notices: z.array(z.object({
+        id: z.guid(),
+        whom: z.union([
+            z.literal('owner'),
+            z.literal('people')
+        ]),
+        from: z.iso.datetime({ offset: true }),
+        to: z.iso.datetime({ offset: true }),
+        subject: z.string(),
+        proposed_at: z.iso.datetime({ offset: true }),
+        proposed_by: z.string(),
+        sent_at: z.iso.datetime({ offset: true }).nullable(),
+        sent_by: z.string().nullable(),
+        mails: z.int().gte(0).max(4294967295, { error: 'Invalid value: Expected uint32 to be <= 4294967295' })
+    })),
     alerts: z.array(z.guid())
 });
 
@@ -493,12 +508,14 @@ export const zImpact = z.object({
         last_at: z.iso.datetime({ offset: true }),
         actions: z.array(z.string()),
         actors: z.array(z.string()),
+        acted_by: z.array(z.string()),
         addresses: z.array(z.string()),
         opened: z.array(z.string()),
         is_changed: z.boolean()
     })),
     trails: z.array(z.object({
         actor: z.string(),
+        acted_by: z.string().nullable(),
         address: z.string().nullable(),
         is_of_incident: z.boolean(),
         requests: z.int(),
@@ -809,6 +826,7 @@ export const zDelivery = z.object({
     first_seq: z.int().nullable(),
     last_seq: z.int().nullable(),
     alert_id: z.guid().nullable(),
+    notice_id: z.guid().nullable(),
     state: z.enum([
         'pending',
         'delivered',
@@ -1979,6 +1997,33 @@ export const zGetIncidentsIdImpactQuery = z.object({
  * what was asked for
  */
 export const zGetIncidentsIdImpactResponse = zImpact;
+
+/**
+ * What is sent.
+ */
+export const zPostIncidentsIdNoticesBody = z.strictObject({
+    whom: z.union([
+        z.literal('owner'),
+        z.literal('people')
+    ]),
+    subject: z.string().refine(hasLength(1, 200)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal),
+    text: z.string().refine(hasLength(0, 10000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal),
+    from: z.iso.datetime({ offset: true }).refine(hasLength(0, 35)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$/u).nullish(),
+    to: z.iso.datetime({ offset: true }).refine(hasLength(0, 35)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$/u).nullish()
+});
+
+export const zPostIncidentsIdNoticesHeaders = z.object({
+    'Idempotency-Key': z.string().regex(/^[!-~][ -~]{14,126}[!-~]$/u).optional()
+});
+
+export const zPostIncidentsIdNoticesPath = z.object({
+    id: z.guid().refine(hasLength(0, 36)).regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/u)
+});
+
+/**
+ * what was asked for
+ */
+export const zPostIncidentsIdNoticesResponse = zIncident;
 
 /**
  * What was done.
