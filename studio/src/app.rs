@@ -20,12 +20,13 @@ use zeroize::Zeroizing;
 
 use crate::{
     config::{Config, Provider},
+    metrics::Metrics,
     people::People,
+    platform::Platform,
     resources::{
         self,
         events::{Imports, Streams},
     },
-    strangers::Strangers,
     webhooks::Receiver,
 };
 
@@ -48,8 +49,10 @@ pub struct App {
     pub checkpointer: Checkpointer,
     /// What handlers work with.
     pub desk: Desk,
-    /// Who is not let in, counted.
-    pub strangers: Strangers,
+    /// What is counted and measured here.
+    pub metrics: Metrics,
+    /// What looks wrong beside the studios.
+    pub platform: Platform,
     /// Who takes Clerk's deliveries, where there is a secret to believe them by.
     pub receiver: Option<Receiver>,
 }
@@ -179,6 +182,7 @@ impl App {
             random: random.clone(),
         };
         let receiver = receiver(&config, &people, &clock)?;
+        let metrics = Metrics::new(clock.now());
         let desk = Desk {
             vault,
             cursors: Arc::new(Cursors::new(keys.ring("cursor")?.clone())),
@@ -195,7 +199,8 @@ impl App {
         Ok(Self {
             receiver,
             limiter: config.limits.limiter(&clock)?,
-            strangers: Strangers::new(config.watch.clone()),
+            platform: Platform::new(config.watch.clone(), metrics.clone()),
+            metrics,
             config: Arc::new(config),
             clock,
             random,

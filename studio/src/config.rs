@@ -90,6 +90,9 @@ pub struct Http {
     pub tls_cert: Option<PathBuf>,
     /// Its private key, PEM.
     pub tls_key: Option<PathBuf>,
+    /// Where metrics are served, to whoever connects: an address of this machine that only the monitoring reaches. Without
+    /// one they are not served.
+    pub metrics_listen: Option<SocketAddr>,
     /// The origin under which browsers know the product.
     pub public_origin: String,
     /// Other origins under which the same pages are opened.

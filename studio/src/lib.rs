@@ -12,10 +12,11 @@ pub mod custody;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod jobs;
+pub mod metrics;
 pub mod pages;
 pub mod path;
 pub mod people;
+pub mod platform;
 pub mod problems;
 pub mod resources;
-pub mod strangers;
 pub mod webhooks;

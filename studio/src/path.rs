@@ -13,16 +13,18 @@ use watertight_edge::{
 };
 use watertight_terms::{Fault, Request};
 
-use crate::{app::App, config::Config, pages, resources, webhooks};
+use crate::{app::App, config::Config, metrics, pages, platform, resources, webhooks};
 
 /// The router of the product.
 ///
 /// ```text
 /// request id, trace            1-edge
+/// counted when it is answered  metrics
 /// a body left unread           1-edge       closes the connection, and says so
 /// security headers             1-edge
 /// which origins may call       CORS         answers preflights
 /// address limit                1-edge       429        failed authentication costs ten
+/// refusals wait                platform     of a network that fails again and again
 /// panics are defects           1-edge       500
 /// size, time, header limits    1-edge       408 413 414 415 431
 /// ---- what follows is the door ----
@@ -92,10 +94,18 @@ pub fn router(app: &App) -> Router {
             edge.clone(),
             watertight_edge::catch_panic,
         ))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            platform::hold_back,
+        ))
         .layer(middleware::from_fn_with_state(edge.clone(), limit_address))
         .layer(origins(&app.config))
         .layer(middleware::from_fn(watertight_edge::secure_answer))
         .layer(middleware::from_fn(watertight_edge::close_unread))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            metrics::count_request,
+        ))
         .layer(middleware::from_fn_with_state(
             edge,
             watertight_edge::name_request,
@@ -104,8 +114,8 @@ pub fn router(app: &App) -> Router {
 
 /// Who counts those who are not let in.
 fn hear(app: &App) -> impl Fn(&Fault, &Request) + Send + Sync + 'static {
-    let strangers = app.strangers.clone();
-    move |fault, request| strangers.hear(fault, request)
+    let platform = app.platform.clone();
+    move |fault, request| platform.hear(fault, request)
 }
 
 /// The API's document, made once.

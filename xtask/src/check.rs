@@ -19,6 +19,7 @@ const STEPS: [Step; 10] = [
             Tool::Redis,
             Tool::Npm,
             Tool::PgBackRest,
+            Tool::Prometheus,
         ];
         provide(shop, &tools)?;
         client::provide(shop)?;

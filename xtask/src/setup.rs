@@ -27,6 +27,8 @@ pub(crate) enum Tool {
     Sqlmap,
     /// Backs up a cluster in tests.
     PgBackRest,
+    /// Judges rules for alerts in tests: its `promtool`.
+    Prometheus,
 }
 
 impl Tool {
@@ -40,6 +42,7 @@ impl Tool {
             Self::Python => "python3-venv",
             Self::Sqlmap => "sqlmap",
             Self::PgBackRest => "pgbackrest",
+            Self::Prometheus => "prometheus",
         }
     }
 
@@ -61,6 +64,7 @@ impl Tool {
                 let asked = asked.arg("version").stdin(Stdio::null());
                 Ok(asked.output().is_err())
             }
+            Self::Prometheus => Ok(!shop.has(&mut Command::new("promtool"))),
             Self::Cvc5 | Self::Redis | Self::Npm | Self::Sqlmap => {
                 Ok(!shop.has(&mut Command::new(self.package())))
             }

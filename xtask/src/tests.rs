@@ -23,7 +23,13 @@ pub(crate) struct Arguments {
 pub(crate) fn run(shop: &Shop, arguments: &Arguments) -> Result<(), Trouble> {
     provide(
         shop,
-        &[Tool::PostgreSql, Tool::Redis, Tool::Npm, Tool::PgBackRest],
+        &[
+            Tool::PostgreSql,
+            Tool::Redis,
+            Tool::Npm,
+            Tool::PgBackRest,
+            Tool::Prometheus,
+        ],
     )?;
     client::provide(shop)?;
     python::provide(shop)?;

@@ -4,6 +4,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use jiff::Timestamp;
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs,
@@ -21,7 +22,12 @@ pub struct Tls(Arc<Inside>);
 struct Inside {
     certificates: PathBuf,
     key: PathBuf,
-    config: RwLock<Arc<ServerConfig>>,
+    loaded: RwLock<Loaded>,
+}
+
+struct Loaded {
+    config: Arc<ServerConfig>,
+    until: Option<Timestamp>,
 }
 
 /// Why a certificate and its key cannot be used. Nothing of the key is said.
@@ -55,7 +61,7 @@ impl Tls {
         Ok(Self(Arc::new(Inside {
             certificates: certificates.to_owned(),
             key: key.to_owned(),
-            config: RwLock::new(read(certificates, key)?),
+            loaded: RwLock::new(read(certificates, key)?),
         })))
     }
 
@@ -65,28 +71,35 @@ impl Tls {
     /// # Errors
     /// As [`Tls::read`]; then the old certificate stays.
     pub fn reload(&self) -> Result<(), TlsFault> {
-        let config = read(&self.0.certificates, &self.0.key)?;
+        let loaded = read(&self.0.certificates, &self.0.key)?;
         *self
             .0
-            .config
+            .loaded
             .write()
-            .unwrap_or_else(PoisonError::into_inner) = config;
+            .unwrap_or_else(PoisonError::into_inner) = loaded;
         Ok(())
     }
 
+    /// Until when the certificate that is shown is good, where it says so.
+    pub fn good_until(&self) -> Option<Timestamp> {
+        let loaded = self.0.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        loaded.until
+    }
+
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        let config = self.0.config.read().unwrap_or_else(PoisonError::into_inner);
-        TlsAcceptor::from(Arc::clone(&config))
+        let loaded = self.0.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        TlsAcceptor::from(Arc::clone(&loaded.config))
     }
 }
 
-fn read(certificates: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsFault> {
+fn read(certificates: &Path, key: &Path) -> Result<Loaded, TlsFault> {
     let chain = CertificateDer::pem_file_iter(certificates)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|_| TlsFault::Certificates(certificates.to_owned()))?;
     if chain.is_empty() {
         return Err(TlsFault::Certificates(certificates.to_owned()));
     }
+    let until = chain.first().and_then(|first| good_until(first));
     let private = PrivateKeyDer::from_pem_file(key).map_err(|_| TlsFault::Key(key.to_owned()))?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -94,5 +107,13 @@ fn read(certificates: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsFault> 
         .with_no_client_auth()
         .with_single_cert(chain, private)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(Loaded {
+        config: Arc::new(config),
+        until,
+    })
+}
+
+fn good_until(certificate: &[u8]) -> Option<Timestamp> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
 }

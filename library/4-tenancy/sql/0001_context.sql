@@ -107,6 +107,7 @@ CREATE TABLE tenancy.keys (
   id smallint NOT NULL,
   ipad bytea NOT NULL CHECK (length(ipad) = 64),
   opad bytea NOT NULL CHECK (length(opad) = 64),
+  created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   retired_at timestamptz,
   PRIMARY KEY (purpose, id)
 );

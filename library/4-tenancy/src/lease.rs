@@ -1,8 +1,12 @@
 //! A connection that goes back to the pool only when its transaction was cleanly ended.
 
+use std::time::{Duration, Instant};
+
 use deadpool_postgres::{ClientWrapper, Object};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use watertight_terms::Fault;
+
+use crate::load::Counters;
 
 /// Sent before a connection goes back: a setting that a request left in its session would be the
 /// next studio's.
@@ -19,30 +23,38 @@ const ROLLBACK_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 pub(crate) struct Lease {
     object: Option<Object>,
     tls: MakeRustlsConnect,
-    under_way: bool,
+    /// Since when statements are under way.
+    under_way: Option<Instant>,
+    counters: Counters,
 }
 
 impl Lease {
-    pub(crate) fn new(object: Object, tls: MakeRustlsConnect) -> Self {
+    pub(crate) fn new(object: Object, tls: MakeRustlsConnect, counters: Counters) -> Self {
         Self {
             object: Some(object),
             tls,
-            under_way: false,
+            under_way: None,
+            counters,
         }
     }
 
     /// Lends the connection for statements; the lease counts as under way until
     /// [`Lease::arrived`].
     pub(crate) fn depart(&mut self) -> Result<&ClientWrapper, Fault> {
-        self.under_way = true;
+        self.under_way = Some(Instant::now());
         self.object
             .as_deref()
             .ok_or_else(|| Fault::bug("a lease without a connection"))
     }
 
-    /// Every answer has arrived, good or bad.
-    pub(crate) fn arrived(&mut self) {
-        self.under_way = false;
+    /// Every answer has arrived, good or bad. Gives how long that took.
+    pub(crate) fn arrived(&mut self) -> Duration {
+        let Some(since) = self.under_way.take() else {
+            return Duration::ZERO;
+        };
+        let took = since.elapsed();
+        self.counters.answered(took);
+        took
     }
 
     /// The transaction was cleanly ended: the connection goes back.
@@ -59,7 +71,7 @@ impl Drop for Lease {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return discard(object);
         };
-        if self.under_way {
+        if self.under_way.is_some() {
             return stop(object, self.tls.clone(), &runtime);
         }
         runtime.spawn(async move {

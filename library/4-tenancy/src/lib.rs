@@ -48,6 +48,7 @@ mod heed;
 mod install;
 mod jobs;
 mod lease;
+mod load;
 mod mails;
 mod many;
 mod operator;
@@ -77,6 +78,7 @@ pub use install::{
     login_url, password_of, url_at,
 };
 pub use jobs::Job;
+pub use load::Load;
 pub use many::Given;
 pub use operator::{Call, Operator};
 pub use page_session::{PageLife, PageSession};

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::{
     Hook, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
@@ -9,6 +9,7 @@ use watertight_terms::Fault;
 use crate::{
     Settings, SettingsFault,
     lease::{Lease, RESET},
+    load::{Counters, Load},
     tenancy::{BEGIN, ENTER},
     transport::Transport,
 };
@@ -18,6 +19,7 @@ use crate::{
 pub(crate) struct Source {
     pub(crate) pool: Pool,
     tls: MakeRustlsConnect,
+    counters: Counters,
 }
 
 impl Source {
@@ -58,12 +60,18 @@ impl Source {
             }))
             .build()
             .map_err(|error| SettingsFault::Pool(error.to_string()))?;
-        Ok(Self { pool, tls })
+        Ok(Self {
+            pool,
+            tls,
+            counters: Counters::default(),
+        })
     }
 
     /// Takes a connection from the pool, or says that there is none.
     pub(crate) async fn lease(&self) -> Result<Lease, Fault> {
+        let asked = Instant::now();
         let taken = self.pool.get().await;
+        self.counters.leased(asked.elapsed(), &taken);
         let object = taken.map_err(|error| {
             let spoken = match error {
                 PoolError::Timeout(_) => "too many requests at once; try again",
@@ -71,6 +79,18 @@ impl Source {
             };
             Fault::unavailable(spoken, 1).log(format!("pool: {error}"))
         })?;
-        Ok(Lease::new(object, self.tls.clone()))
+        Ok(Lease::new(object, self.tls.clone(), self.counters.clone()))
+    }
+
+    /// How much is asked of it.
+    pub(crate) fn load(&self) -> Load {
+        let status = self.pool.status();
+        Load {
+            most: status.max_size,
+            open: status.size,
+            idle: status.available,
+            waiting: status.waiting,
+            ..self.counters.read()
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     fault::SqlFault,
     flight::{Flight, Flights},
     lease::reset,
+    load::Load,
     source::Source,
     tell::Signing,
     transaction::Bound,
@@ -267,10 +268,9 @@ impl Tenancy {
         Ok(rows.into_iter().map(crate::Row).collect())
     }
 
-    /// Connections in the pool, and how many of them are idle.
-    pub fn pool_size(&self) -> (usize, usize) {
-        let status = self.source.pool.status();
-        (status.size, status.available)
+    /// How much the database is asked on the connections that requests share.
+    pub fn load(&self) -> Load {
+        self.source.load()
     }
 
     fn parts(&self) -> crate::transaction::Parts {

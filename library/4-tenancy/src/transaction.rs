@@ -14,6 +14,7 @@ use crate::{
     Change, Consequence, Insert, Journal, Read, Receipt, Row, Stored,
     desk::{Account, Desk, Lines},
     lease::{Lease, RESET, reset},
+    load::tell_slow,
     repeat::{KEEP, Kept, Keyed},
     right::{On, Right, Rows, told},
     tell::Signing,
@@ -520,7 +521,7 @@ impl TenantTx {
             Ok(statement) => client.query(&statement, all).await,
             Err(error) => Err(error),
         };
-        self.lease.arrived();
+        tell_slow(sql, self.lease.arrived());
         match answer {
             Ok(rows) => Ok(rows.into_iter().map(Row).collect()),
             Err(error) => Err(self.breaks(self.parts.desk.sql_fault.fault(&error))),
@@ -533,7 +534,7 @@ impl TenantTx {
             Ok(statement) => client.execute(&statement, all).await,
             Err(error) => Err(error),
         };
-        self.lease.arrived();
+        tell_slow(sql, self.lease.arrived());
         answer.map_err(|error| self.breaks(self.parts.desk.sql_fault.fault(&error)))
     }
 

@@ -65,6 +65,7 @@ use leaving::leaving;
 
 pub use declared::{Declared, Told, What};
 pub use lasting::Lasting;
+pub use leaving::Whose;
 pub use open::{Open, open, receive};
 pub use places::AtOnce;
 use places::Taken;

@@ -62,7 +62,19 @@ pub fn status_of_fault(fault: &Fault) -> u16 {
 /// function that `watertight_edge::Edge` is handed.
 pub fn refuse(fault: &Fault, request_id: Uuid) -> Response {
     log(fault, request_id);
-    Problem::of(fault, request_id).into_response()
+    let mut response = Problem::of(fault, request_id).into_response();
+    Rule::note(fault, &mut response);
+    response
+}
+
+/// In a refusal's extensions: the rule that refused, for whoever counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule(pub &'static str);
+
+impl Rule {
+    pub(crate) fn note(fault: &Fault, response: &mut Response) {
+        response.extensions_mut().insert(Self(fault.slug()));
+    }
 }
 
 /// Logs a fault by whose it is.

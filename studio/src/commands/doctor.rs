@@ -22,6 +22,7 @@ pub(super) async fn run(config: &Config, output: &Output) -> Result<u8, Failure>
     let today = clock.now().to_zoned(TimeZone::UTC).date();
     findings.extend(unattacked(config.pentest.reports.as_deref(), today));
     findings.extend(archives(config.backup.folder.as_deref(), clock.now()));
+    findings.extend(unwatched(config));
     if !refuses(&findings) {
         findings.extend(locked(config).await?);
     }
@@ -49,6 +50,34 @@ async fn locked(config: &Config) -> Result<Option<Finding>, Failure> {
         what: fault.to_string(),
         fix: "give back the key-encryption keys that `[keys]` named when personal fields were sealed",
     }))
+}
+
+/// That nobody would notice what goes wrong, or that others than this machine may look.
+fn unwatched(config: &Config) -> Vec<Finding> {
+    let gap = |what: String, fix| Finding {
+        check: "watching",
+        severity: Severity::Gap,
+        what,
+        fix,
+    };
+    let metrics = match config.http.metrics_listen {
+        None => Some(gap(
+            "nobody is told how the server does".to_owned(),
+            "serve metrics on `[http] metrics_listen`, and see deploy/prometheus",
+        )),
+        Some(listen) if !listen.ip().is_loopback() => Some(gap(
+            format!("metrics are served at {listen} to whoever can connect"),
+            "name an address of this machine alone, or see to it that only the monitoring reaches that one",
+        )),
+        Some(_) => None,
+    };
+    let mails = config.mail.host.is_none().then(|| {
+        gap(
+            "owners are not mailed when something looks wrong in their studio".to_owned(),
+            "name a relay in `[mail]`",
+        )
+    });
+    metrics.into_iter().chain(mails).collect()
 }
 
 /// A report of an attack may be so old.
@@ -198,6 +227,38 @@ mod tests {
         );
         assert_eq!(what(Some(&folder), date(2026, 11, 26)), None);
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn metrics_that_others_reach_or_nobody_does_and_owners_without_mail_are_warned_of() {
+        let text = r#"
+            [http]
+            listen = "127.0.0.1:8080"
+            public_origin = "https://app.example.test"
+            [database]
+            url = "postgresql://studio_app@/studio"
+            [clerk]
+            issuer = "https://clerk.example.test"
+            jwks_url = "https://clerk.example.test/jwks.json"
+            authorized_parties = ["https://app.example.test"]
+            [keys]
+            location = "keys.toml"
+        "#;
+        let mut config: Config = toml::from_str(text).unwrap();
+        let what = |config: &Config| {
+            let found = unwatched(config).into_iter();
+            found.map(|finding| finding.what).collect::<Vec<_>>()
+        };
+        let [nobody, mails] = what(&config).try_into().unwrap();
+        assert!(nobody.contains("nobody is told") && mails.contains("not mailed"));
+        config.mail.host = Some("127.0.0.1".to_owned());
+        config.http.metrics_listen = Some("127.0.0.1:9464".parse().unwrap());
+        assert_eq!(what(&config), Vec::<String>::new());
+        for open in ["0.0.0.0:9464", "192.0.2.7:9464", "[::]:9464"] {
+            config.http.metrics_listen = Some(open.parse().unwrap());
+            let [others] = what(&config).try_into().unwrap();
+            assert!(others.contains(open), "{others}");
+        }
     }
 
     #[test]

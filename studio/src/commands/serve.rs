@@ -1,8 +1,8 @@
-use std::future::Future;
+use std::{future::Future, net::SocketAddr};
 
 use clap::Args;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use watertight_edge::{Listening, ServeLimits, Tls};
 use watertight_identity::{Impersonation, Keys, Verifier, VerifierSettings};
 use watertight_terms::{Clock, Random};
@@ -12,7 +12,7 @@ use crate::{
     app::App,
     config::{Config, Instance},
     jobs::{Pace, work_until},
-    path,
+    metrics, path,
 };
 
 /// Serve the API until it is told to stop.
@@ -54,22 +54,66 @@ impl Serve {
             listening = listening.only_from(app.config.proxies().unwrap_or_default());
         }
         let checkpoints = tokio::spawn(app.keep_checkpoints());
+        let measuring =
+            measuring(&app, "serve", app.config.http.metrics_listen, tls.clone()).await?;
         let rotations = tokio::spawn(renew_when_told(app.verifier.clone(), tls));
         let reconciling = tokio::spawn(app.desk.people.clone().keep_reconciled());
-        let strangers = app.strangers.clone();
+        let platform = app.platform.clone();
         let tenancy = app.tenancy.clone();
-        let telling = tokio::spawn(async move { strangers.keep_telling(&tenancy).await });
+        let telling = tokio::spawn(async move { platform.keep_telling(&tenancy).await });
         let answering = async {
             tokio::join!(serve_until(listening, &app, stop()), work);
         };
         let heeded = app.tenancy.heed_until(answering).await;
         telling.abort();
+        measuring.abort();
+        app.platform.end(&app.tenancy).await;
         checkpoints.abort();
         reconciling.abort();
         rotations.abort();
         heeded.map_err(|fault| Failure::setup(fault.to_string()))?;
         Ok(0)
     }
+}
+
+/// Measures, and serves what is measured where somebody is to ask for it. `command` is what this process does.
+///
+/// # Errors
+/// When that address cannot be listened on.
+pub(super) async fn measuring(
+    app: &App,
+    command: &str,
+    listen: Option<SocketAddr>,
+    tls: Option<Tls>,
+) -> Result<JoinHandle<()>, Failure> {
+    let refused = |error: std::io::Error| {
+        Failure::setup(format!(
+            "the address of metrics cannot be listened on: {error}"
+        ))
+    };
+    let listener = match listen {
+        Some(listen) => Some(TcpListener::bind(listen).await.map_err(refused)?),
+        None => None,
+    };
+    let process = process(command, &app.config);
+    let begun = app.platform.begin(&app.tenancy, &process, app.clock.now());
+    let begun = begun.await;
+    begun.map_err(|fault| Failure::setup(fault.to_string()))?;
+    let app = app.clone();
+    Ok(tokio::spawn(async move {
+        let serving = async {
+            if let Some(listener) = listener {
+                metrics::serve(listener, app.metrics.clone(), std::future::pending()).await;
+            }
+        };
+        tokio::join!(metrics::keep_measuring(&app, tls.as_ref()), serving);
+    }))
+}
+
+/// A name that this process has after a restart too: what it does, on which machine, and where the server listens.
+fn process(command: &str, config: &Config) -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{command} {} {}", machine.trim(), config.http.listen)
 }
 
 /// Refuses a database that is not as it must be, and names the gaps that are accepted.

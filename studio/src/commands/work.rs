@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use clap::Args;
 use serde_json::json;
 use watertight_terms::{Clock, Random};
@@ -18,6 +20,9 @@ pub(super) struct Work {
     /// What is claimed comes back after so long, when the worker that claimed it died
     #[arg(long, value_name = "SECONDS", default_value_t = Pace::default().lease_s, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     lease_s: u32,
+    /// Serve metrics there; `[http] metrics_listen` is for `studio serve`, which may run beside it
+    #[arg(long, value_name = "ADDRESS")]
+    metrics_listen: Option<SocketAddr>,
 }
 
 impl Work {
@@ -27,6 +32,7 @@ impl Work {
         let app = App::new(config, verifier, clock, Random::system())
             .map_err(|error| Failure::setup(error.to_string()))?;
         serve::examine(&app, output).await?;
+        let measuring = serve::measuring(&app, "work", self.metrics_listen, None).await?;
         output.result("working", &json!({ "working": true }));
         let pace = Pace {
             poll_ms: self.poll_ms,
@@ -34,6 +40,8 @@ impl Work {
         };
         let working = work_until(&app, pace, serve::stop());
         let heeded = app.tenancy.heed_until(working).await;
+        measuring.abort();
+        app.platform.end(&app.tenancy).await;
         heeded.map_err(|fault| Failure::setup(fault.to_string()))?;
         Ok(0)
     }

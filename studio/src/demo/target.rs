@@ -35,6 +35,7 @@ pub const GLOBAL_TABLES: &[&str] = &[
     "vault.sealed_columns",
     "vault.wrapping_keys",
     "watch.alerts",
+    "watch.learned",
 ];
 
 /// The functions of the database that the app role may call with their owners' rights.
@@ -93,6 +94,9 @@ pub const DEFINER_FUNCTIONS: &[&str] = &[
     "studios",
     "again",
     "note_alert",
+    "figures",
+    "keep",
+    "kept",
     "archive",
     "archive_page",
     "restore_begin",

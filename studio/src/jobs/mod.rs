@@ -72,6 +72,19 @@ const DELIVERIES: &str = "deliveries";
 const ENTRIES: &str = "entries";
 /// That of looking at new entries for what looks wrong.
 const WATCHING: &str = "watch";
+/// Every kind of work there is.
+pub(crate) const KINDS: [&str; 10] = [
+    DELIVERIES,
+    ENTRIES,
+    WATCHING,
+    CLOSING,
+    INCIDENT,
+    retention::KIND,
+    make::KIND,
+    evidence::KIND,
+    "holds",
+    "challenges",
+];
 /// So many studios are told at once, and so much is told each.
 const TELLING_MOST: usize = 8;
 const AT_ONCE: usize = 4;
@@ -135,28 +148,30 @@ impl Worker {
                     let worker = self.clone();
                     telling.spawn(async move { worker.tell(&job).await });
                 }
-                (ENTRIES, _) => noted(&job, self.prepare(&job).await),
-                (WATCHING, _) => noted(&job, self.watch(&job).await),
+                (ENTRIES, _) => self.noted(&job, self.prepare(&job).await),
+                (WATCHING, _) => self.noted(&job, self.watch(&job).await),
                 (retention::KIND, _) => {
                     let worker = self.clone();
-                    telling.spawn(async move { noted(&job, worker.retain(&job).await) });
+                    telling.spawn(async move { worker.noted(&job, worker.retain(&job).await) });
                 }
                 (CLOSING, _) => {
                     let worker = self.clone();
-                    telling.spawn(async move { noted(&job, worker.close(&job).await) });
+                    telling.spawn(async move { worker.noted(&job, worker.close(&job).await) });
                 }
                 (make::KIND, _) => {
                     let worker = self.clone();
                     let lease_s = pace.lease_s;
-                    telling.spawn(async move { noted(&job, worker.export(&job, lease_s).await) });
+                    telling.spawn(
+                        async move { worker.noted(&job, worker.export(&job, lease_s).await) },
+                    );
                 }
                 (evidence::KIND, _) => {
                     let worker = self.clone();
-                    telling.spawn(async move { noted(&job, worker.show(&job).await) });
+                    telling.spawn(async move { worker.noted(&job, worker.show(&job).await) });
                 }
-                (INCIDENT, _) => noted(&job, self.lift(&job).await),
-                (_, Some(due)) => noted(&job, self.expire(&job, due).await),
-                (_, None) => noted(&job, Err(Fault::bug("work of an unknown kind"))),
+                (INCIDENT, _) => self.noted(&job, self.lift(&job).await),
+                (_, Some(due)) => self.noted(&job, self.expire(&job, due).await),
+                (_, None) => self.noted(&job, Err(Fault::bug("work of an unknown kind"))),
             }
         }
         Ok(())
@@ -247,7 +262,7 @@ impl Worker {
 
     /// Tells what is to be told, some of it at once.
     async fn tell(&self, job: &Job) {
-        noted(job, self.deliver(job).await);
+        self.noted(job, self.deliver(job).await);
     }
 
     async fn deliver(&self, job: &Job) -> Result<(), Fault> {
@@ -280,6 +295,14 @@ impl Worker {
         };
         let settle = async |tx| tell::settle(tx, &self.app.desk, &letter, outcome).await;
         self.act(DELIVERY, job, Some(id), settle).await
+    }
+
+    /// One studio's trouble is not another's; what failed comes back when the claim has run out.
+    fn noted(&self, job: &Job, worked: Result<(), Fault>) {
+        self.app.platform.worked(&job.kind, worked.is_ok());
+        if let Err(fault) = worked {
+            tracing::warn!(tenant = %job.tenant, kind = job.kind, "work that is due: {fault}");
+        }
     }
 
     /// Works in a transaction of that service. What came to nothing has its entry too, as a request has.
@@ -342,12 +365,5 @@ fn unless_changed(worked: Result<(), Fault>) -> Result<(), Fault> {
     match worked {
         Err(fault) if fault.kind() == Kind::Conflict => Ok(()),
         other => other,
-    }
-}
-
-/// One studio's trouble is not another's; what failed comes back when the claim has run out.
-fn noted(job: &Job, worked: Result<(), Fault>) {
-    if let Err(fault) = worked {
-        tracing::warn!(tenant = %job.tenant, kind = job.kind, "work that is due: {fault}");
     }
 }

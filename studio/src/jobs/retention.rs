@@ -16,7 +16,7 @@ use crate::{app::App, resources};
 const CUSTODY: ServiceName = ServiceName::new("custody");
 
 /// The kind of work that every studio has once a day.
-pub(super) const KIND: &str = "retention";
+pub(crate) const KIND: &str = "retention";
 
 /// The table of the ledger, which is let go of in another way.
 const LEDGER: &str = "ledger.entries";

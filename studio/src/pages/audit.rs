@@ -3,14 +3,16 @@ use maud::{Markup, html};
 use serde_json::Value;
 use watertight::{
     answer::{Answer, Html, Nonce},
-    argument::{Argument, Input, PageCaller, Query},
-    describe::Description,
+    argument::PageCaller,
     door::{Routes, get},
 };
 use watertight_tenancy::TenantTx;
 use watertight_terms::Fault;
 
-use super::frame::{Visitor, frame, when, zone};
+use super::{
+    filled::{Filled, query},
+    frame::{Visitor, frame, when, zone},
+};
 use crate::{
     app::Desk,
     resources::audit::{self, Asked, Audit, actions::View},
@@ -29,7 +31,7 @@ async fn list(
     mut tx: TenantTx,
     desk: Desk,
     PageCaller(secret): PageCaller,
-    Filled(asked): Filled,
+    Filled(asked): Filled<Asked>,
 ) -> Result<Answer<Html>, Fault> {
     let (zone, visitor) = (zone(&tx)?, Visitor::of(&mut tx, secret));
     let title = format!("Ledger of {}", tx.studio().0);
@@ -50,31 +52,6 @@ async fn list(
         frame(&title, Some(&visitor), &body).into_string()
     })?;
     page.with_scripts(&nonce)
-}
-
-/// What a form asks for: it sends the fields that nobody filled in too, as nothing.
-struct Filled(Query<Asked>);
-
-impl Argument for Filled {
-    const QUERY: bool = true;
-
-    fn describe(description: &mut Description<'_>) {
-        Query::<Asked>::describe(description);
-    }
-
-    fn take(input: &Input) -> Result<Self, Fault> {
-        let filled = |query: &String| {
-            let fields = query.split('&').filter(|field| !field.ends_with('='));
-            fields.collect::<Vec<_>>().join("&")
-        };
-        let query = input.query.as_ref().map(filled);
-        let query = query.filter(|query| !query.is_empty());
-        let input = Input {
-            query,
-            ..input.clone()
-        };
-        Query::take(&input).map(Self)
-    }
 }
 
 /// The part that a script fills: without one it says where else to verify.
@@ -116,27 +93,6 @@ fn filter(filters: &Filters) -> Markup {
             button { "Filter" }
         }
     }
-}
-
-/// The filters again, for the next page.
-fn query(filters: &Filters) -> String {
-    let pairs = filters.iter().filter(|(_, value)| !value.is_empty());
-    let pairs = pairs.map(|(name, value)| format!("{name}={}&", encoded(value)));
-    pairs.collect()
-}
-
-/// A value of a query: whatever is not unreserved is escaped (RFC 3986).
-fn encoded(value: &str) -> String {
-    let mut encoded = String::new();
-    for byte in value.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            byte => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
 }
 
 fn table(list: &Value, zone: &TimeZone) -> Markup {

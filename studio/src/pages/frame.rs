@@ -13,22 +13,30 @@ use watertight_identity::page::PageSecret;
 use watertight_tenancy::TenantTx;
 use watertight_terms::{Fault, Kind, problems};
 
-use crate::resources::audit::{Audit, actions::View};
+use crate::resources::{
+    alerts,
+    audit::{Audit, actions::View},
+};
 
 /// Somebody who is signed in: their session, and what they are shown the way to.
 #[derive(Debug)]
 pub(super) struct Visitor {
     pub(super) secret: PageSecret,
-    sees_ledger: bool,
+    pub(super) sees_ledger: bool,
+    sees_alerts: bool,
+    pub(super) handles_alerts: bool,
 }
 
 impl Visitor {
     /// Whoever the transaction is of.
     pub(super) fn of(tx: &mut TenantTx, secret: PageSecret) -> Self {
         let sees_ledger = tx.grant_new::<View, Audit>().is_ok();
+        let (sees_alerts, handles_alerts) = alerts::shows(tx);
         Self {
             secret,
             sees_ledger,
+            sees_alerts,
+            handles_alerts,
         }
     }
 }
@@ -51,6 +59,7 @@ pub(super) fn frame(title: &str, visitor: Option<&Visitor>, body: &Markup) -> Ma
                     @if let Some(visitor) = visitor {
                         nav {
                             a href="/ui/bookings" { "Bookings" }
+                            @if visitor.sees_alerts { a href="/ui/alerts" { "Alerts" } }
                             @if visitor.sees_ledger { a href="/ui/audit" { "Ledger" } }
                             a href="/ui/sessions" { "Sessions" }
                             form method="post" action="/ui/logout" {

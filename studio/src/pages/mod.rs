@@ -5,6 +5,8 @@
 //! GET  /ui/bookings        the list, with a form
 //! GET  /ui/bookings/{id}   one of them
 //! POST /ui/bookings/new    the form
+//! GET  /ui/alerts          what looks wrong, for owners and managers; owners handle it
+//! POST /ui/alerts/{id}     the form of one
 //! GET  /ui/audit           the ledger, for owners, with a verifier that runs in their browser
 //! GET  /ui/sessions        the own sessions, each with a button that ends it
 //! GET  /problems/{type}    what a problem means, for whoever follows its `type`
@@ -14,8 +16,10 @@
 //! somebody may not see there is not here either. Everything is escaped by the template's macro
 //! while compiling; there is no script but the sign-in's and the ledger's, from our own origin.
 
+mod alerts;
 mod audit;
 mod bookings;
+mod filled;
 mod frame;
 mod problems;
 mod sessions;
@@ -63,7 +67,8 @@ pub fn routes(routes: Routes, provider: Provider, random: Random) -> Routes {
             "/ui/style.css",
             file(include_bytes!("style.css"), "text/css"),
         );
-    problems::routes(sessions::routes(audit::routes(bookings::routes(routes))))
+    let routes = alerts::routes(audit::routes(bookings::routes(routes)));
+    problems::routes(sessions::routes(routes))
 }
 
 /// A file that everybody may have.

@@ -34,7 +34,7 @@ pub const TABLES: &[Columns] = &[
     table!("tenancy.services", Retention::Studio; Internal: "tenant_id", "name", "enabled";),
     table!("tenancy.page_sessions", Retention::Days { days: 30 }; Internal: "tenant_id", "id", "digest", "member_id", "session", "claimed",
         "issued_s", "client", "opened_at", "seen_at", "idle", "expires_at", "ended_at";),
-    table!("tenancy.keys", Retention::Installation; Internal: "purpose", "id", "retired_at"; Secret: "ipad", "opad";),
+    table!("tenancy.keys", Retention::Installation; Internal: "purpose", "id", "created_at", "retired_at"; Secret: "ipad", "opad";),
     // By the identity provider's ids; an ended one stays ended.
     table!("tenancy.sessions", Retention::Installation; Internal: "session", "subject", "first_seen_at", "ended_at", "provider_at_ms";),
     table!("tenancy.answers", DAY; Internal: "tenant_id", "actor", "standing", "key", "request", "id", "kept_at"; Personal: "sealed";),
@@ -76,6 +76,7 @@ pub const TABLES: &[Columns] = &[
     table!("custody.shredded", Retention::Installation; Internal: "step", "rel", "is_free", "most";),
     // Of what is no more.
     table!("custody.receipts", Retention::Installation; Internal: "tenant_id", "note", "made_at";),
+    table!("watch.learned", Retention::Days { days: 30 }; Internal: "process", "learned", "kept_at";),
     table!("watch.alerts", Retention::Installation; Internal: "id", "kind", "severity", "subject", "opened_at", "last_seen_at", "times";),
     table!("custody.logs", Retention::Installation; Internal: "name", "least_days";),
 ];

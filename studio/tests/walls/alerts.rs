@@ -322,7 +322,7 @@ async fn tokens_that_nobody_signed_are_told_to_operators_and_to_nobody_else() {
         200,
         "nobody is locked out"
     );
-    world.app.strangers.tell(&world.app.tenancy).await.unwrap();
+    world.app.platform.tell(&world.app.tenancy).await.unwrap();
     let url = world.config.database.ops_url.as_ref().unwrap();
     let mut operator = watertight_tenancy::support::RawConnection::connect(url)
         .await

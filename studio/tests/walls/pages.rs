@@ -13,12 +13,12 @@ pub(crate) struct Page<'w> {
 
 pub(crate) struct Shown {
     pub(crate) status: u16,
-    location: Option<String>,
+    pub(crate) location: Option<String>,
     pub(crate) policy: Option<String>,
     pub(crate) text: String,
 }
 
-const OURS: &[(&str, &str)] = &[("origin", ORIGIN), ("sec-fetch-site", "same-origin")];
+pub(crate) const OURS: &[(&str, &str)] = &[("origin", ORIGIN), ("sec-fetch-site", "same-origin")];
 
 impl<'w> Page<'w> {
     pub(crate) async fn of(world: &'w World, studio: usize, part: &str) -> Self {
@@ -34,7 +34,12 @@ impl<'w> Page<'w> {
         self.send("GET", path, &[], None).await
     }
 
-    async fn post(&self, path: &str, headers: &[(&str, &str)], form: &[(&str, &str)]) -> Shown {
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        form: &[(&str, &str)],
+    ) -> Shown {
         let encoded: Vec<String> = form
             .iter()
             .map(|(name, value)| {
@@ -83,7 +88,7 @@ impl<'w> Page<'w> {
         }
     }
 
-    async fn csrf_token(&self) -> String {
+    pub(crate) async fn csrf_token(&self) -> String {
         let page = self.get("/ui/bookings").await;
         assert_eq!(page.status, 200, "{}", page.text);
         let after = page

@@ -41,6 +41,34 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Malformed,
+        Self::Signature,
+        Self::UnknownKey,
+        Self::Expired,
+        Self::Claims,
+        Self::NotAMember,
+        Self::ReplayedWebhook,
+        Self::WebhookSignature,
+        Self::ForeignPage,
+    ];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Signature => "signature",
+            Self::UnknownKey => "unknown-key",
+            Self::Expired => "expired",
+            Self::Claims => "claims",
+            Self::NotAMember => "not-a-member",
+            Self::ReplayedWebhook => "replayed-webhook",
+            Self::WebhookSignature => "webhook-signature",
+            Self::ForeignPage => "foreign-page",
+        }
+    }
+
     /// Whether somebody tries what nobody gave them. Tokens that expired are everyday's.
     fn is_a_try(self) -> bool {
         matches!(

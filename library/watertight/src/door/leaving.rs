@@ -8,14 +8,16 @@ use axum::{Error, body::Body, response::Response};
 use bytes::Bytes;
 use hyper::body::{Body as Frames, Frame, SizeHint};
 use watertight_tenancy::Account;
+use watertight_terms::TenantId;
 
 /// The answer to somebody whom the studio knows. It is under way until all of it has left. Its first part is waited
 /// for; one that goes on is cut off when the studio, or whoever it is for, is isolated meanwhile.
-pub(super) fn leaving(response: Response, known: &OnceLock<Account>) -> Response {
+pub(super) fn leaving(mut response: Response, known: &OnceLock<Account>) -> Response {
     let Some(account) = known.get().cloned() else {
         return response;
     };
     let cut = Box::pin(account.flight().cut());
+    response.extensions_mut().insert(Whose(account.tenant()));
     response.map(|body| {
         Body::new(Leaving {
             body,
@@ -25,6 +27,10 @@ pub(super) fn leaving(response: Response, known: &OnceLock<Account>) -> Response
         })
     })
 }
+
+/// In an answer's extensions: whose it is, for whoever measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whose(pub TenantId);
 
 struct Leaving {
     body: Body,

@@ -11,7 +11,10 @@ use watertight_identity::{
 use watertight_terms::{Fault, Kind, problems};
 
 use super::{Door, strangers::marked};
-use crate::{argument, problem};
+use crate::{
+    argument,
+    problem::{self, Rule},
+};
 
 /// Who comes to a route, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +116,7 @@ impl Door {
                 None => problem::refuse(fault, request_id),
             };
             let mut response = marked(response, fault);
+            Rule::note(fault, &mut response);
             if way == Way::Feed && fault.kind() == Kind::Unseen {
                 // Whoever guesses addresses pays as whoever guesses tokens.
                 response.extensions_mut().insert(Stranger);

@@ -21,7 +21,7 @@ use crate::{
 /// Which ones, in which order.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     #[garde(range(min = 1, max = Limits::PAGE_ROWS))]
     limit: Option<u32>,
     #[garde(dive)]
@@ -37,7 +37,18 @@ pub(super) struct Asked {
     kind: Option<Line<40>>,
 }
 
-pub(super) async fn list(
+impl Asked {
+    /// What the list is narrowed to: the name of each field, and its value.
+    pub(crate) fn filters(&self) -> [(&'static str, String); 3] {
+        let state = self.state.map(State::as_str);
+        let severity = self.severity.map(|grade| grade.severity().as_str());
+        let kind = self.kind.as_deref();
+        [("state", state), ("severity", severity), ("kind", kind)]
+            .map(|(name, value)| (name, value.unwrap_or_default().to_owned()))
+    }
+}
+
+pub(crate) async fn list(
     tx: TenantTx,
     desk: Desk,
     Query(asked): Query<Asked>,
@@ -62,7 +73,7 @@ pub(super) async fn show(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<Vi
 /// What somebody did about it: what is absent stays.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Handled {
+pub(crate) struct Handled {
     #[serde(default)]
     #[garde(dive)]
     state: Firm<State>,
@@ -71,7 +82,7 @@ pub(super) struct Handled {
     note: Firm<Prose<{ Limits::NOTES_CHARS }>>,
 }
 
-pub(super) async fn handle(
+pub(crate) async fn handle(
     mut tx: TenantTx,
     desk: Desk,
     Path(id): Path<Uuid>,

@@ -12,6 +12,8 @@
 mod handlers;
 pub mod learn;
 
+pub(crate) use handlers::{Asked, handle, list};
+
 use garde::Validate;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -19,10 +21,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 use watertight::door::{Routes, get, patch};
-use watertight_authority::{Fact, Resource};
+use watertight_authority::{Fact, Principal, Resource};
 use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Insert, Read, Row, Rows, Stored, TenantTx};
-use watertight_terms::{Fault, TenantId};
+use watertight_terms::{Fault, Role, TenantId};
 use watertight_watch::{Kind, Severity};
 
 use super::{
@@ -57,6 +59,17 @@ enum State {
     Open,
     Acknowledged,
     Closed,
+}
+
+/// Its states, in the order in which it goes through them.
+pub(crate) const STATES: [&str; 3] = ["open", "acknowledged", "closed"];
+
+/// Who is shown the way to alerts, and who the form of one. What they may do there the policy says when they come.
+pub(crate) fn shows(tx: &TenantTx) -> (bool, bool) {
+    match tx.standing().principal {
+        Principal::Member { role, .. } => (role >= Role::Manager, role == Role::Owner),
+        Principal::Service { .. } => (false, false),
+    }
 }
 
 impl State {
@@ -142,6 +155,8 @@ pub const RESOURCE: Registered = Registered {
     migrations: &[
         super::migration!("0029_alerts"),
         super::migration!("0030_platform_alerts"),
+        super::migration!("0037_figures"),
+        super::migration!("0038_platform_learned"),
     ],
     tables: &[COLUMNS, learn::COLUMNS],
     rows: &[Rows::of::<Alert>(), Rows::of::<learn::Watching>()],
@@ -338,7 +353,7 @@ impl Told {
 /// An alert as answered.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Alert")]
-struct View {
+pub(crate) struct View {
     id: Uuid,
     version: i32,
     created_at: Timestamp,
