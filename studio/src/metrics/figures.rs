@@ -1,7 +1,7 @@
 use std::{path::Path, time::Duration};
 
 use jiff::Timestamp;
-use watertight_custody::archive::Folder;
+use watertight_custody::archive::{Folder, Kind};
 use watertight_edge::Tls;
 use watertight_tenancy::{Row, Tell};
 use watertight_terms::Fault;
@@ -56,7 +56,9 @@ pub async fn measure(app: &App, tls: Option<&Tls>) -> Result<Facts, Fault> {
     let config = &app.config;
     let until = tls.and_then(Tls::good_until);
     tell(&inside.certificate, until.map(seconds));
-    let archived = config.backup.folder.as_deref().and_then(archived_at);
+    // None at all is as old as can be.
+    let folder = config.backup.folder.as_deref();
+    let archived = folder.map(|folder| archived_at(folder).unwrap_or(Timestamp::UNIX_EPOCH));
     let age = |at: Timestamp| seconds(asked_at) - seconds(at);
     tell(&inside.backup, archived.map(age));
     let rows = app.tenancy.tell(FIGURES, &[]).await?;
@@ -144,6 +146,6 @@ fn archived_at(folder: &Path) -> Option<Timestamp> {
     let kept = Folder::new(folder).list(None).ok()?;
     let archives = kept
         .iter()
-        .filter(|archive| !archive.name.ends_with(".evidence.age"));
+        .filter(|archive| archive.kind == Some(Kind::Data));
     archives.map(|archive| archive.finished_at).max()
 }

@@ -32,6 +32,13 @@ pub struct Observed {
     pub seconds: f64,
 }
 
+impl Observed {
+    /// Whether how long it took says how the server is: whoever proves nothing is held back on purpose.
+    pub fn is_timed(&self) -> bool {
+        self.status != 401
+    }
+}
+
 /// Layer: counts the request when it is answered, whoever answered it. Around everything but the request's name.
 pub async fn count_request(State(app): State<App>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>();
@@ -71,10 +78,10 @@ impl Metrics {
         let status = ("status", class(*status).to_owned());
         let labels = [route.clone(), method.clone(), status];
         inside.requests.get_or_create(&labels).inc();
-        inside
-            .durations
-            .get_or_create(&[route, method])
-            .observe(*seconds);
+        if observed.is_timed() {
+            let durations = inside.durations.get_or_create(&[route, method]);
+            durations.observe(*seconds);
+        }
         if let Some(rule) = rule {
             add(&inside.refusals, "rule", rule);
         }

@@ -129,6 +129,9 @@ impl Platform {
                 *refusals = refusals.saturating_add(1);
             }
         }
+        if !observed.is_timed() {
+            return;
+        }
         let timing = Timing {
             at,
             route: route(observed.method, &observed.route),

@@ -103,6 +103,8 @@ async fn new_row(world: &World, studio: usize, collection: &str) -> String {
         return crate::exports::made(world, studio, json!({ "kind": "ledger" })).await;
     }
     if collection == "/v1/incidents" {
+        // There is somebody to be told of it.
+        crate::notices::give_address(world, studio, "owner").await;
         return crate::freeze::report(world, studio).await.to_string();
     }
     let route = find("POST", collection);

@@ -30,14 +30,12 @@ const TOLD: Read =
 /// A text of so many characters.
 const CHARS: usize = 10_000;
 
-/// Who is told.
+/// Who is told: the studio's owners, or members whose records were touched in the window.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub(super) enum Whom {
-    /// The studio's owners.
     Owner,
-    /// Members whose records were touched in the window.
     People,
 }
 
