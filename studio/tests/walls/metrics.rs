@@ -267,12 +267,17 @@ async fn metrics_that_rules_and_dashboard_name_are_served() {
     let mut config = world.config.clone();
     let folder = world.config.keys.location.with_file_name("archives");
     std::fs::create_dir(&folder).unwrap();
-    std::fs::write(folder.join("x_1.data.age"), "").unwrap();
-    config.backup.folder = Some(folder);
+    config.backup.folder = Some(folder.clone());
     let app = App {
         config: config.into(),
         ..world.app.clone()
     };
+    // Keys alone bring nothing back, and a folder that was emptied is no silence.
+    std::fs::write(folder.join("x_1.keys.age"), "").unwrap();
+    measure(&app, None).await.unwrap();
+    let age = sample(&served(&app).await, "studio_backup_age_seconds").unwrap();
+    assert!(age > 1e9, "{age}");
+    std::fs::write(folder.join("x_1.data.age"), "").unwrap();
     let raw = world.as_admin().await;
     raw.script("INSERT INTO jobs.due (tenant_id, kind, due_at) SELECT tenant_id, 'retention', now() - interval '1 hour' FROM tenancy.studios")
         .await

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use watertight_tenancy::{
     login_url,
     support::{RawConnection, state},
 };
-use watertight_terms::{Random, TenantId};
+use watertight_terms::{Clock, Random, TenantId};
 
 use crate::{
     bookings::{book, path_of},
@@ -43,7 +43,7 @@ async fn propose(
     text: &Path,
 ) -> Result<String, String> {
     let text = text.display().to_string();
-    let from = (Timestamp::now() - SignedDuration::from_hours(24)).to_string();
+    let from = (Clock::system().now() - SignedDuration::from_hours(24)).to_string();
     let ask = [
         "propose",
         "--incident",

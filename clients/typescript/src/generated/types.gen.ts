@@ -570,12 +570,16 @@ export type Incident = {
     notices: Array<{
         id: string;
         /**
-         * Who is told.
+         * Who is told: the studio's owners, or members whose records were touched in the window.
          */
         whom: 'owner' | 'people';
         from: string;
         to: string;
         subject: string;
+        /**
+         * What it says, until it is sent.
+         */
+        text: string | null;
         proposed_at: string;
         proposed_by: string;
         /**
@@ -587,6 +591,11 @@ export type Incident = {
          * To how many members.
          */
         mails: number;
+        /**
+         * Records of the window whose people are not among those: entries count them and do not name them, or operators sent it, who see
+         * whose a record is only when it is the person's own.
+         */
+        unlisted: number;
     }>;
     /**
      * Those about whoever is isolated, the newest fifty.
@@ -6132,7 +6141,7 @@ export type PostIncidentsIdNoticesData = {
      */
     body: {
         /**
-         * Who is told.
+         * Who is told: the studio's owners, or members whose records were touched in the window.
          */
         whom: 'owner' | 'people';
         subject: string;
@@ -6141,7 +6150,7 @@ export type PostIncidentsIdNoticesData = {
          */
         text: string;
         /**
-         * The window; from a day before the incident was opened until now, unless said.
+         * The window, of 92 days at most; from a day before the incident was opened until now, unless said.
          */
         from?: string | null;
         to?: string | null;

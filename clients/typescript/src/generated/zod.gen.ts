@@ -473,18 +473,17 @@ export const zIncident = z.object({
     })),
     notices: z.array(z.object({
         id: z.guid(),
-        whom: z.union([
-            z.literal('owner'),
-            z.literal('people')
-        ]),
+        whom: z.enum(['owner', 'people']),
         from: z.iso.datetime({ offset: true }),
         to: z.iso.datetime({ offset: true }),
         subject: z.string(),
+        text: z.string().nullable(),
         proposed_at: z.iso.datetime({ offset: true }),
         proposed_by: z.string(),
         sent_at: z.iso.datetime({ offset: true }).nullable(),
         sent_by: z.string().nullable(),
-        mails: z.int().gte(0).max(4294967295, { error: 'Invalid value: Expected uint32 to be <= 4294967295' })
+        mails: z.int().gte(0).max(4294967295, { error: 'Invalid value: Expected uint32 to be <= 4294967295' }),
+        unlisted: z.coerce.bigint().gte(BigInt(0)).max(BigInt('18446744073709551615'), { error: 'Invalid value: Expected uint64 to be <= 18446744073709551615' })
     })),
     alerts: z.array(z.guid())
 });
@@ -2002,10 +2001,7 @@ export const zGetIncidentsIdImpactResponse = zImpact;
  * What is sent.
  */
 export const zPostIncidentsIdNoticesBody = z.strictObject({
-    whom: z.union([
-        z.literal('owner'),
-        z.literal('people')
-    ]),
+    whom: z.enum(['owner', 'people']),
     subject: z.string().refine(hasLength(1, 200)).regex(/^[^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*[^\u{0000}-\u{0020}\u{007f}-\u{00a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}][^\u{0000}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal),
     text: z.string().refine(hasLength(0, 10000)).regex(/^[^\u{0000}-\u{0008}\u{000b}-\u{001f}\u{007f}-\u{009f}\u{2028}\u{2029}]*$/u).refine(isNormal),
     from: z.iso.datetime({ offset: true }).refine(hasLength(0, 35)).regex(/^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$/u).nullish(),
