@@ -77,7 +77,6 @@ pub const DEFINER_FUNCTIONS: &[&str] = &[
     "renew_value",
     "destroy_old_keys",
     "people_known",
-    "people_in",
     "open_studio",
     "claim_key",
     "keep_answer",

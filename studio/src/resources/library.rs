@@ -52,7 +52,7 @@ pub const TABLES: &[Columns] = &[
         "begun_at", "tries", "made_at", "name", "bytes", "sha256", "failed";),
     table!("incident.hand_overs", Retention::Studio; Internal: "tenant_id", "id", "bundle_id", "at", "by", "receiver";),
     table!("incident.notices", Retention::Studio; Internal: "tenant_id", "id", "incident_id", "addressee", "starts_at", "ends_at", "subject", "body",
-        "proposed_at", "proposed_by", "sent_at", "sent_by", "mails";),
+        "proposed_at", "proposed_by", "sent_at", "sent_by", "mails", "unlisted";),
     table!("jobs.due", Retention::Studio; Internal: "tenant_id", "kind", "due_at", "claimed_until";),
     table!("vault.studio_keys", Retention::Studio; Internal: "tenant_id", "number", "wrapping_key", "made_at"; Secret: "wrapped";),
     table!("vault.person_keys", MEMBER; Internal: "tenant_id", "person", "number", "studio_key", "made_at"; Secret: "wrapped";),

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use studio::jobs::work_until;
 use tokio::{io::AsyncReadExt, net::TcpListener};
@@ -445,6 +446,7 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
     let text = include_str!("../../../docs/runbooks/incident.md");
     let (mut incident, mut bundle, mut notice) = (String::new(), String::new(), String::new());
     notices::give_address(&world, 0, "owner").await;
+    let a_day_ago = world.app.clock.now() - SignedDuration::from_hours(24);
     let said_to = notices::text(&world, "Somebody tried ids as a manager.\n");
     let said_to = said_to.display().to_string();
     let mut last = Value::Null;
@@ -467,6 +469,7 @@ async fn an_incident_by_the_runbook_goes_from_its_alert_to_its_thaw() {
                 "$BUNDLE" => bundle.clone(),
                 "$NOTICE" => notice.clone(),
                 "$TEXT" => said_to.clone(),
+                "$FROM" => a_day_ago.to_string(),
                 _ => word,
             })
             .collect();

@@ -187,11 +187,11 @@ async fn an_owner_tells_of_an_incident_by_a_fresh_word() {
     }
     let backwards =
         Some(json!({ "whom": "owner", "subject": "s", "text": "t", "to": "2020-01-01T00:00:00Z" }));
-    assert_eq!(world.send("POST", &path, &owner, backwards).await.0, 400);
+    assert_eq!(world.send("POST", &path, &owner, backwards).await.0, 422);
     let too_long = json!({ "whom": "people", "subject": "s", "text": "t", "from": "2000-01-01T00:00:00Z", "to": "2026-01-01T00:00:00Z" });
     assert_eq!(
         world.send("POST", &path, &owner, Some(too_long)).await.0,
-        400
+        422
     );
     assert_eq!(deliveries(&world, 0).await, Vec::<Value>::new());
     let (status, told) = world

@@ -189,11 +189,9 @@ pub(super) async fn impact(
     expect_seen(&mut tx)?;
     let rows = tx.read(WHOM, &[&id]).await?;
     let about = rows.first().ok_or_else(Fault::unseen)?;
-    let (from, to) = window(
-        (asked.from, asked.to),
-        about.field("opened_at")?,
-        desk.clock.now(),
-    )?;
+    let now = desk.clock.now();
+    let window = window((asked.from, asked.to), about.field("opened_at")?, now);
+    let (from, to) = window.ok_or_else(|| Fault::new(problems::MALFORMED, NO_WINDOW))?;
     let (actors, addresses): (Vec<String>, Vec<String>) =
         (about.field("actors")?, about.field("addresses")?);
     let members: Vec<String> = about.field("members")?;
@@ -227,12 +225,15 @@ pub(super) async fn impact(
     Draft::ok(view)?.finish(tx, entry).await
 }
 
+/// What is said of a window that is none.
+pub(super) const NO_WINDOW: &str = "a window has 92 days at most, and ends after it begins";
+
 /// From when until when something is asked about that is said of an incident: of 92 days at most.
 pub(super) fn window(
     (from, to): (Option<Instant>, Option<Instant>),
     opened_at: Timestamp,
     now: Timestamp,
-) -> Result<(Timestamp, Timestamp), Fault> {
+) -> Option<(Timestamp, Timestamp)> {
     let day = SignedDuration::from_hours(24);
     let longest = day * i32::try_from(DAYS_MOST).unwrap_or(1);
     let (from, to) = (from.map(Instant::timestamp), to.map(Instant::timestamp));
@@ -244,11 +245,7 @@ pub(super) fn window(
     });
     let to = to.unwrap_or_else(|| now.min(from.saturating_add(longest).unwrap_or(now)));
     let length = to.duration_since(from);
-    if length.is_negative() || length > longest {
-        let spoken = "a window has 92 days at most, and ends after it begins";
-        return Err(Fault::new(problems::MALFORMED, spoken));
-    }
-    Ok((from, to))
+    (!length.is_negative() && length <= longest).then_some((from, to))
 }
 
 /// What the ledger does not tell, of this incident or of any.

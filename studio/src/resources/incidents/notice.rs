@@ -20,8 +20,14 @@ use watertight_identity::Reverification;
 use watertight_tenancy::{Read, Tell, TenantTx};
 use watertight_terms::{Entry, Fault};
 
-use super::{Incident, IncidentView, actions::Send, expect_seen, impact::window, one};
-use crate::app::Desk;
+use super::{
+    Incident, IncidentView,
+    actions::Send,
+    expect_seen,
+    impact::{NO_WINDOW, window},
+    one,
+};
+use crate::{app::Desk, resources::page::wrong_field};
 
 const SEND: Tell = Tell::new("i9", "SELECT incident.send_mine($1)::text");
 const TOLD: Read =
@@ -92,7 +98,8 @@ pub(super) async fn send(
     let _granted = tx.grant_new::<Send, Incident>()?;
     tx.verified_within(Reverification::Strict, &desk.clock)?;
     tx.may_write()?;
-    let (from, to) = window((new.from, new.to), about.opened_at, desk.clock.now())?;
+    let window = window((new.from, new.to), about.opened_at, desk.clock.now());
+    let (from, to) = window.ok_or_else(|| wrong_field("/from", "window", NO_WINDOW))?;
     let notice = desk.random.uuid();
     let whom = match new.whom {
         Whom::Owner => "owner",
