@@ -40,8 +40,12 @@ pub(crate) struct Freezing {
 
 impl Freezing {
     pub(crate) async fn begin(world: &World, random: &Random) -> Result<Self, Trouble> {
-        let (first, double) = ask::app(world.config.clone(), random)?;
-        let second = ask::app_of(world.config.clone(), random, &double)?;
+        let mut config = world.config.clone();
+        // One member asks for what many would.
+        config.limits.per_member_s = 100_000;
+        config.limits.per_studio_s = 100_000;
+        let (first, double) = ask::app(config.clone(), random)?;
+        let second = ask::app_of(config, random, &double)?;
         let bases = [ask::serve(first).await?, ask::serve(second).await?];
         let [own, other, ..] = world.studios.as_slice() else {
             return Err("two studios were to be made".into());
