@@ -619,4 +619,4 @@ fn lay_over(table: &mut toml::Table, name: &str, value: &str) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,7 +2,7 @@ use std::{fs, path::Path};
 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use serde_json::json;
-use watertight_custody::archive::{Folder, Kept, Kind};
+use watertight_custody::archive::Folder;
 use watertight_tenancy::{Finding, Severity};
 use watertight_terms::{Clock, Random};
 
@@ -124,9 +124,9 @@ fn archives(folder: Option<&Path>, now: Timestamp) -> Option<Finding> {
     let Some(folder) = folder.map(Folder::new) else {
         return gap("no folder of archives is named".to_owned(), NAME);
     };
-    let (open, kept) = match folder
+    let (open, last) = match folder
         .too_open()
-        .and_then(|open| Ok((open, folder.list(None)?)))
+        .and_then(|open| Ok((open, folder.newest()?)))
     {
         Ok(found) => found,
         Err(error) => return gap(error.to_string(), NAME),
@@ -138,10 +138,6 @@ fn archives(folder: Option<&Path>, now: Timestamp) -> Option<Finding> {
         );
         return gap(what, OWN);
     }
-    // Evidence of an incident lies there, too, and brings nothing back.
-    let brings_back = |archive: &&Kept| archive.kind == Some(Kind::Data);
-    let last = kept.iter().filter(brings_back);
-    let last = last.map(|archive| archive.finished_at).max();
     match last {
         None => gap("there is no archive".to_owned(), AGAIN),
         Some(last) if now.duration_since(last) > ARCHIVED_WITHIN => {
@@ -198,6 +194,7 @@ mod tests {
     use jiff::civil::date;
 
     use super::*;
+    use crate::config::tests::GOOD;
 
     fn what(reports: Option<&Path>, today: Date) -> Option<String> {
         unattacked(reports, today).map(|finding| finding.what)
@@ -231,20 +228,7 @@ mod tests {
 
     #[test]
     fn metrics_that_others_reach_or_nobody_does_and_owners_without_mail_are_warned_of() {
-        let text = r#"
-            [http]
-            listen = "127.0.0.1:8080"
-            public_origin = "https://app.example.test"
-            [database]
-            url = "postgresql://studio_app@/studio"
-            [clerk]
-            issuer = "https://clerk.example.test"
-            jwks_url = "https://clerk.example.test/jwks.json"
-            authorized_parties = ["https://app.example.test"]
-            [keys]
-            location = "keys.toml"
-        "#;
-        let mut config: Config = toml::from_str(text).unwrap();
+        let mut config: Config = toml::from_str(GOOD).unwrap();
         let what = |config: &Config| {
             let found = unwatched(config).into_iter();
             found.map(|finding| finding.what).collect::<Vec<_>>()

@@ -1,6 +1,7 @@
 use super::*;
 
-const GOOD: &str = r#"
+/// One that is good, and says only what it must.
+pub(crate) const GOOD: &str = r#"
         [http]
         listen = "127.0.0.1:8080"
         public_origin = "https://app.example.test"

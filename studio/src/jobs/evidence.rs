@@ -132,20 +132,16 @@ async fn settle(app: &App, bundle: &Bundle, made: Result<Made, ArchiveFault>) ->
         ),
         Err(fault) => ("", String::new(), "", hex::encode(fault.to_string())),
     };
-    let again = match &made {
-        Err(fault) if passes(fault) => "again",
-        _ => "",
+    let (again, rule) = match &made {
+        Ok(_) => ("", sha256),
+        Err(fault) if passes(fault) => ("again", "again"),
+        Err(_) => ("", "failed"),
     };
     let fields = [&*studio, &id, name, &bytes, sha256, &failed, again];
     let rows = tx.tell(END, &fields).await?;
     let row = rows.first();
     let row = row.ok_or_else(|| Fault::bug("a bundle was ended without an answer"))?;
     let is_ours: bool = row.field("is_ours")?;
-    let rule = match &made {
-        Ok(_) => sha256,
-        Err(fault) if passes(fault) => again,
-        Err(_) => "failed",
-    };
     let entry = Entry::new("evidence.make", "incident").ids([bundle.incident, bundle.id]);
     tx.commit(entry.rule(rule)).await.map(drop)?;
     if let (Ok(made), false) = (&made, is_ours) {

@@ -82,8 +82,8 @@ pub(crate) const KINDS: [&str; 10] = [
     retention::KIND,
     make::KIND,
     evidence::KIND,
-    "holds",
-    "challenges",
+    Due::Holds.name(),
+    Due::Challenges.name(),
 ];
 /// So many studios are told at once, and so much is told each.
 const TELLING_MOST: usize = 8;

@@ -1,7 +1,7 @@
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use watertight_custody::archive::{Folder, Kind};
+use watertight_custody::archive::Folder;
 use watertight_edge::Tls;
 use watertight_tenancy::{Row, Tell};
 use watertight_terms::Fault;
@@ -58,7 +58,10 @@ pub async fn measure(app: &App, tls: Option<&Tls>) -> Result<Facts, Fault> {
     tell(&inside.certificate, until.map(seconds));
     // None at all is as old as can be.
     let folder = config.backup.folder.as_deref();
-    let archived = folder.map(|folder| archived_at(folder).unwrap_or(Timestamp::UNIX_EPOCH));
+    let archived = folder.map(|folder| {
+        let newest = Folder::new(folder).newest().ok().flatten();
+        newest.unwrap_or(Timestamp::UNIX_EPOCH)
+    });
     let age = |at: Timestamp| seconds(asked_at) - seconds(at);
     tell(&inside.backup, archived.map(age));
     let rows = app.tenancy.tell(FIGURES, &[]).await?;
@@ -139,13 +142,4 @@ impl Metrics {
             _ => {}
         }
     }
-}
-
-/// When the newest archive of a folder was finished that brings a studio back.
-fn archived_at(folder: &Path) -> Option<Timestamp> {
-    let kept = Folder::new(folder).list(None).ok()?;
-    let archives = kept
-        .iter()
-        .filter(|archive| archive.kind == Some(Kind::Data));
-    archives.map(|archive| archive.finished_at).max()
 }

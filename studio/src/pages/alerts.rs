@@ -14,7 +14,7 @@ use watertight_tenancy::TenantTx;
 use watertight_terms::Fault;
 
 use super::{
-    filled::{Filled, query},
+    filled::{Filled, older},
     frame::{Visitor, frame, token_field, when, zone},
 };
 use crate::{
@@ -54,9 +54,7 @@ async fn list(
             @for alert in alerts {
                 (card(alert, &visitor, &zone))
             }
-            @if let Some(cursor) = list["next_cursor"].as_str() {
-                p { a href={ "/ui/alerts?" (query(&filters)) "cursor=" (cursor) } { "Older" } }
-            }
+            (older("/ui/alerts", &filters, list))
         };
         frame(&title, Some(&visitor), &body).into_string()
     })

@@ -10,7 +10,7 @@ use watertight_tenancy::TenantTx;
 use watertight_terms::Fault;
 
 use super::{
-    filled::{Filled, query},
+    filled::{Filled, older},
     frame::{Visitor, frame, when, zone},
 };
 use crate::{
@@ -44,9 +44,7 @@ async fn list(
             (verifier(&nonce))
             (filter(&filters))
             (table(list, &zone))
-            @if let Some(cursor) = list["next_cursor"].as_str() {
-                p { a href={ "/ui/audit?" (query(&filters)) "cursor=" (cursor) } { "Older" } }
-            }
+            (older("/ui/audit", &filters, list))
             (exports())
         };
         frame(&title, Some(&visitor), &body).into_string()

@@ -1,6 +1,8 @@
 use garde::Validate;
+use maud::{Markup, html};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use watertight::{
     argument::{Argument, Input, Query},
     describe::Description,
@@ -32,8 +34,17 @@ impl<T: DeserializeOwned + Validate<Context = ()> + JsonSchema> Argument for Fil
     }
 }
 
+/// The way to what is older, by the same filters, if there is more.
+pub(super) fn older(path: &str, filters: &[(&'static str, String)], list: &Value) -> Markup {
+    html! {
+        @if let Some(cursor) = list["next_cursor"].as_str() {
+            p { a href={ (path) "?" (query(filters)) "cursor=" (cursor) } { "Older" } }
+        }
+    }
+}
+
 /// The filters again, for the next page: each field that was filled in, with `&` after it.
-pub(super) fn query(filters: &[(&'static str, String)]) -> String {
+fn query(filters: &[(&'static str, String)]) -> String {
     let pairs = filters.iter().filter(|(_, value)| !value.is_empty());
     let pairs = pairs.map(|(name, value)| format!("{name}={}&", encoded(value)));
     pairs.collect()

@@ -1,6 +1,11 @@
 //! Metrics say how the platform does, and nothing of a studio, a person or an address; rules and dashboard name what is served.
 
-use std::{collections::BTreeSet, path::Path, process::Command, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 use regex::Regex;
@@ -253,6 +258,12 @@ pub(crate) fn certificate(world: &World, until: Timestamp) -> Tls {
     Tls::read(&first, &second).unwrap()
 }
 
+/// The file of an archive of the first studio, as it is named.
+pub(crate) fn archive(folder: &Path, world: &World, kind: &str) -> PathBuf {
+    let studio = world.studios[0].tenant;
+    folder.join(format!("{studio}_20260101T000000.000Z.{kind}.age"))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_that_rules_and_dashboard_name_are_served() {
     let world = World::new().await;
@@ -273,11 +284,12 @@ async fn metrics_that_rules_and_dashboard_name_are_served() {
         ..world.app.clone()
     };
     // Keys alone bring nothing back, and a folder that was emptied is no silence.
-    std::fs::write(folder.join("x_1.keys.age"), "").unwrap();
+    let archive = |kind: &str| archive(&folder, &world, kind);
+    std::fs::write(archive("keys"), "").unwrap();
     measure(&app, None).await.unwrap();
     let age = sample(&served(&app).await, "studio_backup_age_seconds").unwrap();
     assert!(age > 1e9, "{age}");
-    std::fs::write(folder.join("x_1.data.age"), "").unwrap();
+    std::fs::write(archive("data"), "").unwrap();
     let raw = world.as_admin().await;
     raw.script("INSERT INTO jobs.due (tenant_id, kind, due_at) SELECT tenant_id, 'retention', now() - interval '1 hour' FROM tenancy.studios")
         .await
@@ -286,6 +298,8 @@ async fn metrics_that_rules_and_dashboard_name_are_served() {
         .await
         .unwrap();
     let text = served(&app).await;
+    let age = sample(&text, "studio_backup_age_seconds").unwrap();
+    assert!(age < 600.0, "{age}");
     let samples: BTreeSet<&str> = text
         .lines()
         .filter(|line| !line.starts_with('#'))

@@ -104,7 +104,7 @@ async fn what_is_too_old_or_wrong_is_noticed_by_what_was_measured() {
     let mut config = world.config.clone();
     let folder = world.config.keys.location.with_file_name("archives");
     std::fs::create_dir(&folder).unwrap();
-    let archive = std::fs::File::create(folder.join("x_1.data.age")).unwrap();
+    let archive = std::fs::File::create(crate::metrics::archive(&folder, &world, "data")).unwrap();
     let old =
         std::time::UNIX_EPOCH + std::time::Duration::from_secs(now.as_second() as u64 - 3 * 86_400);
     archive.set_modified(old).unwrap();

@@ -122,6 +122,16 @@ impl Folder {
         Ok(all)
     }
 
+    /// When the newest archive was finished that brings a studio back: keys alone do not, nor does an incident's evidence.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn newest(&self) -> Result<Option<Timestamp>, ArchiveFault> {
+        let kept = self.list(None)?.into_iter();
+        let archives = kept.filter(|archive| archive.kind == Some(Kind::Data));
+        Ok(archives.map(|archive| archive.finished_at).max())
+    }
+
     /// What lets others than its owner at what is in the folder: names of what is too open, or another's.
     ///
     /// # Errors

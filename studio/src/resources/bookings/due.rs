@@ -40,13 +40,18 @@ pub(crate) enum Due {
 }
 
 impl Due {
+    /// Its name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Challenges => "challenges",
+        }
+    }
+
     /// The kind of that name.
     pub(crate) fn parse(name: &str) -> Option<Self> {
-        match name {
-            "holds" => Some(Self::Holds),
-            "challenges" => Some(Self::Challenges),
-            _ => None,
-        }
+        let all = [Self::Holds, Self::Challenges];
+        all.into_iter().find(|due| due.name() == name)
     }
 
     /// The bookings of a studio that are due at an instant, a batch of them.
