@@ -5,9 +5,9 @@ GRANT CREATE ON SCHEMA incident TO {app}_gate;
 
 SET LOCAL ROLE {app}_gate;
 -- Nobody where it isolates the whole studio, or nothing: then it is about everybody. `members` are the same people as the
--- database knows them, `member:ID`, in what it notes itself. Nothing for whoever is no owner.
+-- database knows them, `member:ID`, in what it notes itself; by `digests` the names of those who were erased are found in entries. Nothing for whoever is no owner.
 CREATE FUNCTION incident.whom(which uuid)
-RETURNS TABLE (tenant_id uuid, opened_at timestamptz, actors text[], members text[], addresses text[], has_session boolean)
+RETURNS TABLE (tenant_id uuid, opened_at timestamptz, actors text[], members text[], digests text[], addresses text[], has_session boolean)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 #variable_conflict use_column
 DECLARE
@@ -16,10 +16,11 @@ BEGIN
   IF tenancy.role() IS DISTINCT FROM 'owner' THEN RETURN; END IF;
   RETURN QUERY SELECT studio, i.opened_at,
       CASE WHEN v.is_all THEN '{}' ELSE v.actors END, CASE WHEN v.is_all THEN '{}' ELSE incident.members_of(studio, v.actors) END,
-      CASE WHEN v.is_all THEN '{}' ELSE v.addresses END, v.has_session AND NOT v.is_all
+      CASE WHEN v.is_all THEN '{}' ELSE v.digests END, CASE WHEN v.is_all THEN '{}' ELSE v.addresses END, v.has_session AND NOT v.is_all
     FROM incident.incidents i, LATERAL (
       SELECT coalesce(bool_or(num_nonnulls(o.member_id, o.session, o.address) = 0), true) AS is_all,
         coalesce(array_agg(DISTINCT o.subject) FILTER (WHERE o.subject IS NOT NULL), '{}') AS actors,
+        coalesce(array_agg(DISTINCT o.subject_digest) FILTER (WHERE o.subject_digest IS NOT NULL), '{}') AS digests,
         coalesce(array_agg(DISTINCT o.address) FILTER (WHERE o.address IS NOT NULL), '{}') AS addresses,
         coalesce(bool_or(o.session IS NOT NULL), false) AS has_session
       FROM tenancy.isolations o WHERE o.tenant_id = studio AND o.cause = i.id) v
@@ -31,19 +32,20 @@ SET LOCAL ROLE {app}_owner;
 REVOKE CREATE ON SCHEMA incident FROM {app}_gate;
 
 -- Whoever is erased leaves no name at Clerk's in alerts and in what was isolated either: the member's id stands there, for an
--- isolation of nobody is one of the whole studio.
+-- isolation of nobody is one of the whole studio. The ledger keeps that name as long as itself: by its digest it is found there.
 SET LOCAL ROLE {app}_owner;
 GRANT CREATE ON SCHEMA studio TO {app}_gate;
 CREATE POLICY gate ON studio.alerts TO {app}_gate USING (true) WITH CHECK (true);
 GRANT SELECT (tenant_id, id, subject, opened_at), UPDATE (subject) ON studio.alerts TO {app}_gate;
-GRANT UPDATE (subject) ON tenancy.isolations TO {app}_gate;
+GRANT UPDATE (subject, subject_digest) ON tenancy.isolations TO {app}_gate;
 
 SET LOCAL ROLE {app}_gate;
 CREATE FUNCTION studio.forget_subject() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 BEGIN
   UPDATE studio.alerts a SET subject = 'erased:' || NEW.id WHERE a.tenant_id = NEW.tenant_id AND a.subject = OLD.subject;
-  UPDATE tenancy.isolations i SET subject = 'erased:' || NEW.id WHERE i.tenant_id = NEW.tenant_id AND i.subject = OLD.subject;
+  UPDATE tenancy.isolations i SET subject = 'erased:' || NEW.id, subject_digest = encode(sha256(convert_to(OLD.subject, 'UTF8')), 'hex')
+    WHERE i.tenant_id = NEW.tenant_id AND i.subject = OLD.subject;
   RETURN NULL;
 END $$;
 GRANT EXECUTE ON FUNCTION studio.forget_subject() TO {app}_owner;

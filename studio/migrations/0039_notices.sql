@@ -3,7 +3,6 @@
 
 SET LOCAL ROLE {app}_owner;
 GRANT CREATE ON SCHEMA incident, studio TO {app}_gate;
-GRANT CREATE ON SCHEMA ledger TO {app}_ledger;
 
 CREATE TABLE incident.notices (
   tenant_id uuid NOT NULL,
@@ -46,21 +45,6 @@ ALTER TABLE studio.deliveries
     AND num_nonnulls(booking_id, first_seq, alert_id, notice_id) = 1 AND (first_seq IS NULL OR first_seq <= last_seq)),
   ADD CONSTRAINT deliveries_notice_once UNIQUE (tenant_id, member_id, notice_id);
 SELECT tenancy.add_reference('studio.deliveries', 'deliveries_notice', 'FOREIGN KEY (tenant_id, notice_id) REFERENCES incident.notices (tenant_id, id)');
-
-SET LOCAL ROLE {app}_ledger;
--- Ids of what these actors, or requests from these addresses, touched in a window; of all where neither is named.
-CREATE FUNCTION ledger.ids_touched(tenant uuid, first timestamptz, last timestamptz, actors text[], addresses text[]) RETURNS SETOF text
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
-BEGIN
-  RETURN QUERY WITH e AS (
-    SELECT t.body, t.leaf FROM ledger.entries t WHERE t.tenant_id = tenant AND t.at BETWEEN first AND last
-      AND t.body ->> 'role' NOT IN ('operator', 'service') AND t.body ->> 'outcome' = 'allowed'
-      AND (cardinality(actors) + cardinality(addresses) = 0 OR t.body ->> 'actor' = ANY (actors) OR t.body ->> 'acted_by' = ANY (actors)
-        OR t.body ->> 'address' = ANY (addresses))
-  ) SELECT i.id FROM e CROSS JOIN jsonb_array_elements_text(e.body -> 'ids') i (id)
-    UNION SELECT c ->> 'id' FROM e CROSS JOIN jsonb_array_elements(e.leaf::jsonb -> 'changes') c WHERE e.body ->> 'action' = 'database.change';
-END $$;
-GRANT EXECUTE ON FUNCTION ledger.ids_touched(uuid, timestamptz, timestamptz, text[], text[]) TO {app}_gate;
 
 SET LOCAL ROLE {app}_gate;
 -- Nothing leads to a member of which nobody gave the word: whoever writes the row.
@@ -111,11 +95,10 @@ BEGIN
   IF NOT FOUND THEN PERFORM incident.refuse('notices_sent'); END IF;
   IF it.addressee = 'people' THEN
     SELECT * INTO about FROM incident.about(tenant, it.incident_id);
-    ids := ARRAY(SELECT t::uuid FROM ledger.ids_touched(tenant, it.starts_at, it.ends_at, about.actors, about.addresses) t
-      WHERE CASE WHEN t ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN true END);
+    SELECT t.ids, t.numbers ->> 'unlisted' INTO ids, unnamed
+      FROM ledger.touched(tenant, it.starts_at, it.ends_at, about.actors, about.digests, about.addresses) t;
     -- A booking is its artist's, and its entry names it alone. Whose it is shows in the studio's own context and in no other.
     people := ids || ARRAY(SELECT custody.people_in(tenant, ids));
-    unnamed := ledger.count_touched(tenant, it.starts_at, it.ends_at, about.actors, about.addresses) ->> 'unlisted';
     IF tenancy.tenant_id() IS DISTINCT FROM tenant THEN
       unnamed := unnamed + (SELECT count(*) FROM unnest(ids) i WHERE NOT EXISTS (
         SELECT FROM tenancy.members m WHERE m.tenant_id = tenant AND (m.id = i OR m.artist_id = i)));
@@ -191,6 +174,5 @@ SET LOCAL ROLE {app}_owner;
 CREATE TRIGGER expect_word BEFORE INSERT ON studio.deliveries FOR EACH ROW WHEN (NEW.notice_id IS NOT NULL) EXECUTE FUNCTION studio.expect_word();
 ALTER TABLE studio.deliveries ENABLE ALWAYS TRIGGER expect_word;
 REVOKE CREATE ON SCHEMA incident, studio FROM {app}_gate;
-REVOKE CREATE ON SCHEMA ledger FROM {app}_ledger;
 -- As the incident that it is about.
 SELECT custody.entrust('incident.notices'), custody.shreds(87, 'incident.notices');

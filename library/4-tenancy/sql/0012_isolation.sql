@@ -16,6 +16,8 @@ CREATE TABLE tenancy.isolations (
   address text CHECK (length(address) BETWEEN 1 AND 64),
   -- Whose requests they are, as the servers know them.
   subject text,
+  -- Once nothing else has that name any more: its SHA-256, by which their entries are found.
+  subject_digest text CHECK (subject_digest ~ '^[0-9a-f]{64}$'),
   begun_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   ended_at timestamptz,
   PRIMARY KEY (tenant_id, id),

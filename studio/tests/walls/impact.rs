@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     ledger::settle,
+    notices::{give_address, text},
     on_duty::{Operators, member_id},
     world::World,
 };
@@ -155,6 +156,17 @@ async fn a_hundred_thousand_entries_are_gone_over_in_time_by_an_index() {
     assert_eq!(status, 200, "{told}");
     assert_eq!(told["records"].as_array().unwrap().len(), 1_000);
     assert_eq!(told["is_whole"], false);
+    let numbers = [
+        "impact",
+        "--incident",
+        &id,
+        "--from",
+        "2026-01-01T00:00:00Z",
+    ];
+    let began = std::time::Instant::now();
+    let numbers = operators.done(0, &numbers).await;
+    println!("their numbers in {} ms", began.elapsed().as_millis());
+    assert_eq!(numbers["impact"]["records"], 21_001, "{numbers}");
     let changed = record(&told, "00000000-0000-4000-8000-000000000001");
     assert_eq!(changed.unwrap()["is_changed"], true);
     assert_eq!(changed.unwrap()["requests"], 80);
@@ -242,4 +254,80 @@ async fn the_usual_window_of_an_old_incident_is_as_long_as_is_allowed() {
         impact(&world, 0, "owner", &until).await.1["from"],
         "2026-07-01T00:00:00Z"
     );
+}
+
+/// Whoever is erased leaves no name where they were isolated; what they had touched is found all the same, in numbers, record by
+/// record, and for whom it concerns.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_touched_who_was_erased_since_is_found_by_their_id() {
+    let world = World::new().await;
+    let operators = Operators::of(&world).await;
+    give_address(&world, 0, "freelancer").await;
+    let artist = world.studios[0].person("freelancer").artist.unwrap();
+    let manager = world.token(0, "manager");
+    let path = format!("/v1/artists/{artist}");
+    assert_eq!(world.send("GET", &path, &manager, None).await.0, 200);
+    let member = member_id(&world, "manager").await;
+    let noted = "00000000-0000-4000-8000-000000000001";
+    let entry = json!({ "action": "database.change", "actor": format!("member:{member}"), "ids": [], "ids_count": 0,
+        "outcome": "allowed", "resource": "database", "role": "manager" });
+    let changes = json!([{ "columns": ["name"], "id": noted, "table": "studio.artists" }]);
+    happened(&world, 1, &entry, &changes).await;
+    settle(&world.app).await;
+    let id = operators.open(&["--emergency"]).await;
+    operators.done(1, &["confirm", "--incident", &id]).await;
+    let freeze = ["freeze", "--incident", &id, "--member", &member];
+    operators.done(0, &freeze).await;
+    let from = (world.app.clock.now() - jiff::SignedDuration::from_hours(24)).to_string();
+    let numbers = ["impact", "--incident", &id, "--from", &from];
+    let before = operators.done(0, &numbers).await["impact"].clone();
+    assert!(before["records"].as_i64().unwrap() >= 2, "{before}");
+
+    let owner = world.token(0, "owner");
+    let path = format!("/v1/members/{member}");
+    assert_eq!(world.send("DELETE", &path, &owner, None).await.0, 204);
+    let erase = format!("{path}/erase");
+    let (status, erased) = world.send("POST", &erase, &owner, Some(json!({}))).await;
+    assert_eq!(status, 200, "{erased}");
+    settle(&world.app).await;
+    let (_, told) = impact(&world, 0, "owner", &format!("{id}/impact")).await;
+    assert_eq!(
+        told["whose"]["actors"],
+        json!([format!("erased:{member}")]),
+        "nobody's name"
+    );
+    for touched in [artist.to_string().as_str(), noted] {
+        assert!(record(&told, touched).is_some(), "{touched}: {told}");
+    }
+    // What was done of them since, by owners and services, is not theirs.
+    let owners = world.studios[0].person("owner").subject.clone();
+    let mut trails = told["trails"].as_array().unwrap().iter();
+    assert!(
+        trails.all(|trail| trail["actor"] != json!(owners) || trail["is_of_incident"] == false)
+    );
+    assert_eq!(operators.done(0, &numbers).await["impact"], before);
+    let file = text(&world, "Somebody looked at what we have about you.\n");
+    let file = file.display().to_string();
+    let propose = [
+        "propose",
+        "--incident",
+        &id,
+        "--whom",
+        "people",
+        "--text",
+        &file,
+        "--subject",
+        "An incident",
+        "--from",
+        &from,
+    ];
+    let notice = operators.done(0, &propose).await["notice"].clone();
+    let send = [
+        "send",
+        "--incident",
+        &id,
+        "--notice",
+        notice.as_str().unwrap(),
+    ];
+    assert_eq!(operators.done(1, &send).await["mails"], 1);
 }

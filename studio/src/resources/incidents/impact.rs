@@ -31,8 +31,11 @@ const MOST: i64 = 1_000;
 const DAYS_MOST: i64 = 92;
 
 const WHOM: Read = Read::new(
-    "SELECT opened_at, actors, members, addresses, has_session FROM incident.whom($2) WHERE tenant_id = $1",
+    "SELECT opened_at, actors, members, digests, addresses, has_session FROM incident.whom($2) WHERE tenant_id = $1",
 );
+/// What those are called in the entries who were erased since.
+const NAMES: Read =
+    Read::new("SELECT name FROM ledger.names_in($1, $2, $3, $4) WHERE tenant_id = $1");
 
 /// What people did in the window. Its entries are gone over once, by the index on their times.
 macro_rules! in_window {
@@ -195,7 +198,11 @@ pub(super) async fn impact(
     let (actors, addresses): (Vec<String>, Vec<String>) =
         (about.field("actors")?, about.field("addresses")?);
     let members: Vec<String> = about.field("members")?;
-    let (names, one_more) = ([&actors[..], &members].concat(), MOST + 1);
+    let digests: Vec<String> = about.field("digests")?;
+    let has_session = about.field("has_session")?;
+    let rows = tx.read(NAMES, &[&from, &to, &digests]).await?;
+    let erased: Vec<String> = views(&rows, |row| row.field("name"))?;
+    let (names, one_more) = ([&actors[..], &members, &erased].concat(), MOST + 1);
     let bounded: [&(dyn ToSql + Sync); 5] = [&from, &to, &names, &addresses, &one_more];
     let mut records = views(&tx.read(RECORDS, &bounded).await?, RecordView::from_row)?;
     let rows = tx.read(TRAILS, &bounded).await?;
@@ -205,7 +212,7 @@ pub(super) async fn impact(
     let is_whole = records.len() <= most && trails.len() <= most;
     records.truncate(most);
     trails.truncate(most);
-    let cannot_be_said = cannot_be_said(unlisted, about.field("has_session")?);
+    let cannot_be_said = cannot_be_said(unlisted, has_session);
     let everybody = actors.is_empty() && addresses.is_empty();
     let view = ImpactView {
         from,
