@@ -21,6 +21,9 @@ CREATE TABLE incident.bundles (
   name text CHECK (length(name) BETWEEN 1 AND 200),
   bytes bigint CHECK (bytes > 0),
   sha256 text CHECK (sha256 ~ '^[0-9a-f]{64}$'),
+  -- Or what was in the way the last time, and when it is tried again.
+  trouble text CHECK (length(trouble) BETWEEN 1 AND 1000),
+  again_at timestamptz,
   -- Or why it was not.
   failed text CHECK (length(failed) BETWEEN 1 AND 1000),
   PRIMARY KEY (tenant_id, id),
@@ -45,7 +48,7 @@ CREATE POLICY digest ON incident.bundles FOR SELECT TO {app}_digest USING (true)
 CREATE POLICY digest ON incident.hand_overs FOR SELECT TO {app}_digest USING (true);
 ALTER TABLE incident.bundles ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 ALTER TABLE incident.hand_overs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-GRANT SELECT, INSERT, UPDATE (begun_at, tries, made_at, name, bytes, sha256, failed) ON incident.bundles TO {app}_gate;
+GRANT SELECT, INSERT, UPDATE (begun_at, tries, made_at, name, bytes, sha256, trouble, again_at, failed) ON incident.bundles TO {app}_gate;
 GRANT SELECT, INSERT ON incident.hand_overs TO {app}_gate;
 GRANT SELECT ON incident.bundles, incident.hand_overs TO {app}_digest;
 
@@ -56,6 +59,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UT
 BEGIN
   RETURN (SELECT coalesce(jsonb_agg(jsonb_build_object('id', b.id, 'from', b.starts_at, 'to', b.ends_at, 'asked_at', b.asked_at,
     'asked_by', b.asked_by, 'made_at', b.made_at, 'name', b.name, 'bytes', b.bytes, 'sha256', b.sha256, 'failed', b.failed,
+    'tries', b.tries, 'trouble', b.trouble, 'again_at', b.again_at,
     'handed_over', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', h.at, 'by', h.by, 'to', h.receiver) ORDER BY h.at), '[]')
       FROM incident.hand_overs h WHERE h.tenant_id = b.tenant_id AND h.bundle_id = b.id)) ORDER BY b.asked_at, b.id), '[]')
   FROM incident.bundles b WHERE b.tenant_id = tenant AND b.incident_id = which);
@@ -123,25 +127,31 @@ BEGIN
   RETURN QUERY WITH begun AS (
     UPDATE incident.bundles b SET begun_at = clock_timestamp(), tries = b.tries + 1
       WHERE b.tenant_id = studio AND b.made_at IS NULL AND b.failed IS NULL
-        AND (b.begun_at IS NULL OR b.begun_at < clock_timestamp() - interval '15 minutes')
+        AND (b.begun_at IS NULL OR b.begun_at < clock_timestamp() - interval '15 minutes') AND coalesce(b.again_at <= clock_timestamp(), true)
       RETURNING b.id
   ) SELECT b.id, b.incident_id, b.starts_at, b.ends_at, n.id IS NOT NULL FROM incident.bundles b LEFT JOIN begun n ON n.id = b.id
-    WHERE b.tenant_id = studio AND b.made_at IS NULL AND b.failed IS NULL;
+    -- What is tried again later comes by itself.
+    WHERE b.tenant_id = studio AND b.made_at IS NULL AND b.failed IS NULL AND (n.id IS NOT NULL OR coalesce(b.again_at <= clock_timestamp(), true));
 END $$;
 
 -- i6|key|tenant|bundle|name|bytes|SHA-256|why not, in hexadecimal|again or nothing|expires at|nonce|mac: it is made, or was not;
--- what may pass is begun anew, five times in all. Says whether nobody was first.
+-- what may pass is begun anew after five seconds, and each time after four times as long, five times in all. Says whether nobody was first.
 CREATE FUNCTION incident.end_bundle(event text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
   p text[] := tenancy.verified(event, 'i6', 12);
   studio uuid := incident.expect_evidence(p[3]);
+  why text := left(nullif(convert_from(decode(p[8], 'hex'), 'UTF8'), ''), 1000);
+  again timestamptz;
 BEGIN
   UPDATE incident.bundles b SET made_at = CASE p[5] WHEN '' THEN NULL ELSE clock_timestamp() END, name = nullif(p[5], ''),
       bytes = nullif(p[6], '')::bigint, sha256 = nullif(p[7], ''), begun_at = CASE p[9] WHEN 'again' THEN NULL ELSE b.begun_at END,
-      failed = CASE WHEN p[9] <> 'again' OR b.tries >= 5 THEN left(nullif(convert_from(decode(p[8], 'hex'), 'UTF8'), ''), 1000) END
-    WHERE b.tenant_id = studio AND b.id = p[4]::uuid AND b.made_at IS NULL AND b.failed IS NULL;
-  RETURN FOUND;
+      trouble = why, again_at = CASE WHEN p[9] = 'again' AND b.tries < 5 THEN clock_timestamp() + interval '5 seconds' * 4 ^ (b.tries - 1) END,
+      failed = CASE WHEN p[9] <> 'again' OR b.tries >= 5 THEN why END
+    WHERE b.tenant_id = studio AND b.id = p[4]::uuid AND b.made_at IS NULL AND b.failed IS NULL RETURNING b.again_at INTO again;
+  IF NOT FOUND THEN RETURN false; END IF;
+  IF again IS NOT NULL THEN PERFORM jobs.schedule(studio, 'evidence', again); END IF;
+  RETURN true;
 END $$;
 GRANT EXECUTE ON FUNCTION incident.begin_bundles(text), incident.end_bundle(text) TO {app}_app;
 

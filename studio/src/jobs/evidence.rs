@@ -84,14 +84,15 @@ struct Made {
     sha256: String,
 }
 
-/// Makes what is asked for in a studio. Says whether nothing is left to be made.
+/// Makes what is asked for in a studio. Says whether nothing is left to be made now.
 ///
 /// # Errors
-/// When the database cannot be reached, or the studio is being frozen at this moment.
+/// When something could not be made, of which the database knows when it is tried again; when the database cannot be reached, or
+/// the studio is being frozen at this moment.
 pub(super) async fn work(app: &App, studio: TenantId) -> Result<bool, Fault> {
     let mut tx = begin(&app.tenancy, &app.desk, EVIDENCE, studio, "worker").await?;
     let rows = tx.tell(BEGIN, &[&studio.to_string()]).await?;
-    let (mut begun, mut is_all) = (Vec::new(), true);
+    let (mut begun, mut is_all, mut failed) = (Vec::new(), true, None);
     for row in &rows {
         if row.field("is_ours")? {
             begun.push(Bundle::from_row(studio, row)?);
@@ -104,10 +105,13 @@ pub(super) async fn work(app: &App, studio: TenantId) -> Result<bool, Fault> {
     tx.commit(entry).await.map(drop)?;
     for bundle in begun {
         let made = make(app, &bundle).await;
-        is_all &= !made.as_ref().is_err_and(passes);
+        if let Err(fault) = &made {
+            let spoken = "evidence could not be made";
+            failed = Some(Fault::unavailable(spoken, 60).log(fault.to_string()));
+        }
         settle(app, &bundle, made).await?;
     }
-    Ok(is_all)
+    failed.map_or(Ok(is_all), Err)
 }
 
 /// Whether it may be made the next time. Who is to open it, and where it is to be, is for whoever runs the server to say.

@@ -376,6 +376,7 @@ async fn evidence_is_made_once_what_was_in_the_way_is_gone() {
         fs::remove_file(&making.folder).unwrap();
     };
     let (made, ()) = tokio::join!(evidence(&operators, &id), away);
+    let hurrying = hurried(&world).await;
     assert_eq!(making.files().len(), 1, "{made}");
     fs::remove_dir_all(&making.folder).unwrap();
     fs::write(&making.folder, "").unwrap();
@@ -383,6 +384,7 @@ async fn evidence_is_made_once_what_was_in_the_way_is_gone() {
     let ask = [&["evidence", "--incident", &id], &SINCE[..]].concat();
     let said = operators.run(0, &ask).await;
     worker.abort();
+    hurrying.abort();
     assert!(
         said.code == 1 && said.error.contains("cannot be used"),
         "{said:?}"
@@ -397,4 +399,82 @@ async fn evidence_is_made_once_what_was_in_the_way_is_gone() {
         .await
         .unwrap();
     assert_eq!(tries, 5);
+}
+
+/// What is to be tried again later is tried again now.
+async fn hurried(world: &World) -> tokio::task::JoinHandle<()> {
+    let raw = world.as_admin().await;
+    tokio::spawn(async move {
+        loop {
+            raw.script(
+                "UPDATE incident.bundles SET again_at = now() WHERE again_at > now();
+                 UPDATE jobs.due SET due_at = now() WHERE kind = 'evidence' AND due_at > now()",
+            )
+            .await
+            .unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+}
+
+/// It is work that failed, each time; the studio's operators see why, and when it is tried again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn evidence_that_fails_is_counted_and_tried_again_later_and_later() {
+    let world = World::new().await;
+    let operators = Operators::of(&world).await;
+    let making = Making::of(&world);
+    settle(&world.app).await;
+    let id = operators.open(&["--emergency"]).await;
+    settle(&world.app).await;
+    fs::write(&making.folder, "").unwrap();
+    let ask = [
+        &["evidence", "--incident", &id, "--wait-s", "1"],
+        &SINCE[..],
+    ]
+    .concat();
+    assert_eq!(operators.run(0, &ask).await.code, 1);
+    let raw = world.as_admin().await;
+    let failed = || {
+        let text = making.app.metrics.text();
+        let name = r#"studio_jobs_failed_total{kind="evidence"}"#;
+        crate::metrics::sample(&text, name).unwrap_or_default()
+    };
+    for (tries, least_s, most_s) in [(1_u32, 2, 5), (2, 12, 20), (3, 60, 80)] {
+        let mut failed_at = world.app.clock.now();
+        let tried = async {
+            while failed() < f64::from(tries) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            failed_at = world.app.clock.now();
+            // It is not tried again meanwhile.
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+        };
+        let worked = work_until(&making.app, FAST, tried);
+        tokio::time::timeout(Duration::from_secs(30), worked)
+            .await
+            .unwrap();
+        assert_eq!(failed(), f64::from(tries));
+        let shown = operators.done(0, &["status", "--incident", &id]).await;
+        let shown = &shown["incidents"][0]["evidence"][0];
+        assert_eq!(
+            (&shown["tries"], &shown["failed"]),
+            (&json!(tries), &Value::Null)
+        );
+        assert!(
+            shown["trouble"]
+                .as_str()
+                .unwrap()
+                .contains("cannot be used"),
+            "{shown}"
+        );
+        let again: jiff::Timestamp = shown["again_at"].as_str().unwrap().parse().unwrap();
+        let wait_s = again.duration_since(failed_at).as_secs();
+        assert!(
+            (least_s..=most_s).contains(&wait_s),
+            "{wait_s} s after {tries}"
+        );
+        raw.script("UPDATE incident.bundles SET again_at = now(); UPDATE jobs.due SET due_at = now() WHERE kind = 'evidence'")
+            .await
+            .unwrap();
+    }
 }

@@ -29,7 +29,7 @@ const DASHBOARD: &str = include_str!("../../../deploy/grafana/studio.json");
 const LONG: Timestamp = Timestamp::constant(2_050_000_000, 0);
 
 /// The value of a sample, by its name and labels as they are served.
-fn sample(text: &str, name: &str) -> Option<f64> {
+pub(crate) fn sample(text: &str, name: &str) -> Option<f64> {
     let mut lines = text.lines();
     let line = lines.find(|line| {
         line.rsplit_once(' ')
