@@ -23,7 +23,7 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use crate::{Proxies, Tls, patience::Patient};
+use crate::{Line, Proxies, Tls, patience::Patient};
 
 /// hyper keeps no smaller buffer than this.
 const BUFFER_BYTES_MIN: usize = 8192;
@@ -51,6 +51,8 @@ pub struct ServeLimits {
     /// A connection that is ending, and the server that is stopping, get so many milliseconds
     /// for what is in flight.
     pub drain_ms: u64,
+    /// A connection whose answers are not to leave any more gets so many milliseconds for what else is in flight.
+    pub hang_up_ms: u64,
 }
 
 impl Default for ServeLimits {
@@ -64,6 +66,7 @@ impl Default for ServeLimits {
             streams: 64,
             connection_life_ms: 300_000,
             drain_ms: 20_000,
+            hang_up_ms: 2_000,
         }
     }
 }
@@ -137,6 +140,7 @@ pub async fn serve(
                 let service = PeerService {
                     router: router.clone(),
                     peer,
+                    line: Line::default(),
                 };
                 let (stopping, tls) = (stopping.clone(), listening.tls.clone());
                 tokio::spawn(async move {
@@ -185,6 +189,7 @@ async fn drain(places: &Semaphore, limits: ServeLimits) {
 struct PeerService {
     router: Router,
     peer: SocketAddr,
+    line: Line,
 }
 
 impl PeerService {
@@ -194,6 +199,7 @@ impl PeerService {
     ) -> Result<axum::response::Response, std::convert::Infallible> {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        request.extensions_mut().insert(self.line);
         self.router.oneshot(request).await
     }
 }
@@ -227,6 +233,7 @@ async fn run(
 ) {
     let asked = Arc::new(AtomicBool::new(false));
     let has_asked = Arc::clone(&asked);
+    let line = service.line.clone();
     let service = service_fn(move |request| {
         has_asked.store(true, Ordering::Relaxed);
         service.clone().answer(request)
@@ -234,16 +241,22 @@ async fn run(
     let builder = builder(limits);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let silence = silent_for(&asked, limits.header_read_timeout_ms);
+    let mut grace_ms = limits.drain_ms;
     tokio::select! {
         ended = connection.as_mut() => return log_end(ended),
         () = silence => return,
+        () = line.hung_up() => grace_ms = limits.hang_up_ms,
         () = sleep(Duration::from_millis(limits.connection_life_ms)) => {}
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }
     connection.as_mut().graceful_shutdown();
-    let grace = Duration::from_millis(limits.drain_ms);
-    if let Ok(ended) = timeout(grace, connection).await {
-        log_end(ended);
+    let is_cut = async {
+        line.hung_up().await;
+        sleep(Duration::from_millis(limits.hang_up_ms)).await;
+    };
+    tokio::select! {
+        ended = timeout(Duration::from_millis(grace_ms), connection) => drop(ended.map(log_end)),
+        () = is_cut => {}
     }
 }
 

@@ -46,6 +46,7 @@ const SERVE_LIMITS: ServeLimits = ServeLimits {
     streams: 4,
     connection_life_ms: 3000,
     drain_ms: 1000,
+    hang_up_ms: 200,
 };
 
 /// What the product's one file of statuses does, in short.

@@ -30,6 +30,7 @@ const LIMITS: ServeLimits = ServeLimits {
     streams: 4,
     connection_life_ms: 60_000,
     drain_ms: 100,
+    hang_up_ms: 100,
 };
 
 /// A certificate and its key in two files of a folder of their own.

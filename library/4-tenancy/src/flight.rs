@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Whoever is told of an isolation notes how many flights were begun until then. What begins later is refused
-//! by the database; what began before is waited for. Its answer is cut off where it takes long.
+//! by the database; what began before is waited for. Its answer is cut off where it takes long, and its connection where
+//! nobody takes what was sent.
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +17,9 @@ use std::{
 
 use tokio::sync::watch;
 use watertight_terms::TenantId;
+
+/// Of looks that are ten milliseconds apart or more: within a second, whoever reads has taken what was sent.
+const LOOKS: u32 = 100;
 
 /// All of a process.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +37,18 @@ struct UnderWay {
     /// None: `enter` has not answered yet, so it may be anybody's.
     of: Option<(TenantId, String)>,
     cut: watch::Sender<bool>,
+    /// It was looked for so often since it was cut off.
+    looks: u32,
+    hang_up: Option<HangUp>,
+}
+
+/// Ends the connection that an answer leaves by.
+struct HangUp(Box<dyn Fn() + Send>);
+
+impl std::fmt::Debug for HangUp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HangUp")
+    }
 }
 
 /// Which of them: of a studio, and there of somebody or from an address.
@@ -66,6 +82,8 @@ impl Flights {
             address: address.to_owned(),
             of: None,
             cut,
+            looks: 0,
+            hang_up: None,
         };
         board.under_way.insert(number, one);
         Flight {
@@ -81,16 +99,23 @@ impl Flights {
         board.next
     }
 
-    /// Cuts off the answers of a target, and says whether none of the flights before `mark` is its any more.
+    /// Cuts off the answers of a target, and says whether none of the flights before `mark` is its any more. What is still
+    /// there after many looks nobody takes: its connection is ended.
     pub(crate) fn cut(&self, target: &Target, mark: u64) -> bool {
-        let board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut is_quiet = true;
-        for one in board.under_way.range(..mark).map(|(_, one)| one) {
+        for one in board.under_way.range_mut(..mark).map(|(_, one)| one) {
             match target.is(one) {
                 Some(false) => {}
                 Some(true) => {
                     is_quiet = false;
                     one.cut.send_replace(true);
+                    one.looks = one.looks.saturating_add(1);
+                    if one.looks >= LOOKS
+                        && let Some(hang_up) = one.hang_up.take()
+                    {
+                        (hang_up.0)();
+                    }
                 }
                 None => is_quiet = false,
             }
@@ -113,6 +138,14 @@ impl Flight {
         let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(one) = board.under_way.get_mut(&self.number) {
             one.of = Some((tenant, subject.to_owned()));
+        }
+    }
+
+    /// Its answer leaves by a connection that this ends.
+    pub fn leaves_by(&self, hang_up: impl Fn() + Send + 'static) {
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(one) = board.under_way.get_mut(&self.number) {
+            one.hang_up = Some(HangUp(Box::new(hang_up)));
         }
     }
 
@@ -167,6 +200,26 @@ mod tests {
             flights.cut(&studio, mark),
             "what began later is refused by the database"
         );
+    }
+
+    #[test]
+    fn the_connection_of_what_nobody_takes_is_ended_once_and_not_at_once() {
+        let flights = Flights::default();
+        let (own, other) = (flights.begin("192.0.2.1"), flights.begin("192.0.2.2"));
+        let ended = Arc::new(Mutex::new(Vec::new()));
+        for (studio, flight) in [(1, &own), (2, &other)] {
+            flight.is_of(TenantId(Uuid::from_u128(studio)), "ada");
+            let ended = Arc::clone(&ended);
+            flight.leaves_by(move || ended.lock().unwrap().push(studio));
+        }
+        for _ in 1..LOOKS {
+            assert!(!flights.cut(&of(1, None, None), flights.begun()));
+        }
+        assert!(ended.lock().unwrap().is_empty());
+        for _ in 0..3 {
+            flights.cut(&of(1, None, None), flights.begun());
+        }
+        assert_eq!(*ended.lock().unwrap(), [1]);
     }
 
     #[test]

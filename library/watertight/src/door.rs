@@ -451,6 +451,7 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
         );
     };
     let (parts, body) = request.into_parts();
+    let line = parts.extensions.get().cloned();
     let refuse = door.refusals(needs.way, &parts.method);
     let path = path.map_err(|_| Fault::unseen()).map(|path| named(&path));
     let known = path.as_deref().unwrap_or_default();
@@ -498,7 +499,7 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
         Err(_panicked) => refuse(&Fault::bug("a request's task ended early"), facts.id),
     };
     counted.tell(response.headers_mut());
-    leaving(response, &known)
+    leaving(response, &known, line)
 }
 
 impl Door {

@@ -7,16 +7,24 @@ use std::{
 use axum::{Error, body::Body, response::Response};
 use bytes::Bytes;
 use hyper::body::{Body as Frames, Frame, SizeHint};
+use watertight_edge::Line;
 use watertight_tenancy::Account;
 use watertight_terms::TenantId;
 
-/// The answer to somebody whom the studio knows. It is under way until all of it has left. Its first part is waited
+/// The answer to somebody whom the studio knows, which leaves by that line. It is under way until all of it has left. Its first part is waited
 /// for; one that goes on is cut off when the studio, or whoever it is for, is isolated meanwhile.
-pub(super) fn leaving(mut response: Response, known: &OnceLock<Account>) -> Response {
+pub(super) fn leaving(
+    mut response: Response,
+    known: &OnceLock<Account>,
+    line: Option<Line>,
+) -> Response {
     let Some(account) = known.get().cloned() else {
         return response;
     };
     let cut = Box::pin(account.flight().cut());
+    if let Some(line) = line {
+        account.flight().leaves_by(move || line.hang_up());
+    }
     response.extensions_mut().insert(Whose(account.tenant()));
     response.map(|body| {
         Body::new(Leaving {
