@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -27,6 +30,8 @@ pub struct Timing {
 
 /// At most so many pairs of route and studio are known: after some weeks they are 3 kB each where they are kept.
 const ROUTES_MOST: usize = 2_500;
+/// In the name of what no studio was bound for.
+const NO_STUDIO: &str = "none";
 /// Four to an octave.
 const BUCKETS: usize = 80;
 const WEEKS: usize = 4;
@@ -40,10 +45,10 @@ const BUSY_LEAST_MS: u64 = 300_000;
 const STUDIOS_LEAST: usize = 3;
 
 /// How long answers take, a route and studio, against the same hour of past weeks; and which studio takes
-/// the server's time.
+/// the server's time. A copy costs little: it shares what each route has learned until one of the two goes on.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Performance {
-    routes: BTreeMap<String, Route>,
+    routes: BTreeMap<String, Arc<Route>>,
     hour: i64,
     busy_ms: BTreeMap<String, u64>,
     shares: BTreeMap<String, History>,
@@ -64,12 +69,12 @@ struct Route {
 impl Performance {
     /// Takes an answer, and says what looks wrong now.
     pub fn observe(&mut self, timing: &Timing, thresholds: &Thresholds) -> Vec<Alert> {
-        let studio = timing.studio.as_deref().unwrap_or("none");
+        let studio = timing.studio.as_deref().unwrap_or(NO_STUDIO);
         let key = format!("{} {studio}", timing.route);
         let mut found = Vec::new();
         if self.routes.len() < ROUTES_MOST || self.routes.contains_key(&key) {
             let route = self.routes.entry(key.clone()).or_default();
-            if route.is_slow(timing, thresholds) {
+            if Arc::make_mut(route).is_slow(timing, thresholds) {
                 found.push(Alert::new(Kind::SlowRoute, Some(key), timing.at));
             }
         }
@@ -91,9 +96,28 @@ impl Performance {
     /// What the middle answer of a route took in the current hour, and those of which a twentieth and a
     /// hundredth were slower, in milliseconds.
     pub fn quantiles(&self, route: &str, studio: Option<&str>) -> Option<[u32; 3]> {
-        let key = format!("{route} {}", studio.unwrap_or("none"));
+        let key = format!("{route} {}", studio.unwrap_or(NO_STUDIO));
         let route = self.routes.get(&key)?;
         Some([50, 95, 99].map(|percent| route.quantile(percent)))
+    }
+
+    /// The studios of which something is known.
+    pub fn studios(&self) -> BTreeSet<String> {
+        let of_routes = self.routes.keys().filter_map(|key| key.rsplit(' ').next());
+        let all = of_routes.chain(self.busy_ms.keys().map(String::as_str));
+        let all = all.chain(self.shares.keys().map(String::as_str));
+        all.filter(|studio| *studio != NO_STUDIO)
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Forgets all that is of a studio.
+    pub fn forget(&mut self, studio: &str) {
+        let end = format!(" {studio}");
+        self.routes.retain(|key, _| !key.ends_with(&end));
+        self.busy_ms.remove(studio);
+        self.shares.remove(studio);
+        self.raised.forget_subject(studio);
     }
 
     fn is_noisy(&mut self, studio: &str, timing: &Timing, thresholds: &Thresholds) -> bool {
@@ -217,6 +241,25 @@ mod tests {
         assert_eq!(hour(&mut watch, 3 * WEEK_HOURS + 11, 9_000, 200), []);
         let [middle, ..] = watch.quantiles("/v1/bookings", Some("one")).unwrap();
         assert!((8_000..12_000).contains(&middle), "{middle}");
+    }
+
+    #[test]
+    fn of_a_studio_that_is_forgotten_nothing_is_left_and_of_others_everything() {
+        let mut watch = Performance::default();
+        for week in 0..3 {
+            hour(&mut watch, week * WEEK_HOURS + 10, 100, 200);
+        }
+        hour(&mut watch, 3 * WEEK_HOURS + 10, 1_200, 200);
+        let text = |watch: &Performance| serde_json::to_string(watch).unwrap();
+        let mut other = watch.clone();
+        other.forget("on");
+        other.forget("slow-route");
+        assert_eq!(text(&other), text(&watch), "nobody of that name");
+        assert_eq!(watch.studios(), BTreeSet::from(["one".to_owned()]));
+        watch.forget("one");
+        assert!(!text(&watch).contains("one\""), "{}", text(&watch));
+        assert_eq!(watch.studios(), BTreeSet::new());
+        assert!(other.quantiles("/v1/bookings", Some("one")).is_some());
     }
 
     #[test]

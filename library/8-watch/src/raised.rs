@@ -36,6 +36,12 @@ impl Raised {
         Some(alert)
     }
 
+    /// Forgets what was said of that subject, or of that one by something.
+    pub(crate) fn forget_subject(&mut self, subject: &str) {
+        let end = format!(" {subject}");
+        self.0.retain(|key, _| !key.ends_with(&end));
+    }
+
     fn forget(&mut self, now: Timestamp) {
         if self.0.len() > MOST {
             let since = now.as_second() - SILENCE_S;

@@ -1,6 +1,15 @@
-use std::{future::Future, net::SocketAddr};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr as SocketName, UnixListener},
+    },
+};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use clap::Args;
+use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinHandle};
 use watertight_edge::{Listening, ServeLimits, Tls};
@@ -76,6 +85,19 @@ impl Serve {
     }
 }
 
+/// What measures, under a name of its own.
+pub(super) struct Measuring {
+    task: JoinHandle<()>,
+    _place: Option<UnixListener>,
+}
+
+impl Measuring {
+    /// Measures no more. The name is kept until this is dropped.
+    pub(super) fn abort(&self) {
+        self.task.abort();
+    }
+}
+
 /// Measures, and serves what is measured where somebody is to ask for it. `command` is what this process does.
 ///
 /// # Errors
@@ -85,7 +107,7 @@ pub(super) async fn measuring(
     command: &str,
     listen: Option<SocketAddr>,
     tls: Option<Tls>,
-) -> Result<JoinHandle<()>, Failure> {
+) -> Result<Measuring, Failure> {
     let refused = |error: std::io::Error| {
         Failure::setup(format!(
             "the address of metrics cannot be listened on: {error}"
@@ -95,25 +117,52 @@ pub(super) async fn measuring(
         Some(listen) => Some(TcpListener::bind(listen).await.map_err(refused)?),
         None => None,
     };
-    let process = process(command, &app.config);
-    let begun = app.platform.begin(&app.tenancy, &process, app.clock.now());
+    let (name, place) = process(command, &app.config);
+    let begun = app.platform.begin(&app.tenancy, &name, app.clock.now());
     let begun = begun.await;
     begun.map_err(|fault| Failure::setup(fault.to_string()))?;
     let app = app.clone();
-    Ok(tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         let serving = async {
             if let Some(listener) = listener {
                 metrics::serve(listener, app.metrics.clone(), std::future::pending()).await;
             }
         };
         tokio::join!(metrics::keep_measuring(&app, tls.as_ref()), serving);
-    }))
+    });
+    Ok(Measuring {
+        task,
+        _place: place,
+    })
 }
 
-/// A name that this process has after a restart too: what it does, on which machine, and where the server listens.
-fn process(command: &str, config: &Config) -> String {
+/// Of one command with one configuration, so many processes on a machine remember apart; further ones remember with the last.
+const PLACES: u32 = 64;
+
+/// A name that this process has after a restart too, and nobody beside it: what it does, on which machine, where the server
+/// listens, and which place is free there. It has the place for as long as it has the socket, which nobody connects to: a process that is
+/// killed leaves it at once.
+fn process(command: &str, config: &Config) -> (String, Option<UnixListener>) {
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{command} {} {}", machine.trim(), config.http.listen)
+    let name = format!("{command} {} {}", machine.trim(), config.http.listen);
+    let database = config.database.url.expose_secret();
+    // Without who signs in and by which password.
+    let database = database
+        .rsplit_once('@')
+        .map_or("", |(_, database)| database);
+    let digest = digest(&SHA256, format!("{name} {database}").as_bytes());
+    let digest = hex::encode(digest);
+    let named = |place| match place {
+        1 => name.clone(),
+        _ => format!("{name} {place}"),
+    };
+    for place in 1..=PLACES {
+        let address = SocketName::from_abstract_name(format!("studio {digest} {place}"));
+        if let Ok(socket) = address.and_then(|address| UnixListener::bind_addr(&address)) {
+            return (named(place), Some(socket));
+        }
+    }
+    (named(PLACES), None)
 }
 
 /// Refuses a database that is not as it must be, and names the gaps that are accepted.

@@ -96,6 +96,8 @@ pub const DEFINER_FUNCTIONS: &[&str] = &[
     "figures",
     "keep",
     "kept",
+    "gone",
+    "archived",
     "archive",
     "archive_page",
     "restore_begin",

@@ -55,7 +55,7 @@ struct Inside {
 }
 
 /// What is remembered over a restart.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Learned {
     strangers: PlatformWatch,
     performance: Performance,

@@ -96,6 +96,7 @@ async fn what_is_too_old_or_wrong_is_noticed_by_what_was_measured() {
     let raw = world.as_admin().await;
     raw.script(
         "UPDATE tenancy.keys SET created_at = now() - interval '500 days' WHERE purpose = 'context';
+         UPDATE tenancy.studios SET created_at = now() - interval '3 days';
          DELETE FROM jobs.due WHERE kind = 'retention';
          INSERT INTO jobs.due (tenant_id, kind, due_at) SELECT tenant_id, 'retention', now() - interval '4 days' FROM tenancy.studios LIMIT 1",
     )
@@ -104,7 +105,8 @@ async fn what_is_too_old_or_wrong_is_noticed_by_what_was_measured() {
     let mut config = world.config.clone();
     let folder = world.config.keys.location.with_file_name("archives");
     std::fs::create_dir(&folder).unwrap();
-    let archive = std::fs::File::create(crate::metrics::archive(&folder, &world, "data")).unwrap();
+    let archive =
+        std::fs::File::create(crate::metrics::archive(&folder, &world, 0, "data")).unwrap();
     let old =
         std::time::UNIX_EPOCH + std::time::Duration::from_secs(now.as_second() as u64 - 3 * 86_400);
     archive.set_modified(old).unwrap();
@@ -239,6 +241,101 @@ async fn a_restart_forgets_nothing_and_restarts_are_counted() {
         .await
         .unwrap();
     begun().await;
+}
+
+/// Nothing of a closed studio is kept: neither by who is not at work when it is closed, nor by who is and goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_learned_of_a_closed_studio_is_forgotten_and_of_others_it_is_not() {
+    let world = World::new().await;
+    let raw = world.as_admin().await;
+    let now = Clock::system().now();
+    let [first, second] = [0, 1].map(|studio| world.studios[studio].tenant);
+    let known = async |studio: Uuid| -> i64 {
+        let sql = "SELECT count(*) FROM watch.learned WHERE strpos(learned, $1::uuid::text) > 0";
+        raw.value(sql, &[&studio]).await.unwrap()
+    };
+    let [working, other] = [0, 1].map(|_| process(&world, Clock::system()));
+    for (name, app, studios) in [
+        ("one", &working, &[first, second][..]),
+        ("two", &other, &[second]),
+    ] {
+        app.platform.begin(&app.tenancy, name, now).await.unwrap();
+        for studio in studios {
+            let observed = Observed {
+                route: "/v1/bookings".to_owned(),
+                method: "GET",
+                status: 200,
+                rule: None,
+                studio: Some(TenantId(*studio)),
+                address: "203.0.113.7".to_owned(),
+                seconds: 0.1,
+            };
+            app.platform.answered(&observed, now);
+        }
+        app.platform.keep(&app.tenancy).await.unwrap();
+    }
+    assert_eq!((known(first).await, known(second).await), (1, 2));
+    raw.run(
+        "UPDATE tenancy.studios SET closes_at = now() - interval '1 minute' WHERE tenant_id = $1",
+        &[&first],
+    )
+    .await
+    .unwrap();
+    studio::custody::closing::shred(&world.app, TenantId(first), |_| {})
+        .await
+        .unwrap();
+    assert_eq!((known(first).await, known(second).await), (0, 1));
+    for app in [&working, &other] {
+        app.platform.keep(&app.tenancy).await.unwrap();
+    }
+    assert_eq!((known(first).await, known(second).await), (0, 2));
+    let quantiles = |studio| {
+        working
+            .platform
+            .quantiles("GET", "/v1/bookings", Some(TenantId(studio)))
+    };
+    assert!(quantiles(first).is_none() && quantiles(second).is_some());
+}
+
+/// Two workers of one configuration remember apart, each what it did before it was started again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_of_two_processes_of_one_configuration_remembers_for_itself() {
+    let world = World::new().await;
+    let raw = world.as_admin().await;
+    let names = async || -> Vec<String> {
+        let sql = "SELECT coalesce(array_agg(convert_from(decode(process, 'base64'), 'UTF8') ORDER BY length(process), process), '{}') FROM watch.learned";
+        raw.value(sql, &[]).await.unwrap()
+    };
+    let work = || {
+        let mut command = world.command(&["work"]);
+        command.stdout(std::process::Stdio::null()).spawn().unwrap()
+    };
+    // That of the process which is there now, and was not before.
+    let named = async |known: &[&str]| {
+        for _ in 0..1_200 {
+            let mut names = names().await.into_iter();
+            if let Some(name) = names.find(|name| !known.contains(&name.as_str())) {
+                return name;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("it does not begin: {:?}", names().await);
+    };
+    let mut first = work();
+    let one = named(&[]).await;
+    let mut second = work();
+    let two = named(&[&one]).await;
+    assert_eq!(two, format!("{one} 2"));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    raw.script("DELETE FROM watch.learned").await.unwrap();
+    let mut third = work();
+    let again = named(&[&two]).await;
+    assert_eq!(again, one, "the place that is free");
+    for child in [&mut second, &mut third] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }
 
 /// Nothing is held back for longer.
