@@ -23,5 +23,19 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION watch.figures(text) TO {app}_app;
 
+-- y6|key|archives|hours|expires at|nonce|mac. Of the studios that are active: how many have no archive of the last hours, and of when the newest
+-- is of the one whose is the oldest. An archive is `studio:seconds`, the newest of that studio; with commas. A studio without one is as old.
+CREATE FUNCTION watch.archived(question text) RETURNS TABLE (many bigint, since timestamptz)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+DECLARE
+  p text[] := tenancy.verified(question, 'y6', 7);
+BEGIN
+  RETURN QUERY SELECT count(*) FILTER (WHERE v.newest < clock_timestamp() - make_interval(hours => p[4]::integer)), min(v.newest) FROM (
+    SELECT greatest(s.created_at, to_timestamp(split_part(a.archive, ':', 2)::bigint)) AS newest FROM tenancy.studios s
+    LEFT JOIN unnest(string_to_array(p[3], ',')) a (archive) ON split_part(a.archive, ':', 1)::uuid = s.tenant_id
+    WHERE s.status = 'active') v;
+END $$;
+GRANT EXECUTE ON FUNCTION watch.archived(text) TO {app}_app;
+
 SET LOCAL ROLE {app}_owner;
 REVOKE CREATE ON SCHEMA watch FROM {app}_gate;

@@ -1,15 +1,20 @@
-use std::{fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
-use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+use jiff::{civil::Date, tz::TimeZone};
 use serde_json::json;
-use watertight_custody::archive::Folder;
+use watertight_custody::archive::{Folder, Recipients};
 use watertight_tenancy::{Finding, Severity};
-use watertight_terms::{Clock, Random};
+use watertight_terms::{Clock, Random, TenantId};
 
 use super::{Failure, Output};
 use crate::{
     app::{self, App},
     config::Config,
+    jobs::archive,
 };
 
 /// Examines the database: 0 when nothing refuses, 1 when something does.
@@ -21,10 +26,15 @@ pub(super) async fn run(config: &Config, output: &Output) -> Result<u8, Failure>
         .map_err(|error| Failure::setup(error.to_string()))?;
     let today = clock.now().to_zoned(TimeZone::UTC).date();
     findings.extend(unattacked(config.pentest.reports.as_deref(), today));
-    findings.extend(archives(config.backup.folder.as_deref(), clock.now()));
+    findings.extend(archives(config.backup.folder.as_deref()));
+    findings.extend(shared(config.backup.recipients_file.as_deref()));
     findings.extend(unwatched(config));
     if !refuses(&findings) {
-        findings.extend(locked(config).await?);
+        let verifier = super::verifier(config, clock.clone())?;
+        let app = App::new(config.clone(), verifier, clock, Random::system());
+        let app = app.map_err(|error| Failure::setup(error.to_string()))?;
+        findings.extend(locked(&app).await);
+        findings.extend(unarchived(&app).await);
     }
     let refuses = refuses(&findings);
     output.result(&text(&findings), &value(&findings, refuses));
@@ -38,18 +48,14 @@ fn refuses(findings: &[Finding]) -> bool {
 
 /// That the key-encryption keys are not those that this database was sealed with: each opens the value that was
 /// noted when it was first used.
-async fn locked(config: &Config) -> Result<Option<Finding>, Failure> {
-    let clock = Clock::system();
-    let verifier = super::verifier(config, clock.clone())?;
-    let app = App::new(config.clone(), verifier, clock, Random::system());
-    let app = app.map_err(|error| Failure::setup(error.to_string()))?;
+async fn locked(app: &App) -> Option<Finding> {
     let checked = app.desk.vault.check(&app.tenancy).await;
-    Ok(checked.err().map(|fault| Finding {
+    checked.err().map(|fault| Finding {
         check: "vault-keys",
         severity: Severity::Refuses,
         what: fault.to_string(),
         fix: "give back the key-encryption keys that `[keys]` named when personal fields were sealed",
-    }))
+    })
 }
 
 /// That nobody would notice what goes wrong, or that others than this machine may look.
@@ -106,10 +112,80 @@ fn unattacked(reports: Option<&Path>, today: Date) -> Option<Finding> {
 }
 
 /// An archive may be so old.
-const ARCHIVED_WITHIN: SignedDuration = SignedDuration::from_hours(8 * 24);
+const ARCHIVED_WITHIN_HOURS: u32 = 8 * 24;
+const ARCHIVE_AGAIN: &str = "run `studio backup` by a timer";
 
-/// What others can get at of the folder of archives, and that the newest is old.
-fn archives(folder: Option<&Path>, now: Timestamp) -> Option<Finding> {
+/// That studios have no archive, or none that is young enough.
+async fn unarchived(app: &App) -> Option<Finding> {
+    // Where it cannot be read, or has none at all, that was said.
+    let newest = archive::folder(&app.config).ok()?.newest().ok()?;
+    if newest.is_empty() {
+        return None;
+    }
+    let ages = archive::ages(&app.tenancy, newest, ARCHIVED_WITHIN_HOURS).await;
+    let what = match ages {
+        Ok(ages) if ages.missing == 0 => return None,
+        Ok(ages) => format!(
+            "{} studios have no archive of the last {} days; {}",
+            ages.missing,
+            ARCHIVED_WITHIN_HOURS / 24,
+            ages.oldest.map_or_else(String::new, |at| format!(
+                "the oldest of their newest is of {at}"
+            ))
+        ),
+        Err(error) => error.to_string(),
+    };
+    Some(Finding {
+        check: "backup",
+        severity: Severity::Gap,
+        what,
+        fix: ARCHIVE_AGAIN,
+    })
+}
+
+/// That one secret opens the archives of several studios: nobody is to be above them. `named` is the path of a studio's file.
+fn shared(named: Option<&str>) -> Option<Finding> {
+    let mut studios = BTreeMap::<String, BTreeSet<TenantId>>::new();
+    for (studio, path) in recipient_files(named?) {
+        // What is no list of recipients encrypts nothing; `studio backup` says so.
+        let read = fs::read_to_string(path).ok();
+        let recipients = read.and_then(|text| Recipients::parse(&text).ok());
+        for recipient in recipients.iter().flat_map(Recipients::names) {
+            studios.entry(recipient).or_default().insert(studio);
+        }
+    }
+    let (recipient, studios) = studios.into_iter().find(|(_, studios)| studios.len() > 1)?;
+    Some(Finding {
+        check: "recipients",
+        severity: Severity::Gap,
+        what: format!(
+            "`{recipient}` opens the archives and the evidence of {} studios",
+            studios.len()
+        ),
+        fix: "give each studio a recipient of its own, of which the studio alone has the secret",
+    })
+}
+
+/// The files of recipients that are there, by their studio: the first `{studio}` is looked for in its folder.
+fn recipient_files(named: &str) -> Vec<(TenantId, PathBuf)> {
+    let Some((before, after)) = named.split_once("{studio}") else {
+        return Vec::new();
+    };
+    let (folder, begins) = before.rsplit_once('/').unwrap_or((".", before));
+    let folder = if folder.is_empty() { "/" } else { folder };
+    let ends = after.split('/').next().unwrap_or_default();
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let found = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let studio = name.strip_prefix(begins)?.strip_suffix(ends)?;
+        let path = named.replace("{studio}", studio);
+        Some((studio.parse().ok()?, path.into()))
+    });
+    found.collect()
+}
+
+/// What others can get at of the folder of archives, and that there are none.
+fn archives(folder: Option<&Path>) -> Option<Finding> {
     let gap = |what, fix| {
         Some(Finding {
             check: "backup",
@@ -120,11 +196,10 @@ fn archives(folder: Option<&Path>, now: Timestamp) -> Option<Finding> {
     };
     const NAME: &str = "name the folder of the studios' archives in `[backup] folder`, and make it with `studio backup`";
     const OWN: &str = "give it to who runs `studio`: `chown -R`, then `chmod -R go=`";
-    const AGAIN: &str = "run `studio backup` by a timer";
     let Some(folder) = folder.map(Folder::new) else {
         return gap("no folder of archives is named".to_owned(), NAME);
     };
-    let (open, last) = match folder
+    let (open, newest) = match folder
         .too_open()
         .and_then(|open| Ok((open, folder.newest()?)))
     {
@@ -138,13 +213,10 @@ fn archives(folder: Option<&Path>, now: Timestamp) -> Option<Finding> {
         );
         return gap(what, OWN);
     }
-    match last {
-        None => gap("there is no archive".to_owned(), AGAIN),
-        Some(last) if now.duration_since(last) > ARCHIVED_WITHIN => {
-            gap(format!("the newest archive is of {last}"), AGAIN)
-        }
-        Some(_) => None,
+    if newest.is_empty() {
+        return gap("there is no archive".to_owned(), ARCHIVE_AGAIN);
     }
+    None
 }
 
 fn last_report(folder: &Path) -> std::io::Result<Option<Date>> {
@@ -246,20 +318,19 @@ mod tests {
     }
 
     #[test]
-    fn archives_that_others_can_get_at_or_that_are_old_are_named() {
+    fn archives_that_others_can_get_at_are_named_and_that_there_are_none() {
         use std::os::unix::fs::PermissionsExt;
         let random = Random::system();
         let path = std::env::temp_dir().join(format!("archives-{}", random.uuid().simple()));
-        let now = Clock::system().now();
-        let what = |now| archives(Some(&path), now).map(|finding| finding.what);
+        let what = || archives(Some(&path)).map(|finding| finding.what);
         let mode = |path: &Path, mode| {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap()
         };
-        assert!(archives(None, now).is_some());
-        assert!(what(now).unwrap().contains("cannot be used"));
+        assert!(archives(None).is_some());
+        assert!(what().unwrap().contains("cannot be used"));
         fs::create_dir(&path).unwrap();
         mode(&path, 0o700);
-        assert_eq!(what(now).unwrap(), "there is no archive");
+        assert_eq!(what().unwrap(), "there is no archive");
         // Neither evidence nor keys bring a studio back, nor something that only ends like an archive.
         let studio = random.uuid();
         for other in [
@@ -269,22 +340,51 @@ mod tests {
         ] {
             fs::write(path.join(&other), "").unwrap();
             mode(&path.join(&other), 0o600);
-            assert_eq!(what(now).unwrap(), "there is no archive", "{other}");
+            assert_eq!(what().unwrap(), "there is no archive", "{other}");
         }
         let file = path.join(format!("{studio}_20260101T000000.000Z.data.age"));
         fs::write(&file, "").unwrap();
         mode(&file, 0o600);
-        assert_eq!(what(now), None);
-        assert!(
-            what(now + SignedDuration::from_hours(9 * 24))
-                .unwrap()
-                .contains("newest")
-        );
+        assert_eq!(what(), None);
         mode(&file, 0o640);
-        assert!(what(now).unwrap().contains(".data.age"));
+        assert!(what().unwrap().contains(".data.age"));
         mode(&file, 0o600);
         mode(&path, 0o750);
-        assert!(what(now).unwrap().contains("`.`"));
+        assert!(what().unwrap().contains("`.`"));
         fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn one_recipient_of_several_studios_is_named_and_several_of_one_are_not() {
+        use watertight_custody::archive::Identities;
+        let random = Random::system();
+        let path = std::env::temp_dir().join(format!("recipients-{}", random.uuid().simple()));
+        let [first, second, both] = [(); 3].map(|()| Identities::generate().recipients());
+        let [one, two] = [(); 2].map(|()| random.uuid().to_string());
+        for named in ["{studio}", "of-{studio}.txt", "{studio}/recipients"] {
+            fs::create_dir(&path).unwrap();
+            let named = path.join(named).display().to_string();
+            let write = |studio: &str, text: &[&str]| {
+                let file = PathBuf::from(named.replace("{studio}", studio));
+                fs::create_dir_all(file.parent().unwrap()).unwrap();
+                fs::write(file, text.concat()).unwrap();
+            };
+            let what = || shared(Some(&named)).map(|finding| finding.what);
+            assert_eq!(what(), None, "{named}");
+            write(&one, &[&first, &both, &both]);
+            write(&two, &[&second]);
+            // Nobody's: neither a studio's nor of recipients.
+            write("template", &[&both]);
+            write(&random.uuid().to_string(), &["none"]);
+            assert_eq!(what(), None, "{named}");
+            write(&two, &["# of the operator's\n", &second, &both]);
+            let said = what().unwrap_or_default();
+            assert!(
+                said.contains(both.trim()) && said.contains("2 studios"),
+                "{named}: {said}"
+            );
+            fs::remove_dir_all(&path).unwrap();
+        }
+        assert!(shared(None).is_none());
     }
 }

@@ -5,6 +5,7 @@
 //! running it again is to be done. While a studio is brought back it is not available, and the others work on.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,7 +19,7 @@ use watertight_custody::archive::{
     Seen, Snapshot, TableHead, Writer, keys_missing, put_keys, read,
 };
 use watertight_identity::ServiceName;
-use watertight_tenancy::TenantTx;
+use watertight_tenancy::{Tell, Tenancy, TenantTx};
 use watertight_terms::{Entry, Fault, KeyRing, TenantId, problems};
 
 use super::{begin, retention::snapshot_as_custody};
@@ -59,6 +60,40 @@ pub struct Written {
 pub fn folder(config: &Config) -> Result<Folder, ArchiveFault> {
     let folder = config.backup.folder.as_ref();
     folder.map(Folder::new).ok_or(ArchiveFault::NoFolder)
+}
+
+/// What is known of how old the archives of all studios are.
+#[derive(Debug, Clone, Copy)]
+pub struct Ages {
+    /// So many active studios have none that is young enough.
+    pub missing: i64,
+    /// When the newest archive was made of the studio whose is the oldest; a studio without one counts from when it was made itself.
+    pub oldest: Option<Timestamp>,
+}
+
+const ARCHIVED: Tell = Tell::new("y6", "SELECT many, since FROM watch.archived($1)");
+
+/// How old archives are of the studios that are active, of which each one's newest is known: which these studios are the database
+/// knows, and tells nobody.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn ages(
+    tenancy: &Tenancy,
+    newest: BTreeMap<TenantId, Timestamp>,
+    hours: u32,
+) -> Result<Ages, Fault> {
+    let newest = newest.into_iter();
+    let newest = newest.map(|(studio, at)| format!("{studio}:{}", at.as_second()));
+    let newest: Vec<String> = newest.collect();
+    let fields = [&*newest.join(","), &hours.to_string()];
+    let rows = tenancy.tell(ARCHIVED, &fields).await?;
+    let row = rows.first();
+    let row = row.ok_or_else(|| Fault::bug("archives were asked about without an answer"))?;
+    Ok(Ages {
+        missing: row.field("many")?,
+        oldest: row.field("since")?,
+    })
 }
 
 /// To whom that studio's archives are encrypted.

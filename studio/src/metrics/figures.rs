@@ -8,7 +8,10 @@ use watertight_terms::Fault;
 use watertight_watch::Facts;
 
 use super::{Metrics, seconds, set, tell};
-use crate::{app::App, jobs::retention};
+use crate::{
+    app::App,
+    jobs::{archive, retention},
+};
 
 const FIGURES: Tell = Tell::new(
     "y2",
@@ -53,17 +56,9 @@ pub async fn measure(app: &App, tls: Option<&Tls>) -> Result<Facts, Fault> {
     metrics.load(&app.tenancy.load());
     let lag = app.checkpointer.lag().at(asked_at);
     tell(&inside.ledger_lag, Some(lag.as_secs_f64()));
-    let config = &app.config;
     let until = tls.and_then(Tls::good_until);
     tell(&inside.certificate, until.map(seconds));
-    // None at all is as old as can be.
-    let folder = config.backup.folder.as_deref();
-    let archived = folder.map(|folder| {
-        let newest = Folder::new(folder).newest().ok().flatten();
-        newest.unwrap_or(Timestamp::UNIX_EPOCH)
-    });
-    let age = |at: Timestamp| seconds(asked_at) - seconds(at);
-    tell(&inside.backup, archived.map(age));
+    let archived = archived(app).await?;
     let rows = app.tenancy.tell(FIGURES, &[]).await?;
     let now = app.clock.now();
     inside.jobs_due.clear();
@@ -95,6 +90,22 @@ pub async fn measure(app: &App, tls: Option<&Tls>) -> Result<Facts, Fault> {
         backup_at: archived,
         retention_since: since("jobs", retention::KIND),
     })
+}
+
+/// When the newest archive was made of the studio whose is the oldest, where there is to be one.
+async fn archived(app: &App) -> Result<Option<Timestamp>, Fault> {
+    let inside = &*app.metrics.0;
+    let Some(folder) = app.config.backup.folder.as_deref() else {
+        return Ok(None);
+    };
+    let hours = app.config.watch.backup_hours;
+    // What cannot be read has nothing in it.
+    let newest = Folder::new(folder).newest().unwrap_or_default();
+    let ages = archive::ages(&app.tenancy, newest, hours).await?;
+    let now = seconds(app.clock.now());
+    tell(&inside.backup, ages.oldest.map(|at| now - seconds(at)));
+    tell(&inside.backups_missing, Some(ages.missing as f64));
+    Ok(ages.oldest)
 }
 
 /// What the database said of something.

@@ -74,6 +74,7 @@ struct Inside {
     oldest_entry: Numbers<0>,
     drift: Numbers<0>,
     backup: Numbers<0>,
+    backups_missing: Numbers<0>,
     certificate: Numbers<0>,
     key_age: Numbers<1>,
     studios: Numbers<1>,
@@ -168,7 +169,12 @@ impl Metrics {
             backup: metric(
                 r,
                 "backup_age_seconds",
-                "How old the newest archive of a studio is",
+                "How old the newest archive is of the studio whose is the oldest",
+            ),
+            backups_missing: metric(
+                r,
+                "backups_missing",
+                "Active studios without an archive that is young enough",
             ),
             certificate: metric(
                 r,

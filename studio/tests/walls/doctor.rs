@@ -192,3 +192,60 @@ async fn rights_that_public_has_again_are_a_named_gap() {
         ("public-functions", Severity::Gap)
     );
 }
+
+/// What is old of one studio is named whatever is new of another, and who could read both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_studio_without_an_archive_and_a_recipient_of_two_studios_are_named() {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    let world = World::new().await;
+    let raw = world.as_admin().await;
+    raw.script("UPDATE tenancy.studios SET created_at = now() - interval '100 days'")
+        .await
+        .unwrap();
+    let beside = |name: &str| world.config.keys.location.with_file_name(name);
+    let (folder, named) = (beside("archives"), beside("{studio}.recipients"));
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    let file = beside("studio.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let backup = format!(
+        "[backup]\nfolder = {folder:?}\nrecipients_file = {:?}\n",
+        named.display().to_string()
+    );
+    fs::write(&file, text + &backup).unwrap();
+    let recipients = |studio: usize, text: &str| {
+        let file = format!("{}.recipients", world.studios[studio].tenant);
+        fs::write(beside(&file), text).unwrap();
+    };
+    let archive = |studio: usize| {
+        let file = crate::metrics::archive(&folder, &world, studio, "data");
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let gaps = async || -> Vec<String> {
+        let mut command = world.command(&["doctor"]);
+        let said = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let said: serde_json::Value = serde_json::from_slice(&said.await.unwrap().stdout).unwrap();
+        let findings = said["findings"].as_array().unwrap().iter();
+        let ours =
+            findings.filter(|found| found["check"] == "backup" || found["check"] == "recipients");
+        ours.map(|found| found["what"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let [own, others] =
+        [(); 2].map(|()| watertight_custody::archive::Identities::generate().recipients());
+    recipients(0, &own);
+    recipients(1, &others);
+    archive(0);
+    let [old] = gaps().await.try_into().unwrap();
+    assert!(old.contains("1 studios have no archive"), "{old}");
+    archive(1);
+    assert_eq!(gaps().await, Vec::<String>::new());
+    recipients(1, &format!("{others}{own}"));
+    let [shared] = gaps().await.try_into().unwrap();
+    assert!(
+        shared.contains(own.trim()) && shared.contains("2 studios"),
+        "{shared}"
+    );
+}

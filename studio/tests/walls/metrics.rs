@@ -258,9 +258,9 @@ pub(crate) fn certificate(world: &World, until: Timestamp) -> Tls {
     Tls::read(&first, &second).unwrap()
 }
 
-/// The file of an archive of the first studio, as it is named.
-pub(crate) fn archive(folder: &Path, world: &World, kind: &str) -> PathBuf {
-    let studio = world.studios[0].tenant;
+/// The file of an archive of a studio, as it is named.
+pub(crate) fn archive(folder: &Path, world: &World, studio: usize, kind: &str) -> PathBuf {
+    let studio = world.studios[studio].tenant;
     folder.join(format!("{studio}_20260101T000000.000Z.{kind}.age"))
 }
 
@@ -284,13 +284,40 @@ async fn metrics_that_rules_and_dashboard_name_are_served() {
         ..world.app.clone()
     };
     // Keys alone bring nothing back, and a folder that was emptied is no silence.
-    let archive = |kind: &str| archive(&folder, &world, kind);
-    std::fs::write(archive("keys"), "").unwrap();
-    measure(&app, None).await.unwrap();
-    let age = sample(&served(&app).await, "studio_backup_age_seconds").unwrap();
-    assert!(age > 1e9, "{age}");
-    std::fs::write(archive("data"), "").unwrap();
+    let archive = |studio: usize, kind: &str| archive(&folder, &world, studio, kind);
     let raw = world.as_admin().await;
+    let ages = async || {
+        measure(&app, None).await.unwrap();
+        let text = served(&app).await;
+        let of = |name: &str| sample(&text, name).unwrap();
+        (
+            of("studio_backup_age_seconds"),
+            of("studio_backups_missing"),
+        )
+    };
+    std::fs::write(archive(0, "keys"), "").unwrap();
+    let (age, missing) = ages().await;
+    assert!(age < 600.0 && missing == 0.0, "made just now: {age}");
+    raw.script("UPDATE tenancy.studios SET created_at = now() - interval '100 days'")
+        .await
+        .unwrap();
+    let (age, missing) = ages().await;
+    assert!(age > 8e6 && missing == 2.0, "{age}, {missing}");
+    // One that is new hides no other that is old.
+    std::fs::write(archive(0, "data"), "").unwrap();
+    let (age, missing) = ages().await;
+    assert!(age > 8e6 && missing == 1.0, "{age}, {missing}");
+    raw.run(
+        "UPDATE tenancy.studios SET status = 'closed' WHERE tenant_id = $1",
+        &[&world.studios[1].tenant],
+    )
+    .await
+    .unwrap();
+    assert_eq!(ages().await.1, 0.0, "nobody makes one of a closed studio");
+    raw.script("UPDATE tenancy.studios SET status = 'active'")
+        .await
+        .unwrap();
+    std::fs::write(archive(1, "data"), "").unwrap();
     raw.script("INSERT INTO jobs.due (tenant_id, kind, due_at) SELECT tenant_id, 'retention', now() - interval '1 hour' FROM tenancy.studios")
         .await
         .unwrap();

@@ -1,6 +1,7 @@
 //! Where archives are: a folder of the operator's, mode 0700, a file an archive, mode 0600.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
@@ -122,14 +123,19 @@ impl Folder {
         Ok(all)
     }
 
-    /// When the newest archive was finished that brings a studio back: keys alone do not, nor does an incident's evidence.
+    /// When the newest archive of each studio was finished that brings it back: keys alone do not, nor does an incident's evidence.
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn newest(&self) -> Result<Option<Timestamp>, ArchiveFault> {
+    pub fn newest(&self) -> Result<BTreeMap<TenantId, Timestamp>, ArchiveFault> {
         let kept = self.list(None)?.into_iter();
         let archives = kept.filter(|archive| archive.kind == Some(Kind::Data));
-        Ok(archives.map(|archive| archive.finished_at).max())
+        // The oldest come first.
+        let dated = archives.filter_map(|archive| {
+            let (studio, _) = archive.name.split_once('_')?;
+            Some((studio.parse().ok()?, archive.finished_at))
+        });
+        Ok(dated.collect())
     }
 
     /// What lets others than its owner at what is in the folder: names of what is too open, or another's.

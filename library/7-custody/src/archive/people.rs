@@ -29,6 +29,11 @@ impl Recipients {
         self.0.len()
     }
 
+    /// Each as it is written, `age1…`.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(ToString::to_string)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &dyn age::Recipient> {
         self.0.iter().map(|one| one as &dyn age::Recipient)
     }
