@@ -80,6 +80,7 @@ mod streaming;
 mod tables;
 mod taking;
 mod telling;
+mod telling_operators;
 mod time;
 mod vault;
 mod webhooks;
