@@ -38,6 +38,7 @@ mod freeze;
 mod idempotency;
 mod impact;
 mod incidents;
+mod incidents_page;
 mod installing;
 mod invariants;
 mod leaving;
