@@ -157,10 +157,11 @@ impl Telling {
     }
 
     fn body(&self) -> Value {
-        let mut data = json!({ "kind": self.kind, "severity": self.severity });
-        if let Some(studio) = self.studio {
-            data["studio"] = json!(studio);
-        }
+        let Self { kind, severity, .. } = self;
+        let data = match self.studio {
+            Some(studio) => json!({ "kind": kind, "severity": severity, "studio": studio }),
+            None => json!({ "kind": kind, "severity": severity }),
+        };
         json!({ "type": "alert.noticed", "timestamp": self.noticed_at, "data": data })
     }
 
