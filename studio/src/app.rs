@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     config::{Config, Provider},
+    jobs::Operators,
     metrics::Metrics,
     people::People,
     platform::Platform,
@@ -53,6 +54,8 @@ pub struct App {
     pub metrics: Metrics,
     /// What looks wrong beside the studios.
     pub platform: Platform,
+    /// Where operators are told of what looks wrong.
+    pub operators: Operators,
     /// Who takes Clerk's deliveries, where there is a secret to believe them by.
     pub receiver: Option<Receiver>,
 }
@@ -124,6 +127,9 @@ pub enum AppFault {
     /// The relay of mails cannot be used.
     #[error("[mail] {0}")]
     Mail(String),
+    /// Operators cannot be told as the configuration says.
+    #[error("[alerts] {0}")]
+    Alerts(String),
     /// A connection outward cannot be allowed as the configuration says.
     #[error("[outbound] {0}")]
     Outbound(#[from] OutboundError),
@@ -201,6 +207,7 @@ impl App {
             limiter: config.limits.limiter(&clock)?,
             platform: Platform::new(config.watch.clone(), metrics.clone()),
             metrics,
+            operators: Operators::new(&config.alerts).map_err(AppFault::Alerts)?,
             config: Arc::new(config),
             clock,
             random,

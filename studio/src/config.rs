@@ -17,6 +17,7 @@
 //! location = "/etc/studio/keys.toml"
 //! ```
 
+mod alerts;
 mod limits;
 mod mail;
 
@@ -38,6 +39,7 @@ use watertight_outbound::{OutboundError, OutboundRules};
 use watertight_tenancy::Admission;
 use watertight_watch::{OutOfBounds, Thresholds};
 
+pub use alerts::Alerts;
 pub use limits::{Limits, Override};
 pub use mail::{Mail, MailSecurity};
 
@@ -68,6 +70,9 @@ pub struct Config {
     /// How members are told.
     #[serde(default)]
     pub mail: Mail,
+    /// How operators are told.
+    #[serde(default)]
+    pub alerts: Alerts,
     /// Archives of studios.
     #[serde(default)]
     pub backup: Backup,
@@ -465,6 +470,17 @@ impl Config {
         Ok(config)
     }
 
+    fn check_alerts(&self) -> Result<(), ConfigFault> {
+        let Ok(outbound) = self.outbound() else {
+            return Err(ConfigFault::Value {
+                section: "outbound",
+                key: "allow",
+                why: "give items such as hooks.example.com:443",
+            });
+        };
+        self.alerts.check(&outbound, self.mail.host.is_some())
+    }
+
     fn check(&self) -> Result<(), ConfigFault> {
         let fault = |section, key, why| Err(ConfigFault::Value { section, key, why });
         let has_tls = self.http.tls_cert.is_some();
@@ -533,6 +549,7 @@ impl Config {
         }
         self.limits.check()?;
         self.mail.check()?;
+        self.check_alerts()?;
         if let Err(OutOfBounds { key, why }) = self.watch.check() {
             return fault("watch", key, why);
         }
@@ -593,8 +610,9 @@ fn without_values(said: &str) -> String {
 /// `STUDIO_HTTP_LISTEN=…` becomes `[http] listen`. A value that reads as TOML counts as that, any
 /// other as text.
 fn lay_over(table: &mut toml::Table, name: &str, value: &str) {
-    const SECTIONS: [&str; 9] = [
+    const SECTIONS: [&str; 10] = [
         "http", "database", "clerk", "keys", "limits", "outbound", "ledger", "mail", "watch",
+        "alerts",
     ];
     let Some(rest) = name.strip_prefix("STUDIO_") else {
         return;

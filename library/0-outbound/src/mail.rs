@@ -208,6 +208,11 @@ impl RelaySettings {
     }
 }
 
+/// Whether mail can go to `text`: one address and nothing beside it.
+pub fn is_address(text: &str) -> bool {
+    text.parse::<Address>().is_ok()
+}
+
 fn is_here(host: &str) -> bool {
     let address = host.parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
@@ -278,6 +283,7 @@ mod tests {
             text.contains("Message-ID: <one@studio.example>\r\n"),
             "{text}"
         );
+        assert!(is_address("a@example.com"));
         for to in [
             "a@example.com\r\nBcc: b@example.com",
             "a@example.com, b@example.com",
@@ -285,6 +291,7 @@ mod tests {
             "",
         ] {
             assert!(relay.message(&mail(to, "x")).is_err(), "{to:?}");
+            assert!(!is_address(to), "{to:?}");
         }
     }
 }

@@ -83,7 +83,14 @@ fn unwatched(config: &Config) -> Vec<Finding> {
             "name a relay in `[mail]`",
         )
     });
-    metrics.into_iter().chain(mails).collect()
+    let operators = config.alerts.webhook_url.is_none() && config.alerts.mail.is_none();
+    let operators = operators.then(|| {
+        gap(
+            "operators are not told when something looks wrong".to_owned(),
+            "name a webhook or an address in `[alerts]`",
+        )
+    });
+    metrics.into_iter().chain(mails).chain(operators).collect()
 }
 
 /// A report of an attack may be so old.
@@ -299,14 +306,16 @@ mod tests {
     }
 
     #[test]
-    fn metrics_that_others_reach_or_nobody_does_and_owners_without_mail_are_warned_of() {
+    fn metrics_that_others_reach_or_nobody_does_and_who_is_not_told_are_warned_of() {
         let mut config: Config = toml::from_str(GOOD).unwrap();
         let what = |config: &Config| {
             let found = unwatched(config).into_iter();
             found.map(|finding| finding.what).collect::<Vec<_>>()
         };
-        let [nobody, mails] = what(&config).try_into().unwrap();
+        let [nobody, mails, operators] = what(&config).try_into().unwrap();
         assert!(nobody.contains("nobody is told") && mails.contains("not mailed"));
+        assert!(operators.contains("operators are not told"));
+        config.alerts.mail = Some("operators@example.com".to_owned());
         config.mail.host = Some("127.0.0.1".to_owned());
         config.http.metrics_listen = Some("127.0.0.1:9464".parse().unwrap());
         assert_eq!(what(&config), Vec::<String>::new());

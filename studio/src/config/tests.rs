@@ -95,6 +95,30 @@ fn what_is_unknown_missing_or_out_of_bounds_is_fatal() {
             vec![("STUDIO_WATCH_DORMANT_DAYS", "6")],
             "dormant_days: give 7 to 365",
         ),
+        (
+            format!("{GOOD}[alerts]\nwebhook_url = \"https://hooks.example.com/ops\"\n"),
+            vec![],
+            "webhook_secret_file: give it together",
+        ),
+        (
+            format!(
+                "{GOOD}[alerts]\nwebhook_url = \"http://127.0.0.1:1/x\"\nwebhook_secret_file = \"a\"\n"
+            ),
+            vec![],
+            "[alerts] webhook_url: give an https address",
+        ),
+        (
+            GOOD.to_owned(),
+            vec![("STUDIO_ALERTS_MAIL", "ops@example.com")],
+            "[alerts] mail: name a relay",
+        ),
+        (
+            format!(
+                "{GOOD}[mail]\nhost = \"127.0.0.1\"\nsecurity = \"none\"\nfrom = \"a@example.com\"\n"
+            ),
+            vec![("STUDIO_ALERTS_MAIL", "a@example.com, b@example.com")],
+            "[alerts] mail: give one address",
+        ),
         (GOOD.replace("jwks_url", "# "), vec![], "jwks_url"),
         (
             GOOD.to_owned(),

@@ -36,6 +36,7 @@ pub const GLOBAL_TABLES: &[&str] = &[
     "vault.wrapping_keys",
     "watch.alerts",
     "watch.learned",
+    "watch.tellings",
 ];
 
 /// The functions of the database that the app role may call with their owners' rights.
@@ -93,6 +94,8 @@ pub const DEFINER_FUNCTIONS: &[&str] = &[
     "studios",
     "again",
     "note_alert",
+    "take_tellings",
+    "settle_telling",
     "figures",
     "keep",
     "kept",

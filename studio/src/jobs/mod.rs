@@ -14,6 +14,7 @@
 pub mod archive;
 pub mod drill;
 mod evidence;
+mod operators;
 pub mod past;
 pub mod renewal;
 pub mod retention;
@@ -27,6 +28,8 @@ use watertight_custody::keeper;
 use watertight_identity::{Caller, ServiceName};
 use watertight_tenancy::{Job, Tell, Tenancy, TenantTx};
 use watertight_terms::{Entry, Fault, Kind, Outcome, Request, TenantId};
+
+pub use operators::Operators;
 
 use crate::{
     app::{App, Desk},
@@ -114,6 +117,8 @@ impl Default for Pace {
 pub async fn work_until(app: &App, pace: Pace, stop: impl Future<Output = ()>) {
     let worker = Worker { app: app.clone() };
     let mut telling = JoinSet::new();
+    // One at a time, which waits for nobody that studios tell.
+    let mut warning = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     let mut renewing = std::pin::pin!(renewal::keep_renewing(app));
     let mut rounds = tokio::time::interval(Duration::from_millis(pace.poll_ms));
@@ -127,7 +132,13 @@ pub async fn work_until(app: &App, pace: Pace, stop: impl Future<Output = ()>) {
         if let Err(fault) = worker.round(pace, &mut telling).await {
             tracing::warn!("looking for work: {fault}");
         }
+        while warning.try_join_next().is_some() {}
+        if warning.is_empty() {
+            let worker = worker.clone();
+            warning.spawn(async move { worker.warn().await });
+        }
     }
+    while warning.join_next().await.is_some() {}
     while telling.join_next().await.is_some() {}
 }
 
@@ -175,6 +186,13 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Tells operators what was noticed.
+    async fn warn(&self) {
+        if let Err(fault) = operators::tell(&self.app).await {
+            tracing::warn!("telling operators: {fault}");
+        }
     }
 
     /// Ends what ran out.

@@ -16,6 +16,7 @@ use watertight_terms::{Fault, Kind, problems};
 use crate::resources::{
     alerts,
     audit::{Audit, actions::View},
+    incidents::{self, Incident},
 };
 
 /// Somebody who is signed in: their session, and what they are shown the way to.
@@ -24,6 +25,7 @@ pub(super) struct Visitor {
     pub(super) secret: PageSecret,
     pub(super) sees_ledger: bool,
     sees_alerts: bool,
+    sees_incidents: bool,
     pub(super) handles_alerts: bool,
 }
 
@@ -31,11 +33,13 @@ impl Visitor {
     /// Whoever the transaction is of.
     pub(super) fn of(tx: &mut TenantTx, secret: PageSecret) -> Self {
         let sees_ledger = tx.grant_new::<View, Audit>().is_ok();
+        let sees_incidents = tx.grant_new::<incidents::actions::View, Incident>().is_ok();
         let (sees_alerts, handles_alerts) = alerts::shows(tx);
         Self {
             secret,
             sees_ledger,
             sees_alerts,
+            sees_incidents,
             handles_alerts,
         }
     }
@@ -60,6 +64,7 @@ pub(super) fn frame(title: &str, visitor: Option<&Visitor>, body: &Markup) -> Ma
                         nav {
                             a href="/ui/bookings" { "Bookings" }
                             @if visitor.sees_alerts { a href="/ui/alerts" { "Alerts" } }
+                            @if visitor.sees_incidents { a href="/ui/incidents" { "Incidents" } }
                             @if visitor.sees_ledger { a href="/ui/audit" { "Ledger" } }
                             a href="/ui/sessions" { "Sessions" }
                             form method="post" action="/ui/logout" {

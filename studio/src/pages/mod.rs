@@ -7,6 +7,7 @@
 //! POST /ui/bookings/new    the form
 //! GET  /ui/alerts          what looks wrong, for owners and managers; owners handle it
 //! POST /ui/alerts/{id}     the form of one
+//! GET  /ui/incidents       what was done when something went wrong, for owners; each with what was touched
 //! GET  /ui/audit           the ledger, for owners, with a verifier that runs in their browser
 //! GET  /ui/sessions        the own sessions, each with a button that ends it
 //! GET  /problems/{type}    what a problem means, for whoever follows its `type`
@@ -21,6 +22,7 @@ mod audit;
 mod bookings;
 mod filled;
 mod frame;
+mod incidents;
 mod problems;
 mod sessions;
 mod sign_in;
@@ -67,7 +69,7 @@ pub fn routes(routes: Routes, provider: Provider, random: Random) -> Routes {
             "/ui/style.css",
             file(include_bytes!("style.css"), "text/css"),
         );
-    let routes = alerts::routes(audit::routes(bookings::routes(routes)));
+    let routes = alerts::routes(incidents::routes(audit::routes(bookings::routes(routes))));
     problems::routes(sessions::routes(routes))
 }
 

@@ -78,5 +78,7 @@ pub const TABLES: &[Columns] = &[
     table!("custody.receipts", Retention::Installation; Internal: "tenant_id", "note", "made_at";),
     table!("watch.learned", Retention::Days { days: 30 }; Internal: "process", "learned", "kept_at";),
     table!("watch.alerts", Retention::Installation; Internal: "id", "kind", "severity", "subject", "opened_at", "last_seen_at", "times";),
+    table!("watch.tellings", Retention::Days { days: 90 }; Internal: "id", "way", "kind", "severity", "studio", "noticed_at", "state",
+        "attempts", "next_at", "status", "created_at", "hour";),
     table!("custody.logs", Retention::Installation; Internal: "name", "least_days";),
 ];

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
-use studio::jobs::{Pace, work_until};
+use studio::{
+    app::App,
+    jobs::{Pace, work_until},
+};
 use watertight_terms::Random;
 
 use crate::{
@@ -37,6 +40,11 @@ pub(crate) async fn probe(
 
 /// Lets every entry be numbered and looked at.
 pub(crate) async fn look(world: &World) {
+    look_by(world, &world.app).await;
+}
+
+/// The same, by that worker.
+pub(crate) async fn look_by(world: &World, app: &App) {
     while world.app.checkpointer.round().await.unwrap().numbered > 0 {}
     let raw = world.as_admin().await;
     raw.script("UPDATE jobs.due SET due_at = now() - interval '1 second' WHERE kind = 'watch'")
@@ -51,7 +59,7 @@ pub(crate) async fn look(world: &World) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    work_until(&world.app, FAST, looked).await;
+    work_until(app, FAST, looked).await;
 }
 
 async fn get(world: &World, studio: usize, part: &str, path: &str) -> (u16, Value) {

@@ -118,6 +118,10 @@ impl Sink {
         Ok(())
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn came(&self) -> Vec<Came> {
         self.came.lock().unwrap().clone()
     }

@@ -42,7 +42,11 @@ pub(crate) struct Listener {
 
 impl Listener {
     pub(crate) async fn new(answer: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), answer)
+    }
+
+    /// The same, where somebody listened already.
+    pub(crate) fn on(listener: TcpListener, answer: u16) -> Self {
         let this = Self {
             told: Arc::default(),
             answer: Arc::new(Mutex::new(answer)),
@@ -53,6 +57,11 @@ impl Listener {
             .with_state(this.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         this
+    }
+
+    /// What a list of allowed addresses says of it.
+    pub(crate) fn host(&self) -> String {
+        self.address.to_string()
     }
 
     pub(crate) fn url(&self) -> String {

@@ -157,6 +157,7 @@ pub const RESOURCE: Registered = Registered {
         super::migration!("0030_platform_alerts"),
         super::migration!("0037_figures"),
         super::migration!("0038_platform_learned"),
+        super::migration!("0040_operators_told"),
     ],
     tables: &[COLUMNS, learn::COLUMNS],
     rows: &[Rows::of::<Alert>(), Rows::of::<learn::Watching>()],

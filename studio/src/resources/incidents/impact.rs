@@ -109,7 +109,7 @@ const TRAILS: Read = Read::new(concat!(
 /// The window: from a day before it was opened until now, unless said; of 92 days at most.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     #[garde(skip)]
     from: Option<Instant>,
     #[garde(skip)]
@@ -119,7 +119,7 @@ pub(super) struct Asked {
 /// What was touched, as answered.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Impact")]
-pub(super) struct ImpactView {
+pub(crate) struct ImpactView {
     from: Timestamp,
     to: Timestamp,
     whose: Whose,
@@ -183,7 +183,7 @@ struct TrailView {
     last_at: Timestamp,
 }
 
-pub(super) async fn impact(
+pub(crate) async fn impact(
     mut tx: TenantTx,
     desk: Desk,
     Path(id): Path<Uuid>,

@@ -12,6 +12,7 @@ mod impact;
 mod notice;
 mod report;
 
+pub(crate) use impact::{Asked as AskedOfImpact, impact};
 pub(crate) use notice::{Notice, told};
 
 use jiff::Timestamp;
@@ -110,7 +111,7 @@ fn routes(routes: Routes) -> Routes {
         )
         .route(
             "/v1/incidents/{id}/impact",
-            get(impact::impact)
+            get(impact)
                 .says("which records and personal fields were touched, by whom, from where and when, and what cannot be said")
                 .expensive()
                 .needs::<actions::View, Incident>(),
@@ -128,7 +129,7 @@ fn routes(routes: Routes) -> Routes {
 /// An incident as answered.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[schemars(rename = "Incident")]
-struct IncidentView {
+pub(crate) struct IncidentView {
     id: Uuid,
     kind: String,
     reason: String,
@@ -218,7 +219,7 @@ struct HandOver {
 const LIST: Read = Read::new("SELECT it FROM incident.of_mine() WHERE tenant_id = $1");
 const ONE: Read = Read::new("SELECT it FROM incident.of_mine($2) WHERE tenant_id = $1");
 
-async fn list(mut tx: TenantTx) -> Result<Answer<List<IncidentView>>, Fault> {
+pub(crate) async fn list(mut tx: TenantTx) -> Result<Answer<List<IncidentView>>, Fault> {
     let _granted = tx.grant_new::<actions::View, Incident>()?;
     let rows = tx.read(LIST, &[]).await?;
     let items = rows.iter().map(view).collect::<Result<Vec<_>, _>>()?;

@@ -17,7 +17,8 @@ const TIMEOUT_MS: u64 = 5_000;
 const ANSWER_BYTES: usize = 16 * 1024;
 
 /// What deliveries of a webhook are signed with: 32 bytes, written `whsec_` and base64.
-pub(super) struct Secret(String);
+#[derive(Clone)]
+pub(crate) struct Secret(String);
 
 impl Secret {
     pub(super) fn new(random: &Random) -> Self {
@@ -25,6 +26,12 @@ impl Secret {
             "whsec_{}",
             BASE64_STANDARD.encode(random.bytes::<32>())
         ))
+    }
+
+    /// One that an operator wrote; none when it is not such a text.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let bytes = BASE64_STANDARD.decode(text.strip_prefix("whsec_")?).ok()?;
+        (bytes.len() == 32).then(|| Self(text.to_owned()))
     }
 
     pub(super) fn to_text(&self) -> String {
@@ -43,10 +50,10 @@ impl Secret {
 }
 
 /// What is told to a webhook.
-pub(super) struct Hook {
-    url: String,
-    secret: Secret,
-    body: String,
+pub(crate) struct Hook {
+    pub(crate) url: String,
+    pub(crate) secret: Secret,
+    pub(crate) body: String,
 }
 
 /// A version of a booking, as it is told.
@@ -99,7 +106,7 @@ impl Hook {
     ///
     /// # Errors
     /// When it cannot be signed: a defect of ours.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         outbound: &Outbound,
         delivery: Uuid,

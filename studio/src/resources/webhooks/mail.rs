@@ -123,7 +123,7 @@ async fn address(
 }
 
 /// The delivery's, so that whoever is told twice knows it by that.
-fn id(origin: &str, delivery: Uuid) -> String {
+pub(crate) fn id(origin: &str, delivery: Uuid) -> String {
     let host = origin.split("://").last().unwrap_or_default();
     let host = host.split(':').next().unwrap_or_default();
     format!("{delivery}@{host}")
@@ -145,7 +145,7 @@ fn written(instant: Timestamp, zone: &TimeZone) -> String {
 }
 
 /// Hands it to the relay.
-pub(super) async fn send(desk: &Desk, mail: &Mail) -> Outcome {
+pub(crate) async fn send(desk: &Desk, mail: &Mail) -> Outcome {
     let Some(relay) = &desk.relay else {
         return Outcome::default();
     };

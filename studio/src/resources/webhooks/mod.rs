@@ -40,8 +40,8 @@
 
 pub mod deliveries;
 mod handlers;
-mod hook;
-mod mail;
+pub(crate) mod hook;
+pub(crate) mod mail;
 pub(crate) mod tell;
 
 use jiff::Timestamp;

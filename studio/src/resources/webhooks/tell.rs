@@ -75,9 +75,9 @@ enum Way {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Outcome {
     /// What was answered; none when nobody did, or the address is none that is reached.
-    pub(super) status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// It will never be taken.
-    pub(super) is_final: bool,
+    pub(crate) is_final: bool,
 }
 
 /// What is told, to whom.
