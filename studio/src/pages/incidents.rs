@@ -118,7 +118,7 @@ fn record(one: &Value, zone: &TimeZone) -> Markup {
         }
         td { (joined(one, "actors")) (by(&joined(one, "acted_by"))) }
         td { (joined(one, "addresses")) }
-        td { (span(one, zone)) br; span class="quiet" { (one["requests"]) " requests" } }
+        td { (span(one, zone)) br; span class="quiet" { (one["requests"]) @if one["requests"] == 1 { " request" } @else { " requests" } } }
     }
 }
 
