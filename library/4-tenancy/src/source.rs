@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{
-    Hook, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
+    Hook, Manager, ManagerConfig, Pool, PoolError, QueueMode, RecyclingMethod, Runtime, Timeouts,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 use watertight_terms::Fault;
@@ -39,6 +39,8 @@ impl Source {
         );
         let pool = Pool::builder(manager)
             .max_size(most)
+            // The one that was given back last has what it needs in its caches.
+            .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts {
                 wait: Some(Duration::from_millis(settings.wait_ms)),

@@ -615,16 +615,15 @@ impl Ending {
         Ok(self.account.settle())
     }
 
-    /// Has the entry written, then ends. The transaction holds the studio's lock until the entry is
-    /// durable, and an end that went through proves that it did: one whose backend a freeze ended
-    /// meanwhile is answered nothing, although its entry says that it read.
+    /// Ends, gives the connection back, and has the entry written: whoever waits for that has neither a connection in hand
+    /// nor a lock of the studio. A freeze waits for it all the same, because the flight of the account lasts until the answer
+    /// has left; and one whose backend a freeze has ended is answered nothing.
     ///
-    /// It is rolled back: so nothing stays of what it wrote against its word, nor of what it set in its
-    /// session, which then needs no message of its own.
+    /// It is rolled back: so nothing stays of what it wrote against its word, nor of what it set in its session, which then
+    /// needs no message of its own.
     async fn after_entry(mut self, entry: &Entry) -> Result<Receipt, Fault> {
         let Parts { journal, desk, .. } = &self.parts;
         let line = journal.line(&self.account, entry)?;
-        journal.record(line, desk).await?;
         let fault = |error: tokio_postgres::Error| desk.sql_fault.fault(&error);
         let client = self.lease.depart()?;
         let (end, is_clean) = match self.has_noted {
@@ -637,6 +636,7 @@ impl Ending {
             self.lease.arrived();
             self.lease.give_back();
         }
+        journal.record(line, desk).await?;
         Ok(self.account.settle())
     }
 }
