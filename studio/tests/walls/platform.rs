@@ -307,8 +307,9 @@ async fn each_of_two_processes_of_one_configuration_remembers_for_itself() {
         raw.value(sql, &[]).await.unwrap()
     };
     let work = || {
-        let mut command = world.command(&["work"]);
-        command.stdout(std::process::Stdio::null()).spawn().unwrap()
+        let mut command = tokio::process::Command::from(world.command(&["work"]));
+        let command = command.stdout(std::process::Stdio::null());
+        command.kill_on_drop(true).spawn().unwrap()
     };
     // That of the process which is there now, and was not before.
     let named = async |known: &[&str]| {
@@ -326,15 +327,13 @@ async fn each_of_two_processes_of_one_configuration_remembers_for_itself() {
     let mut second = work();
     let two = named(&[&one]).await;
     assert_eq!(two, format!("{one} 2"));
-    first.kill().unwrap();
-    first.wait().unwrap();
+    first.kill().await.unwrap();
     raw.script("DELETE FROM watch.learned").await.unwrap();
     let mut third = work();
     let again = named(&[&two]).await;
     assert_eq!(again, one, "the place that is free");
     for child in [&mut second, &mut third] {
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.kill().await.unwrap();
     }
 }
 
