@@ -128,6 +128,10 @@ BEGIN
     UPDATE incident.bundles b SET begun_at = clock_timestamp(), tries = b.tries + 1
       WHERE b.tenant_id = studio AND b.made_at IS NULL AND b.failed IS NULL
         AND (b.begun_at IS NULL OR b.begun_at < clock_timestamp() - interval '15 minutes') AND coalesce(b.again_at <= clock_timestamp(), true)
+        -- An answer that waits for its entry is under way in its process, and is to be in the bundle. Of a process that
+        -- is gone nothing comes any more.
+        AND NOT EXISTS (SELECT FROM tenancy.isolations i WHERE i.tenant_id = studio AND i.ended_at IS NULL
+          AND i.begun_at > clock_timestamp() - interval '30 seconds' AND EXISTS (SELECT FROM tenancy.unconfirmed(studio, i.id)))
       RETURNING b.id
   ) SELECT b.id, b.incident_id, b.starts_at, b.ends_at, n.id IS NOT NULL FROM incident.bundles b LEFT JOIN begun n ON n.id = b.id
     -- What is tried again later comes by itself.

@@ -63,6 +63,11 @@ impl Account {
         &self.0.who.actor
     }
 
+    /// Whether a service of the studio did it, and no person.
+    pub fn is_service(&self) -> bool {
+        self.actor().starts_with("service:")
+    }
+
     /// Who acted as that subject, if somebody did.
     pub fn acted_by(&self) -> Option<&Subject> {
         self.0.who.acted_by.as_ref()

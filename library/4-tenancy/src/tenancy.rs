@@ -127,8 +127,8 @@ impl Tenancy {
             constraint: settings.constraint,
         };
         let desk = Desk {
-            // Of its own: a read waits for its entry with its connection in hand, and all of them
-            // together must not keep the entries from being written.
+            // Of its own: a service waits for its entry with its connection in hand, and all that wait for a connection
+            // must not keep the entries from being written of whoever had one.
             source: Source::new(settings, DESK_CONNECTIONS)?,
             append: journal.append(),
             sql_fault,

@@ -443,8 +443,8 @@ impl TenantTx {
         self.answered(End::Change, entry, no_answer).await
     }
 
-    /// Ends a transaction that only read: its entry is durable before this resolves, and before the
-    /// studio's lock is given up, so that a freeze that has returned finds it written.
+    /// Ends a transaction that only read: its entry is durable before this resolves. A freeze that has returned finds it
+    /// written, for it waits for what is under way in each process that answers, and for the lock of whoever else reads.
     ///
     /// # Errors
     /// When a statement failed before, or the entry cannot be written: no data may leave then.
@@ -476,7 +476,7 @@ impl TenantTx {
             parts: self.parts,
         };
         match (end, kept) {
-            (End::Read, None) => ending.after_entry(&entry).await,
+            (End::Read, None) => ending.read_only(&entry).await,
             // An answer that is kept is a change, whatever was asked.
             (_, kept) => ending.with_entry(&entry, kept).await,
         }
@@ -617,28 +617,47 @@ impl Ending {
 
     /// Ends, gives the connection back, and has the entry written: whoever waits for that has neither a connection in hand
     /// nor a lock of the studio. A freeze waits for it all the same, because the flight of the account lasts until the answer
-    /// has left; and one whose backend a freeze has ended is answered nothing.
+    /// has left. One whose backend a freeze has ended is answered nothing, although its entry says that it read.
     ///
-    /// It is rolled back: so nothing stays of what it wrote against its word, nor of what it set in its session, which then
-    /// needs no message of its own.
-    async fn after_entry(mut self, entry: &Entry) -> Result<Receipt, Fault> {
-        let Parts { journal, desk, .. } = &self.parts;
-        let line = journal.line(&self.account, entry)?;
-        let fault = |error: tokio_postgres::Error| desk.sql_fault.fault(&error);
-        let client = self.lease.depart()?;
-        let (end, is_clean) = match self.has_noted {
-            true => ("COMMIT", false),
-            false => ("ROLLBACK", true),
-        };
-        let end = client.prepare_cached(end).await.map_err(fault)?;
-        client.execute(&end, &[]).await.map_err(fault)?;
-        if is_clean || reset(client).await.is_ok() {
-            self.lease.arrived();
-            self.lease.give_back();
+    /// What a service does may be in a process that confirms no freeze, a command's: it holds the lock until its entry is
+    /// durable.
+    async fn read_only(self, entry: &Entry) -> Result<Receipt, Fault> {
+        let Self {
+            lease,
+            has_noted,
+            account,
+            parts: Parts { journal, desk, .. },
+        } = self;
+        let line = journal.line(&account, entry)?;
+        if account.is_service() {
+            journal.record(line, &desk).await?;
+            end_read(lease, has_noted, &desk).await?;
+        } else {
+            let ended = end_read(lease, has_noted, &desk).await;
+            journal.record(line, &desk).await?;
+            ended?;
         }
-        journal.record(line, desk).await?;
-        Ok(self.account.settle())
+        Ok(account.settle())
     }
+}
+
+/// Ends a transaction that only read. It is rolled back: so nothing stays of what it wrote against its word, nor of what it
+/// set in its session, which then needs no message of its own.
+async fn end_read(mut lease: Lease, has_noted: bool, desk: &Desk) -> Result<(), Fault> {
+    let fault = |error: tokio_postgres::Error| desk.sql_fault.fault(&error);
+    let client = lease.depart()?;
+    let (end, is_clean) = match has_noted {
+        true => ("COMMIT", false),
+        false => ("ROLLBACK", true),
+    };
+    let end = client.prepare_cached(end).await.map_err(fault)?;
+    client.execute(&end, &[]).await.map_err(fault)?;
+    // One that cannot be cleaned is not given back.
+    if is_clean || reset(client).await.is_ok() {
+        lease.arrived();
+        lease.give_back();
+    }
+    Ok(())
 }
 
 fn no_answer(_: &Entry, _: &[Right]) -> Result<String, Fault> {

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use studio::commands::{Gap, gaps, last_ticket, reader, write_private};
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
+use watertight_identity::{Caller, ServiceName};
 use watertight_tenancy::support::{RawConnection, state};
-use watertight_terms::Random;
+use watertight_terms::{Entry, Outcome, Random, TenantId};
 
 use crate::{
     on_duty::{self, Operators},
@@ -287,6 +288,38 @@ async fn a_freeze_that_has_returned_finds_the_entry_of_whatever_was_answered() {
     let (status, seen) = tokio::join!(reading, freezing);
     // Its answer may have been cut off, which no client takes for one.
     assert_eq!((status, seen), (200, 1));
+}
+
+/// Commands are no processes that confirm a freeze: what a service reads is waited for by its lock.
+#[tokio::test]
+async fn a_service_holds_the_studios_lock_until_its_entry_is_durable() {
+    let world = World::new().await;
+    let (admin, holder) = (world.as_admin().await, world.as_admin().await);
+    admin.script(&nap_before_entries_of_views()).await.unwrap();
+    holder
+        .script(&format!("SELECT pg_advisory_lock({NAP})"))
+        .await
+        .unwrap();
+    let tenant = TenantId(world.studios[0].tenant);
+    let caller = Caller::service(ServiceName::new("custody"), tenant);
+    let begun = world.app.tenancy.begin(&caller, world.facts()).await;
+    let tx = begun.map_err(|refused| refused.fault).unwrap();
+    let entry = Entry::new("artist.view", "artist").ended(Outcome::Allowed, 200);
+    let freezing = async {
+        naps(&admin).await;
+        let mut frozen = pin!(crate::freeze::freeze(&world, 0));
+        let early = tokio::time::timeout(Duration::from_millis(150), &mut frozen).await;
+        assert!(early.is_err(), "the entry is not durable: {early:?}");
+        holder
+            .script(&format!("SELECT pg_advisory_unlock({NAP})"))
+            .await
+            .unwrap();
+        let (_, ended) = frozen.await;
+        (ended, admin.value::<i64>(VIEWS, &[]).await.unwrap())
+    };
+    let (read, seen) = tokio::join!(tx.finish(entry), freezing);
+    let _receipt = read.unwrap();
+    assert_eq!(seen, (0, 1));
 }
 
 const NAP: u32 = 4_711;

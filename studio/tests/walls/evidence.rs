@@ -359,6 +359,38 @@ async fn evidence_waits_until_all_of_its_window_stands_under_a_checkpoint() {
     assert!(shown.range.1 < shown.entries.1, "{shown:?}");
 }
 
+/// What a process has not confirmed to be over may still bring an entry: for half a minute, then it is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn evidence_of_a_frozen_studio_waits_for_who_has_not_confirmed() {
+    let world = World::new().await;
+    let operators = Operators::of(&world).await;
+    let making = Making::of(&world);
+    let id = frozen_studio(&operators).await;
+    settle(&world.app).await;
+    let admin = world.as_admin().await;
+    let other =
+        "INSERT INTO tenancy.processes (id) VALUES ('00000000-0000-4000-8000-000000000001')";
+    admin.script(other).await.unwrap();
+    let (worker, hurrying) = (making.working(), hurried(&world).await);
+    let ask = ["evidence", "--incident", &id, "--wait-s", "2"];
+    let said = operators.run(0, &[&ask[..], &SINCE[..]].concat()).await;
+    assert_eq!(
+        said.code, 1,
+        "made although one has not confirmed: {said:?}"
+    );
+    assert!(making.files().is_empty());
+    let later = "UPDATE tenancy.isolations SET begun_at = begun_at - interval '30 seconds'";
+    admin.script(later).await.unwrap();
+    let made = async {
+        while making.files().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let made = tokio::time::timeout(Duration::from_secs(20), made).await;
+    (worker.abort(), hurrying.abort());
+    made.unwrap();
+}
+
 /// A disk that is away for a while is no reason to have no evidence; one that stays away is said.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn evidence_is_made_once_what_was_in_the_way_is_gone() {

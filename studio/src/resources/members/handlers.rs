@@ -217,7 +217,7 @@ pub(super) async fn remove(
     let tenant = tx.tenant();
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
     let answer = Draft::no_content().commit(tx, entry).await?;
-    // Nobody enters anew as that member; what is under way ends before this is answered.
+    // Nobody enters anew as that member; what reads or writes as them ends before this is answered.
     desk.people.tenancy.drain_member(tenant, id).await?;
     desk.people.tell_clerk(tenant, None);
     Ok(answer)
