@@ -40,6 +40,7 @@ mod choices;
 mod context;
 mod desk;
 mod doctor;
+mod ending;
 mod fault;
 mod feed;
 mod flight;
@@ -69,6 +70,7 @@ mod transport;
 pub use choices::{Admission, Choices};
 pub use desk::{Account, BoxFuture, Desk, Journal, Line, Receipt};
 pub use doctor::{Expectation, Finding, Severity, examine};
+pub use ending::End;
 pub use fault::Constraint;
 pub use feed::Feed;
 pub use flight::Flight;
@@ -89,7 +91,7 @@ pub use row::{Row, Stored};
 pub use statement::{Change, Consequence, Insert, Read};
 pub use tell::Tell;
 pub use tenancy::{Refused, Settings, SettingsFault, Tenancy};
-pub use transaction::{End, SpentProof, TenantTx};
+pub use transaction::{SpentProof, TenantTx};
 
 /// Parameters of statements: anything that the driver can bind.
 pub use postgres_types::ToSql;

@@ -387,7 +387,8 @@ async fn evidence_of_a_frozen_studio_waits_for_who_has_not_confirmed() {
         }
     };
     let made = tokio::time::timeout(Duration::from_secs(20), made).await;
-    (worker.abort(), hurrying.abort());
+    worker.abort();
+    hurrying.abort();
     made.unwrap();
 }
 
