@@ -43,13 +43,13 @@ GRANT EXECUTE ON FUNCTION watch.tell_operators() TO {app}_owner;
 CREATE TRIGGER tell_operators AFTER INSERT ON watch.alerts FOR EACH ROW EXECUTE FUNCTION watch.tell_operators();
 ALTER TABLE watch.alerts ENABLE ALWAYS TRIGGER tell_operators;
 
--- y5|key|ways, by commas|expires at|nonce|mac. Takes what is due in hand: counts the attempt and moves the next one on. What is of a
+-- y7|key|ways, by commas|expires at|nonce|mac. Takes what is due in hand: counts the attempt and moves the next one on. What is of a
 -- way that nobody named, or was tried to the end, is dead; what is older than ninety days goes.
 CREATE FUNCTION watch.take_tellings(question text)
 RETURNS TABLE (id uuid, way text, kind text, severity text, studio uuid, noticed_at timestamptz, attempts integer)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
-  p text[] := tenancy.verified(question, 'y5', 6);
+  p text[] := tenancy.verified(question, 'y7', 6);
   pauses_s integer[] := '{5,60,300,1800,7200,28800,86400,86400}';
 BEGIN
   DELETE FROM watch.tellings t WHERE t.created_at < clock_timestamp() - interval '90 days';
@@ -62,12 +62,12 @@ BEGIN
     RETURNING t.id, t.way, t.kind, t.severity, t.studio, t.noticed_at, t.attempts;
 END $$;
 
--- y6|key|telling|state|status or nothing|attempts|expires at|nonce|mac. What another attempt has taken in hand meanwhile is that one's,
+-- y8|key|telling|state|status or nothing|attempts|expires at|nonce|mac. What another attempt has taken in hand meanwhile is that one's,
 -- unless it has arrived.
 CREATE FUNCTION watch.settle_telling(event text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
-  p text[] := tenancy.verified(event, 'y6', 9);
+  p text[] := tenancy.verified(event, 'y8', 9);
 BEGIN
   UPDATE watch.tellings t SET state = p[4], status = nullif(p[5], '')::integer
     WHERE t.id = p[3]::uuid AND t.state = 'pending' AND (t.attempts = p[6]::integer OR p[4] = 'delivered');

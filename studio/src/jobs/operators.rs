@@ -29,10 +29,10 @@ use crate::{
 };
 
 const TAKE: Tell = Tell::new(
-    "y5",
+    "y7",
     "SELECT id, way, kind, severity, studio, noticed_at, attempts FROM watch.take_tellings($1)",
 );
-const SETTLE: Tell = Tell::new("y6", "SELECT watch.settle_telling($1)");
+const SETTLE: Tell = Tell::new("y8", "SELECT watch.settle_telling($1)");
 
 /// Where operators are told.
 #[derive(Clone, Default)]

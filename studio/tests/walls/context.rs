@@ -270,6 +270,21 @@ async fn the_role_is_the_lowest_of_token_provider_and_ceiling() {
     }
 }
 
+/// What was signed for one function is not taken by another.
+#[tokio::test]
+async fn no_two_functions_take_what_the_same_was_signed_for() {
+    let world = World::new().await;
+    let raw = world.as_admin().await;
+    let sql = r"SELECT coalesce(array_agg(twice.names), '{}') FROM (
+        SELECT string_agg(p.oid::regproc::text, ' ') AS names FROM pg_proc p,
+          regexp_matches(p.prosrc, 'verified\(\w+, ''(\w+)'', (\d+)\)', 'g') taken
+        GROUP BY taken HAVING count(*) > 1) twice";
+    let twice: Vec<String> = raw.value(sql, &[]).await.unwrap();
+    assert_eq!(twice, Vec::<String>::new());
+    let all = r"SELECT count(*) FROM pg_proc p WHERE p.prosrc ~ 'verified\(\w+, ''\w+'', \d+\)'";
+    assert!(raw.value::<i64>(all, &[]).await.unwrap() > 50);
+}
+
 // asvs: V13.2.2
 #[tokio::test]
 async fn what_is_not_the_app_roles_is_refused_inside_a_bound_transaction() {

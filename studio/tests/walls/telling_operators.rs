@@ -264,8 +264,8 @@ async fn operators_are_told_at_no_address_of_the_inside_and_by_nobody_but_the_se
     for sql in [
         "SELECT kind FROM watch.tellings",
         "UPDATE watch.tellings SET state = 'dead'",
-        "SELECT kind FROM watch.take_tellings('y5|1|webhook|9999999999|n|00')",
-        "SELECT watch.settle_telling('y6|1|x|dead||1|9999999999|n|00')::text",
+        "SELECT kind FROM watch.take_tellings('y7|1|webhook|9999999999|n|00')",
+        "SELECT watch.settle_telling('y8|1|x|dead||1|9999999999|n|00')::text",
     ] {
         assert!(raw.client().query(sql, &[]).await.is_err(), "{sql}");
     }
