@@ -106,16 +106,12 @@ pub(super) async fn tell(app: &App) -> Result<(), Fault> {
 }
 
 async fn deliver(app: &App, telling: Telling) -> Result<(), Fault> {
-    let Outcome { status, is_final } = telling.send(app).await?;
-    let has_arrived = status.is_some_and(|status| (200..300).contains(&status));
-    let state = match (has_arrived, is_final) {
-        (true, _) => "delivered",
-        (false, true) => "dead",
-        (false, false) => "pending",
-    };
+    let outcome = telling.send(app).await?;
+    // That it was the last attempt the database knows.
+    let state = outcome.state(false).as_str();
     let id = telling.id.to_string();
-    let status = status.map(|status| status.to_string()).unwrap_or_default();
-    let attempts = telling.attempts.to_string();
+    let status = outcome.status.map(|status| status.to_string());
+    let (status, attempts) = (status.unwrap_or_default(), telling.attempts.to_string());
     let fields = [id.as_str(), state, &status, &attempts];
     app.tenancy.tell(SETTLE, &fields).await.map(drop)
 }

@@ -80,6 +80,19 @@ pub(crate) struct Outcome {
     pub(crate) is_final: bool,
 }
 
+impl Outcome {
+    /// What it makes of what was told, where no attempt comes after the last.
+    pub(crate) fn state(self, is_last: bool) -> State {
+        let answered = self.status;
+        let has_arrived = answered.is_some_and(|status| (200..300).contains(&status));
+        match (has_arrived, is_last || self.is_final) {
+            (true, _) => State::Delivered,
+            (false, true) => State::Dead,
+            (false, false) => State::Pending,
+        }
+    }
+}
+
 /// What is told, to whom.
 pub(crate) struct Letter {
     id: Uuid,
@@ -275,17 +288,11 @@ pub(crate) async fn settle(
     letter: &Letter,
     outcome: Outcome,
 ) -> Result<(), Fault> {
-    let Outcome { status, is_final } = outcome;
     let granted = tx.grant::<Settle, Delivery>(letter.id).await?;
-    let has_arrived = status.is_some_and(|status| (200..300).contains(&status));
     let is_last = usize::try_from(letter.attempts).unwrap_or_default() >= PAUSES_S.len();
-    let state = match (has_arrived, is_last || is_final) {
-        (true, _) => State::Delivered,
-        (false, true) => State::Dead,
-        (false, false) => State::Pending,
-    };
+    let state = outcome.state(is_last);
     let now = desk.clock.now();
-    let status = status.map(i32::from);
+    let status = outcome.status.map(i32::from);
     let parameters: [&(dyn ToSql + Sync); 5] = [
         &now,
         &state.as_str(),
