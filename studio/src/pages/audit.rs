@@ -11,7 +11,7 @@ use watertight_terms::Fault;
 
 use super::{
     filled::{Filled, older},
-    frame::{Visitor, frame, when, zone},
+    frame::{Visitor, frame, joined, when, zone},
 };
 use crate::{
     app::Desk,
@@ -122,14 +122,6 @@ fn row(entry: &Value, zone: &TimeZone) -> Markup {
             td { (text("address")) br; span class="quiet" { (text("client_request_id")) } }
         }
     }
-}
-
-fn joined(words: &Value) -> String {
-    let words = words.as_array().into_iter().flatten();
-    words
-        .filter_map(Value::as_str)
-        .collect::<Vec<_>>()
-        .join(", ")
 }
 
 /// A thousand lines each: a file that is whole is what the verifier saves.

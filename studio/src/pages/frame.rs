@@ -152,3 +152,12 @@ pub fn refuse(fault: &Fault, request_id: Uuid, leads: Leads) -> Response {
 /// What a page may load, and where its forms may go: nothing but our own.
 pub(super) const CSP: http::HeaderValue =
     http::HeaderValue::from_static(watertight::answer::PAGE_CSP);
+
+/// The words of a list, with commas.
+pub(super) fn joined(words: &Value) -> String {
+    let words = words.as_array().into_iter().flatten();
+    words
+        .filter_map(Value::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
+}

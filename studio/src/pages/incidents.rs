@@ -12,7 +12,7 @@ use watertight_terms::Fault;
 
 use super::{
     filled::Filled,
-    frame::{Visitor, frame, when, zone},
+    frame::{Visitor, frame, joined, when, zone},
 };
 use crate::{
     app::Desk,
@@ -90,7 +90,7 @@ fn window(impact: &Value, path: &str, zone: &TimeZone) -> Markup {
 fn whose(whose: &Value) -> Markup {
     html! {
         @if whose["everybody"] == true { p { "It is about nobody alone: what everybody did is here." } }
-        @else { p { "It is about " (joined(whose, "actors")) " " (joined(whose, "addresses")) } }
+        @else { p { "It is about " (joined(&whose["actors"])) " " (joined(&whose["addresses"])) } }
     }
 }
 
@@ -108,16 +108,16 @@ fn unsaid(impact: &Value) -> Markup {
 }
 
 fn record(one: &Value, zone: &TimeZone) -> Markup {
-    let opened = joined(one, "opened");
+    let opened = joined(&one["opened"]);
     html! {
         td { (text(one, "resource")) br; code class="quiet" { (text(one, "id")) } }
         td {
-            (joined(one, "actions"))
+            (joined(&one["actions"]))
             @if one["is_changed"] == true { br; strong { "changed" } }
             @if !opened.is_empty() { br; span class="quiet" { "opened " (opened) } }
         }
-        td { (joined(one, "actors")) (by(&joined(one, "acted_by"))) }
-        td { (joined(one, "addresses")) }
+        td { (joined(&one["actors"])) (by(&joined(&one["acted_by"]))) }
+        td { (joined(&one["addresses"])) }
         td { (span(one, zone)) br; span class="quiet" { (one["requests"]) @if one["requests"] == 1 { " request" } @else { " requests" } } }
     }
 }
@@ -163,9 +163,4 @@ fn items<'a>(value: &'a Value, field: &str) -> &'a [Value] {
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_default()
-}
-
-fn joined(value: &Value, field: &str) -> String {
-    let words = items(value, field).iter().filter_map(Value::as_str);
-    words.collect::<Vec<_>>().join(", ")
 }
