@@ -293,8 +293,9 @@ async fn whoever_imports_is_told_how_far_it_is() {
 async fn whoever_goes_on_from_an_id_misses_nothing_and_hears_nothing_twice() {
     let world = World::new().await;
     pencil(&world, 0, 1, 20).await;
-    let mut whole = Stream::open(&world, &world.base, (0, "owner"), None).await;
-    let start = whole.next().await.unwrap().id;
+    let start = newest(&world, 0).await;
+    let mut whole = Stream::open(&world, &world.base, (0, "owner"), Some(&start)).await;
+    assert_eq!(whole.next().await.unwrap().kind, "open");
     // One that has written its version and does not commit.
     let slow = world.as_app().await;
     slow.script("BEGIN").await.unwrap();
