@@ -122,7 +122,7 @@ pub(crate) async fn reader(
     let studio = world.studios.first().ok_or("no studio was made")?;
     Ok(Reader {
         caller: app.verifier.verify(&token(&double, studio)).await?,
-        artist: *studio.artists.first().ok_or("no artist was made")?,
+        project: *studio.projects.first().ok_or("no project was made")?,
         app,
     })
 }

@@ -8,7 +8,7 @@ use std::{
 
 use studio::{
     app::App,
-    resources::artists::{Artist, actions::View},
+    resources::projects::{Project, actions::View},
 };
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -33,21 +33,29 @@ enum Way {
 pub(crate) struct Reader {
     pub(crate) app: App,
     pub(crate) caller: Caller,
-    pub(crate) artist: Uuid,
+    pub(crate) project: Uuid,
 }
 
 impl Reader {
     /// Reads one row; its entry is durable when this returns.
     async fn read(&self, way: Way) -> Result<(), Fault> {
-        let begun = self.app.tenancy.begin(&self.caller, self.facts()).await;
-        let mut tx = begun.map_err(|refused| refused.fault)?;
-        let granted = tx.grant::<View, Artist>(self.artist).await?;
-        tx.seen(granted)?;
-        let entry = Entry::new("artist.view", "artist").ids([self.artist]);
+        let (tenancy, id) = (&self.app.tenancy, self.project);
+        let entry = Entry::new("project.view", "project").ids([id]);
         let entry = entry.ended(Outcome::Allowed, 200);
         match way {
-            Way::Together => tx.finish(entry).await.map(drop),
-            Way::Alone => tx.commit(entry).await.map(drop),
+            // One round trip, for its entry is not in its transaction.
+            Way::Together => {
+                let looked = tenancy.look::<View, Project>(&self.caller, self.facts(), id);
+                let (_project, sight) = looked.await.map_err(|refused| refused.fault)?.seen?;
+                sight.finish(entry).await.map(drop)
+            }
+            Way::Alone => {
+                let begun = tenancy.begin(&self.caller, self.facts()).await;
+                let mut tx = begun.map_err(|refused| refused.fault)?;
+                let granted = tx.grant::<View, Project>(id).await?;
+                tx.seen(granted)?;
+                tx.commit(entry).await.map(drop)
+            }
         }
     }
 

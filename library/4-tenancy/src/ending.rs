@@ -15,6 +15,9 @@ use crate::{
     transaction::Parts,
 };
 
+/// How what only read ends.
+pub(crate) const END_READ: &str = "ROLLBACK";
+
 /// How a transaction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -106,12 +109,12 @@ impl Ending {
 
 /// Ends a transaction that only read. It is rolled back: so nothing stays of what it wrote against its word, nor of what it
 /// set in its session, which then needs no message of its own.
-async fn end_read(mut lease: Lease, has_noted: bool, desk: &Desk) -> Result<(), Fault> {
+pub(crate) async fn end_read(mut lease: Lease, has_noted: bool, desk: &Desk) -> Result<(), Fault> {
     let fault = |error: tokio_postgres::Error| desk.sql_fault.fault(&error);
     let client = lease.depart()?;
     let (end, is_clean) = match has_noted {
         true => ("COMMIT", false),
-        false => ("ROLLBACK", true),
+        false => (END_READ, true),
     };
     let end = client.prepare_cached(end).await.map_err(fault)?;
     client.execute(&end, &[]).await.map_err(fault)?;

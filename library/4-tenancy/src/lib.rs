@@ -58,6 +58,7 @@ mod people;
 mod repeat;
 mod right;
 mod row;
+mod sight;
 mod source;
 mod statement;
 #[cfg(feature = "support")]
@@ -88,6 +89,7 @@ pub use people::{Effect, EffectKind, KnownMember, News, ProviderEvent};
 pub use repeat::{Claim, Claimed, Repeat, Seal};
 pub use right::{Right, Rows};
 pub use row::{Row, Stored};
+pub use sight::{Look, Sight};
 pub use statement::{Change, Consequence, Insert, Read};
 pub use tell::Tell;
 pub use tenancy::{Refused, Settings, SettingsFault, Tenancy};

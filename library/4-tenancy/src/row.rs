@@ -1,6 +1,6 @@
 use postgres_types::FromSqlOwned;
 use watertight_authority::Resource;
-use watertight_terms::Fault;
+use watertight_terms::{Fault, TenantId};
 
 use crate::Read;
 
@@ -30,4 +30,15 @@ pub trait Stored: Resource + Sized {
     /// # Errors
     /// When a column is missing or holds another type: a defect of ours.
     fn from_row(row: &Row) -> Result<Self, Fault>;
+}
+
+/// A row of another studio cannot get here; that it does not is checked all the same.
+pub(crate) fn own<R: Resource>(row: R, tenant: TenantId) -> Result<R, Fault> {
+    match row.tenant() == tenant {
+        true => Ok(row),
+        false => Err(Fault::bug(format!(
+            "a {} of another studio was read",
+            R::NOUN
+        ))),
+    }
 }

@@ -15,6 +15,7 @@ use crate::{
     flight::{Flight, Flights},
     lease::reset,
     load::Load,
+    sight::Studios,
     source::Source,
     tell::Signing,
     transaction::Bound,
@@ -67,6 +68,7 @@ pub struct Tenancy {
     /// What isolations are told of by, and what they wait for.
     pub(crate) brake: Source,
     pub(crate) flights: Flights,
+    pub(crate) studios: Studios,
     pub(crate) sql_fault: SqlFault,
     rows: Arc<[Rows]>,
     pub(crate) clock: Clock,
@@ -141,6 +143,7 @@ impl Tenancy {
             desk,
             brake: Source::new(settings, 1)?,
             flights: Flights::default(),
+            studios: Studios::default(),
             sql_fault,
             rows: settings.rows.clone().into(),
             clock,
@@ -180,10 +183,7 @@ impl Tenancy {
     ) -> Result<TenantTx, Refused> {
         let mut lease = self.source.lease().await?;
         let flight = self.flights.begin(&request.address);
-        let member = match caller.who() {
-            Who::Member(member) => Some(member.clone()),
-            Who::Service { .. } | Who::Page { .. } | Who::Feed { .. } => None,
-        };
+        let member = member_of(caller);
         // Signed only now: waiting for a connection must not use up the context's life.
         let token = context::sign(caller, &(self.keys)(), &self.clock, &self.random)?;
         let fault = |error: tokio_postgres::Error| self.sql_fault.fault(&error);
@@ -202,28 +202,14 @@ impl Tenancy {
             Ok(row) => row,
             Err(error) => {
                 // After any other error the connection is not what it should be, and is discarded.
-                if error
-                    .code()
-                    .is_some_and(|code| REFUSALS.contains(&code.code()))
-                {
+                if is_refusal(&error) {
                     lease.arrived();
                 }
-                return Err(self.refusal(&error, acted_by(member.as_ref()), request, flight));
+                return Err(self.refusal(&error, member.as_ref(), request, flight));
             }
         };
         lease.arrived();
-        let row = crate::Row(row);
-        let shut_out: Vec<String> = row.field("shut_out")?;
-        let is_shut_out = shut_out.contains(&request.address);
-        let bound = bound(&row, member, request, flight)?;
-        if is_shut_out {
-            // Dropped with its transaction; its number is accounted for by the entry of the refusal.
-            return Err(Refused {
-                fault: isolated(),
-                account: Some(bound.account),
-                guest_of: None,
-            });
-        }
+        let bound = let_in(&crate::Row(row), member, request, flight)?;
         Ok(TenantTx::new(lease, bound, self.parts()))
     }
 
@@ -273,7 +259,7 @@ impl Tenancy {
         self.source.load()
     }
 
-    fn parts(&self) -> crate::transaction::Parts {
+    pub(crate) fn parts(&self) -> crate::transaction::Parts {
         crate::transaction::Parts {
             authority: Arc::clone(&self.authority),
             journal: Arc::clone(&self.journal),
@@ -288,10 +274,10 @@ impl Tenancy {
         }
     }
 
-    fn refusal(
+    pub(crate) fn refusal(
         &self,
         error: &tokio_postgres::Error,
-        acted_by: Option<Subject>,
+        member: Option<&Member>,
         request: Request,
         flight: Flight,
     ) -> Refused {
@@ -331,7 +317,7 @@ impl Tenancy {
             let who = Actor {
                 tenant: TenantId(known.tenant),
                 actor: known.actor.clone(),
-                acted_by,
+                acted_by: acted_by(member),
                 role: known.role.clone(),
             };
             Account::new(who, Vec::new(), request, flight)
@@ -362,6 +348,41 @@ struct Known {
     actor: String,
     role: String,
     studio: String,
+}
+
+/// Whether `enter` refused the caller; after any other error the connection is not what it should be.
+pub(crate) fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    let code = error.code();
+    code.is_some_and(|code| REFUSALS.contains(&code.code()))
+}
+
+/// What the caller's token said, of a person who asks with one.
+pub(crate) fn member_of(caller: &Caller) -> Option<Member> {
+    match caller.who() {
+        Who::Member(member) => Some(member.clone()),
+        Who::Service { .. } | Who::Page { .. } | Who::Feed { .. } => None,
+    }
+}
+
+/// Whom `enter` has let in, unless from an address that is shut out: from where a request comes only the server knows.
+pub(crate) fn let_in(
+    row: &crate::Row,
+    member: Option<Member>,
+    request: Request,
+    flight: Flight,
+) -> Result<Bound, Refused> {
+    let shut_out: Vec<String> = row.field("shut_out")?;
+    let is_shut_out = shut_out.contains(&request.address);
+    let bound = bound(row, member, request, flight)?;
+    match is_shut_out {
+        false => Ok(bound),
+        // The number that was drawn is accounted for by the entry of the refusal.
+        true => Err(Refused {
+            fault: isolated(),
+            account: Some(bound.account),
+            guest_of: None,
+        }),
+    }
 }
 
 /// Who acts as the member, if somebody does.

@@ -18,6 +18,7 @@ use crate::{
     load::tell_slow,
     repeat::Keyed,
     right::{On, Right, Rows, told},
+    row::own,
     tell::Signing,
 };
 
@@ -139,7 +140,7 @@ impl TenantTx {
         &self,
         row: R,
     ) -> Result<Granted<A, R>, Fault> {
-        let row = self.own(row)?;
+        let row = own(row, self.tenant())?;
         self.parts
             .authority
             .decide::<A, R>(&self.bound.standing, row, &self.parts.nonce)
@@ -163,7 +164,7 @@ impl TenantTx {
     async fn find<R: Stored>(&mut self, read: Read, id: Uuid) -> Result<Option<R>, Fault> {
         let rows = self.read(read, &[&id]).await?;
         rows.first()
-            .map(|row| self.own(R::from_row(row)?))
+            .map(|row| own(R::from_row(row)?, self.tenant()))
             .transpose()
     }
 
@@ -281,7 +282,9 @@ impl TenantTx {
         });
         let all = after(&[&artist], parameters);
         let rows = self.read(list, &all).await?;
-        rows.iter().map(|row| self.own(R::from_row(row)?)).collect()
+        rows.iter()
+            .map(|row| own(R::from_row(row)?, self.tenant()))
+            .collect()
     }
 
     /// Runs a read: `$1` is the tenant, `parameters` start at `$2`.
@@ -495,16 +498,9 @@ impl TenantTx {
         entry.opened(opened.iter().copied())
     }
 
-    /// A row of another studio cannot get here; that it does not is checked all the same.
-    fn own<R: Resource>(&self, row: R) -> Result<R, Fault> {
-        if row.tenant() == self.tenant() {
-            Ok(row)
-        } else {
-            Err(Fault::bug(format!(
-                "a {} of another studio was read",
-                R::NOUN
-            )))
-        }
+    /// For whoever ends it otherwise.
+    pub(crate) fn taken_apart(self) -> (Lease, Bound, Parts) {
+        (self.lease, self.bound, self.parts)
     }
 
     pub(crate) fn breaks(&mut self, fault: Fault) -> Fault {

@@ -35,7 +35,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
-use watertight_tenancy::{End, Receipt, Right, TenantTx};
+use watertight_tenancy::{End, Receipt, Right, Sight, TenantTx};
 use watertight_terms::{Entry, Fault, Outcome, Random};
 
 use crate::{describe::Description, door::Guest};
@@ -304,6 +304,16 @@ impl<T> Draft<T> {
         let receipt = tx
             .answered(end, entry, |entry, rights| self.written.kept(entry, rights))
             .await?;
+        Ok(self.written.with(receipt))
+    }
+
+    /// Answers with what was seen in a look. The entry gets the draft's status.
+    ///
+    /// # Errors
+    /// As [`Sight::finish`]: no data may leave then.
+    pub async fn show(self, sight: Sight, entry: Entry) -> Result<Answer<T>, Fault> {
+        let entry = entry.ended(Outcome::Allowed, self.written.status.as_u16());
+        let receipt = sight.finish(entry).await?;
         Ok(self.written.with(receipt))
     }
 

@@ -27,11 +27,13 @@ mod declared;
 mod keyed;
 mod lasting;
 mod leaving;
+mod one;
 mod open;
 mod places;
 mod rates;
 mod strangers;
 mod way;
+mod work;
 
 use std::{
     future::Future,
@@ -66,12 +68,14 @@ use leaving::leaving;
 pub use declared::{Declared, Told, What};
 pub use lasting::Lasting;
 pub use leaving::Whose;
+pub use one::{GetOne, get_one};
 pub use open::{Open, open, receive};
 pub use places::AtOnce;
 use places::Taken;
 pub use rates::{Class, Own, Rates};
 pub use way::{Leads, Pages, Way};
 pub(crate) use way::{feed_secret, secret};
+use work::{InTransaction, Work};
 
 /// What every route needs: who verifies callers, who begins transactions, and bounds of a body.
 #[derive(Clone)]
@@ -329,7 +333,7 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
             read: H::read,
             describe: H::describe,
         };
-        let (handler, guests) = (self.handler, self.guests);
+        let (work, guests) = (InTransaction::of(self.handler), self.guests);
         let needs = Needs {
             action: A::NAME,
             resource: R::NOUN,
@@ -338,20 +342,30 @@ impl<H: Handler<Arguments>, Arguments: 'static> Verb<H, Arguments> {
             lasts: self.lasts,
             body_bytes: self.told.body_bytes.unwrap_or_default(),
         };
-        let methods = on(
-            filter(&self.method),
-            move |State(door): State<Door>,
-                  path: Result<RawPathParams, RawPathParamsRejection>,
-                  request: Request| {
-                let (handler, guests) = (handler.clone(), guests.clone());
-                async move { enter(door, path, request, handler, needs, guests).await }
-            },
-        );
+        let methods = entered(&self.method, work, needs, guests);
         Route {
             methods,
             declared: vec![declared],
         }
     }
+}
+
+/// What does a work, on a path that is still to be named.
+fn entered(
+    method: &Method,
+    work: impl Work,
+    needs: Needs,
+    guests: Option<GuestAnswer>,
+) -> MethodRouter<Door> {
+    on(
+        filter(method),
+        move |State(door): State<Door>,
+              path: Result<RawPathParams, RawPathParamsRejection>,
+              request: Request| {
+            let (work, guests) = (work.clone(), guests.clone());
+            async move { enter(door, path, request, work, needs, guests).await }
+        },
+    )
 }
 
 /// What answers on a path: made by `.needs` or `.public` and nothing else.
@@ -436,11 +450,11 @@ struct Needs {
 }
 
 /// The way of a request: caller, body, transaction, handler, entry, answer.
-async fn enter<H: Handler<Arguments>, Arguments: 'static>(
+async fn enter(
     door: Door,
     path: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
-    handler: H,
+    work: impl Work,
     needs: Needs,
     guests: Option<GuestAnswer>,
 ) -> Response {
@@ -486,7 +500,7 @@ async fn enter<H: Handler<Arguments>, Arguments: 'static>(
                 asked.input.state.insert(Lasting::of(&visit));
             }
             tokio::spawn(async move {
-                let worked = visit.work(&handler, asked).await;
+                let worked = visit.work(&work, asked).await;
                 drop(place);
                 worked
             })
@@ -546,17 +560,17 @@ struct Visit {
 }
 
 impl Visit {
-    async fn work<H: Handler<Arguments>, Arguments>(
+    async fn work(
         self,
-        handler: &H,
+        work: &impl Work,
         asked: Result<Asked, Fault>,
     ) -> Result<Answer<()>, Fault> {
         let ids = asked.as_ref().map(Asked::ids).unwrap_or_default();
-        let first = self.once(handler, &asked, None).await;
+        let first = work.once(&self, &asked, None).await;
         match first {
             // Others changed the same things at the same instant: once more, then it is told.
             Err(Ended { fault, account }) if fault.problem() == problems::BUSY => {
-                let second = self.once(handler, &asked, account.as_ref()).await;
+                let second = work.once(&self, &asked, account.as_ref()).await;
                 self.settled(second, ids).await
             }
             other => self.settled(other, ids).await,
@@ -578,33 +592,9 @@ impl Visit {
             .await
     }
 
-    async fn once<H: Handler<Arguments>, Arguments>(
-        &self,
-        handler: &H,
-        asked: &Result<Asked, Fault>,
-        earlier: Option<&Account>,
-    ) -> Result<Answer<()>, Ended> {
-        let begun = self
-            .door
-            .0
-            .tenancy
-            .begin(&self.caller, self.facts.clone())
-            .await;
-        let tx = match (begun, earlier) {
-            (Ok(tx), None) => tx,
-            (Ok(tx), Some(earlier)) => tx.after(earlier),
-            (Err(refused), _) => return self.turned_away(refused, earlier).await,
-        };
-        let account = tx.account().clone();
+    /// Whose request it is, once that is known.
+    fn is_of(&self, account: &Account) {
         let _of_an_earlier_attempt = self.known.set(account.clone());
-        let worked = match asked {
-            Ok(asked) => self.keyed(handler, tx, asked).await,
-            Err(fault) => Err(fault.clone()),
-        };
-        worked.map_err(|fault| Ended {
-            fault,
-            account: Some(account),
-        })
     }
 
     async fn turned_away(

@@ -297,22 +297,6 @@ pub fn expect_version(named: Option<i32>, current: i32) -> Result<(), Fault> {
     }
 }
 
-/// Shows a row whole, where nothing of it has to be opened.
-///
-/// # Errors
-/// Whatever [`TenantTx::grant`] says.
-pub async fn show<A: Action<R>, R: Stored, V: From<R> + Serialize + JsonSchema>(
-    mut tx: TenantTx,
-    id: Uuid,
-) -> Result<Answer<V>, Fault> {
-    let granted = tx.grant::<A, R>(id).await?;
-    let row = tx.seen(granted)?;
-    let version = row.version();
-    let draft = Draft::ok(V::from(row))?.etag(version);
-    let entry = Entry::new(A::NAME, R::NOUN).ids([id]);
-    draft.finish(tx, entry).await
-}
-
 /// Answers a change with the row as it is now, and keeps both.
 ///
 /// # Errors

@@ -254,7 +254,10 @@ async fn a_freeze_that_has_returned_finds_the_entry_of_whatever_was_answered() {
     let operators = Operators::of(&world).await;
     let process = Process::serve(&world).await;
     let admin = world.as_admin().await;
-    admin.script(&nap_before_entries_of_views()).await.unwrap();
+    admin
+        .script(&nap_before_entries_of("artist.view"))
+        .await
+        .unwrap();
     let holder = world.as_admin().await;
     holder
         .script(&format!("SELECT pg_advisory_lock({NAP})"))
@@ -295,7 +298,10 @@ async fn a_freeze_that_has_returned_finds_the_entry_of_whatever_was_answered() {
 async fn a_service_holds_the_studios_lock_until_its_entry_is_durable() {
     let world = World::new().await;
     let (admin, holder) = (world.as_admin().await, world.as_admin().await);
-    admin.script(&nap_before_entries_of_views()).await.unwrap();
+    admin
+        .script(&nap_before_entries_of("artist.view"))
+        .await
+        .unwrap();
     holder
         .script(&format!("SELECT pg_advisory_lock({NAP})"))
         .await
@@ -322,21 +328,21 @@ async fn a_service_holds_the_studios_lock_until_its_entry_is_durable() {
     assert_eq!(admin.value::<i64>(VIEWS, &[]).await.unwrap(), 1);
 }
 
-const NAP: u32 = 4_711;
+pub(crate) const NAP: u32 = 4_711;
 const VIEWS: &str = "SELECT count(*) FROM ledger.entries WHERE body ->> 'action' = 'artist.view' AND body ->> 'outcome' = 'allowed'";
 
-/// What makes whoever writes an entry of a view wait while somebody has the lock.
-fn nap_before_entries_of_views() -> String {
+/// What makes whoever writes an entry of an action wait while somebody has the lock.
+pub(crate) fn nap_before_entries_of(action: &str) -> String {
     format!(
         "CREATE FUNCTION ledger.nap() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
          BEGIN PERFORM pg_advisory_xact_lock_shared({NAP}); RETURN NEW; END $$;
-         CREATE TRIGGER nap BEFORE INSERT ON ledger.entries FOR EACH ROW WHEN (NEW.leaf LIKE '%\"artist.view\"%')
+         CREATE TRIGGER nap BEFORE INSERT ON ledger.entries FOR EACH ROW WHEN (NEW.leaf LIKE '%\"{action}\"%')
          EXECUTE FUNCTION ledger.nap()"
     )
 }
 
 /// Returns when an entry waits for that lock.
-async fn naps(admin: &RawConnection) {
+pub(crate) async fn naps(admin: &RawConnection) {
     let waiting = format!(
         "SELECT count(*) FROM pg_locks WHERE NOT granted AND objid = {NAP} AND locktype = 'advisory'"
     );

@@ -46,6 +46,7 @@ mod ledger;
 mod ledger_page;
 mod ledger_retention;
 mod legal_holds;
+mod looks;
 mod mails;
 mod marker;
 mod members;

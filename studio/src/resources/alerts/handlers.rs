@@ -66,10 +66,6 @@ pub(crate) async fn list(
         .await
 }
 
-pub(super) async fn show(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<View>, Fault> {
-    page::show::<actions::View, Alert, _>(tx, id).await
-}
-
 /// What somebody did about it: what is absent stays.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
-use watertight::door::{Routes, get, patch};
+use watertight::door::{Routes, get, get_one, patch};
 use watertight_authority::{Fact, Principal, Resource};
 use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Insert, Read, Row, Rows, Stored, TenantTx};
@@ -406,9 +406,7 @@ fn routes(routes: Routes) -> Routes {
         )
         .route(
             "/v1/alerts/{id}",
-            get(handlers::show)
-                .says("an alert, what shows it and what to do")
-                .needs::<View, Alert>()
+            get_one::<View, Alert, self::View>(|row, _| row.into()).says("an alert, what shows it and what to do")
                 .and(
                     patch(handlers::handle)
                         .says("acknowledges it, closes it, or opens it again; and what is to be remembered")

@@ -55,10 +55,6 @@ pub(super) async fn list(
     page::list::<View, Export, _>(tx, &desk, paging, &[], |row, _| row.into()).await
 }
 
-pub(super) async fn show(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<ExportView>, Fault> {
-    page::show::<View, Export, _>(tx, id).await
-}
-
 /// A new export.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use watertight::door::{Routes, get, post};
+use watertight::door::{Routes, get, get_one, post};
 use watertight_authority::{Fact, Gathers, Resource};
 use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Constraint, Insert, Read, Row, Rows, Stored};
@@ -354,9 +354,7 @@ fn routes(routes: Routes) -> Routes {
         )
         .route(
             "/v1/exports/{id}",
-            get(handlers::show)
-                .says("an export, and how far it is")
-                .needs::<View, Export>(),
+            get_one::<View, Export, ExportView>(|row, _| row.into()).says("an export, and how far it is"),
         )
         .route(
             "/v1/exports/{id}/file",

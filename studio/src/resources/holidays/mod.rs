@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 use watertight::argument::Day;
-use watertight::door::{Routes, delete, get, patch, post};
+use watertight::door::{Routes, delete, get, get_one, patch, post};
 use watertight_authority::{Fact, Resource};
 use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Insert, Read, Row, Rows, Stored, TenantTx};
@@ -243,9 +243,8 @@ fn routes(routes: Routes) -> Routes {
         )
         .route(
             "/v1/holidays/{id}",
-            get(handlers::show)
+            get_one::<View, Holiday, self::View>(|row, _| row.into())
                 .says("a holiday")
-                .needs::<View, Holiday>()
                 .and(
                     patch(handlers::edit)
                         .says("changes what is given")

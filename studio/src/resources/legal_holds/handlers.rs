@@ -48,13 +48,6 @@ pub(super) async fn list(
     page::list::<View, LegalHold, _>(tx, &desk, paging, &filters, |row, _| row.into()).await
 }
 
-pub(super) async fn show(
-    tx: TenantTx,
-    Path(id): Path<Uuid>,
-) -> Result<Answer<LegalHoldView>, Fault> {
-    page::show::<View, LegalHold, _>(tx, id).await
-}
-
 /// A new legal hold.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use watertight::door::{Routes, get, post};
+use watertight::door::{Routes, get, get_one, post};
 use watertight_authority::{Fact, Resource};
 use watertight_custody::{LEGAL_HOLD, Retention};
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored};
@@ -296,9 +296,7 @@ fn routes(routes: Routes) -> Routes {
         )
         .route(
             "/v1/legal-holds/{id}",
-            get(handlers::show)
-                .says("a legal hold")
-                .needs::<View, LegalHold>(),
+            get_one::<View, LegalHold, LegalHoldView>(|row, _| row.into()).says("a legal hold"),
         )
         .route(
             "/v1/legal-holds/{id}/release",

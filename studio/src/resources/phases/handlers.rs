@@ -50,10 +50,6 @@ pub(super) async fn list(
         .await
 }
 
-pub(super) async fn show(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<View>, Fault> {
-    page::show::<actions::View, Phase, _>(tx, id).await
-}
-
 /// A new one.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -20,7 +20,7 @@ use serde::Serialize;
 use uuid::Uuid;
 use watertight::{
     argument::Day,
-    door::{Routes, delete, get, patch, post},
+    door::{Routes, delete, get, get_one, patch, post},
 };
 use watertight_authority::{Fact, Resource};
 use watertight_custody::Retention;
@@ -249,9 +249,7 @@ fn routes(routes: Routes) -> Routes {
         )
         .route(
             "/v1/phases/{id}",
-            get(handlers::show)
-                .says("a phase")
-                .needs::<View, Phase>()
+            get_one::<View, Phase, self::View>(|row, _| row.into()).says("a phase")
                 .and(
                     patch(handlers::edit)
                         .says("changes what is given")

@@ -83,7 +83,7 @@ pub(super) async fn list(
         sort: asked.sort,
     };
     let filters: [&(dyn ToSql + Sync); 3] = [&q, &status, &asked.archived];
-    page::list::<View, Project, _>(tx, &desk, paging, &filters, ProjectView::of).await
+    page::list::<View, Project, _>(tx, &desk, paging, &filters, ProjectView::read).await
 }
 
 /// The projects among which somebody may choose, by id and name.
@@ -93,18 +93,6 @@ pub(crate) async fn choices(tx: &mut TenantTx) -> Result<Vec<(Uuid, String)>, Fa
         .into_iter()
         .map(|project| (project.id, project.name))
         .collect())
-}
-
-pub(super) async fn show(
-    mut tx: TenantTx,
-    Path(id): Path<Uuid>,
-) -> Result<Answer<ProjectView>, Fault> {
-    let granted = tx.grant::<View, Project>(id).await?;
-    let project = tx.seen(granted)?;
-    let version = project.version;
-    let view = ProjectView::of(project, &tx);
-    let entry = Entry::new("project.view", "project").ids([id]);
-    Draft::ok(view)?.etag(version).finish(tx, entry).await
 }
 
 /// A new project.
@@ -160,7 +148,7 @@ pub(super) async fn create(
     ];
     let spent = tx.create(granted, CREATE, &parameters).await?;
     let entry = Entry::new(spent.action(), spent.noun()).ids([id]);
-    let view = ProjectView::of(tx.written(Project::LOAD, id).await?, &tx);
+    let view = ProjectView::read(tx.written(Project::LOAD, id).await?, &tx);
     let draft = Draft::created(view, &format!("/v1/projects/{id}"))?;
     draft.etag(1).commit(tx, entry).await
 }
@@ -222,7 +210,7 @@ pub(super) async fn edit(
         &now, &code, &name, &client, &status, &starts_on, &ends_on, &minor, &currency, &notes,
     ];
     let (spent, _row) = tx.change(granted, EDIT, &parameters).await?;
-    let view = ProjectView::of(tx.written(Project::LOAD, id).await?, &tx);
+    let view = ProjectView::read(tx.written(Project::LOAD, id).await?, &tx);
     page::changed(tx, &spent, view).await
 }
 

@@ -22,11 +22,11 @@ use serde::Serialize;
 use uuid::Uuid;
 use watertight::{
     argument::Day,
-    door::{Routes, delete, get, patch, post},
+    door::{Routes, delete, get, get_one, patch, post},
 };
 use watertight_authority::{Fact, Resource};
 use watertight_custody::{Days, Retention, Rule, Then};
-use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored, TenantTx};
+use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Sight, Stored, TenantTx};
 use watertight_terms::{Fault, TenantId, problems};
 
 use super::{
@@ -294,8 +294,19 @@ struct Details {
 }
 
 impl ProjectView {
-    fn of(project: Project, tx: &TenantTx) -> Self {
-        let sees_details = tx.allows::<actions::Inspect, Project>(&project);
+    fn looked(project: Project, sight: &Sight) -> Self {
+        Self::of(project, |project| {
+            sight.allows::<actions::Inspect, _>(project)
+        })
+    }
+
+    fn read(project: Project, tx: &TenantTx) -> Self {
+        Self::of(project, |project| tx.allows::<actions::Inspect, _>(project))
+    }
+
+    /// What is shown of a project. `inspects` says whether the caller may inspect it.
+    fn of(project: Project, inspects: impl FnOnce(&Project) -> bool) -> Self {
+        let sees_details = inspects(&project);
         Self {
             id: project.id,
             version: project.version,
@@ -359,9 +370,8 @@ fn routes(routes: Routes) -> Routes {
         )
         .route(
             "/v1/projects/{id}",
-            get(handlers::show)
+            get_one::<View, Project, ProjectView>(ProjectView::looked)
                 .says("a project, with its budget if you may see it")
-                .needs::<View, Project>()
                 .and(
                     patch(handlers::edit)
                         .says("changes what is given; `null` clears")

@@ -64,10 +64,6 @@ pub(super) async fn list(
         .await
 }
 
-pub(super) async fn show(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<TimeOffView>, Fault> {
-    page::show::<View, TimeOff, _>(tx, id).await
-}
-
 /// A new absence.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
-use watertight::door::{Routes, delete, get, patch, post};
+use watertight::door::{Routes, delete, get, get_one, patch, post};
 use watertight_authority::{Fact, Resource};
 use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Constraint, Insert, Read, Row, Rows, Stored};
@@ -252,9 +252,8 @@ fn routes(routes: Routes) -> Routes {
         )
         .route(
             "/v1/time-off/{id}",
-            get(handlers::show)
+            get_one::<View, TimeOff, TimeOffView>(|row, _| row.into())
                 .says("an absence")
-                .needs::<View, TimeOff>()
                 .and(
                     patch(handlers::edit)
                         .says("moves it, or changes what is said of it")

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use watertight::{
     answer::Answer,
     argument::{CursorText, Id, IfMatch, Path, Query},
-    door::{Routes, get, post},
+    door::{Routes, get, get_one, post},
 };
 use watertight_authority::{Fact, Resource};
 use watertight_custody::{Days, Retention, Rule, Then};
@@ -296,7 +296,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         )
         .route(
             "/v1/deliveries/{id}",
-            get(show).says("a delivery").needs::<View, Delivery>(),
+            get_one::<View, Delivery, DeliveryView>(|row, _| row.into()).says("a delivery"),
         )
         .route(
             "/v1/deliveries/{id}/replay",
@@ -337,10 +337,6 @@ async fn list(
     };
     let filters: [&(dyn ToSql + Sync); 2] = [&webhook, &state];
     page::list::<View, Delivery, _>(tx, &desk, paging, &filters, |row, _| row.into()).await
-}
-
-async fn show(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<DeliveryView>, Fault> {
-    page::show::<View, Delivery, _>(tx, id).await
 }
 
 async fn replay(

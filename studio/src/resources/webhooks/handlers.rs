@@ -49,10 +49,6 @@ pub(super) async fn list(
     page::list::<View, Webhook, _>(tx, &desk, paging, &[], |row, _| row.into()).await
 }
 
-pub(super) async fn show(tx: TenantTx, Path(id): Path<Uuid>) -> Result<Answer<WebhookView>, Fault> {
-    page::show::<View, Webhook, _>(tx, id).await
-}
-
 /// A new webhook.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -48,7 +48,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use watertight::door::{Routes, delete, get, patch, post};
+use watertight::door::{Routes, delete, get, get_one, patch, post};
 use watertight_authority::{Fact, Opens, Resource};
 use watertight_custody::{Days, Retention, Rule, Then};
 use watertight_tenancy::{Change, Insert, Read, Row, Rows, Stored};
@@ -299,9 +299,7 @@ fn routes(routes: Routes) -> Routes {
         )
         .route(
             "/v1/webhooks/{id}",
-            get(handlers::show)
-                .says("a webhook")
-                .needs::<View, Webhook>()
+            get_one::<View, Webhook, WebhookView>(|row, _| row.into()).says("a webhook")
                 .and(
                     patch(handlers::edit)
                         .says("changes what is given; while it is paused nothing new is told there")
