@@ -202,7 +202,13 @@ BEGIN
       JOIN tenancy.members m ON m.tenant_id = v.tenant_id AND m.id = v.member_id
       WHERE v.digest = decode(p[4], 'hex') AND v.ended_at IS NULL
         AND clock_timestamp() < least(v.expires_at, v.seen_at + v.idle);
-    IF NOT FOUND THEN RAISE EXCEPTION 'no such page session' USING ERRCODE = 'ZT013'; END IF;
+    IF NOT FOUND THEN
+      -- One that is over is everyday's; one that never was is a guess.
+      IF NOT EXISTS (SELECT FROM tenancy.page_sessions v WHERE v.digest = decode(p[4], 'hex')) THEN
+        RAISE EXCEPTION 'no such page session' USING ERRCODE = 'ZT024';
+      END IF;
+      RAISE EXCEPTION 'the page session is over' USING ERRCODE = 'ZT013';
+    END IF;
     -- One of its requests at a time notes that it is awake; the others do not wait for that one.
     IF page.seen_at < clock_timestamp() - interval '1 minute'
        AND pg_try_advisory_xact_lock(hashtextextended(p[4], 1)) THEN
@@ -216,7 +222,12 @@ BEGIN
       JOIN tenancy.studios s ON s.tenant_id = v.tenant_id
       JOIN tenancy.members m ON m.tenant_id = v.tenant_id AND m.id = v.member_id
       WHERE v.digest = decode(p[4], 'hex') AND v.ended_at IS NULL;
-    IF NOT FOUND THEN RAISE EXCEPTION 'no such feed' USING ERRCODE = 'ZT011'; END IF;
+    IF NOT FOUND THEN
+      IF NOT EXISTS (SELECT FROM tenancy.feeds v WHERE v.digest = decode(p[4], 'hex')) THEN
+        RAISE EXCEPTION 'no such feed' USING ERRCODE = 'ZT024';
+      END IF;
+      RAISE EXCEPTION 'the feed is over' USING ERRCODE = 'ZT013';
+    END IF;
     -- It claims nothing of its own: the role is what the membership has now.
     p := ARRAY[p[1], p[2], 'm', page.organization, page.opened_by, '', 'owner', ceil(now_s)::bigint::text];
   END IF;

@@ -77,6 +77,7 @@ mod rotation;
 mod schema;
 mod settings;
 mod states;
+mod strangers;
 mod streaming;
 mod tables;
 mod taking;
