@@ -21,6 +21,7 @@ mod audit;
 mod availability;
 mod bodies;
 mod bookings;
+mod brakes;
 mod browsers;
 mod calendar;
 mod classes;
