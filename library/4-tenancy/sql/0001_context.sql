@@ -446,10 +446,38 @@ END $seal$;
 -- Granted to nobody: `tenancy.begin_isolation` and its siblings call them.
 CREATE FUNCTION tenancy.freeze_mark(tenant uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+DECLARE
+  waits text := current_setting('lock_timeout');
+  key bigint := (SELECT s.lock_key FROM tenancy.studios s WHERE s.tenant_id = tenant);
 BEGIN
-  UPDATE tenancy.studios s SET status = 'freezing', epoch = s.epoch + 1
-    WHERE s.tenant_id = tenant AND s.status IN ('active', 'freezing', 'frozen');
-  IF NOT FOUND THEN RAISE EXCEPTION 'no such studio' USING ERRCODE = 'ZT014'; END IF;
+  PERFORM set_config('lock_timeout', '500', true);
+  FOR attempt IN 1..50 LOOP
+    BEGIN
+      UPDATE tenancy.studios s SET status = 'freezing', epoch = s.epoch + 1
+        WHERE s.tenant_id = tenant AND s.status IN ('active', 'freezing', 'frozen');
+      IF NOT FOUND THEN RAISE EXCEPTION 'no such studio' USING ERRCODE = 'ZT014'; END IF;
+      PERFORM set_config('lock_timeout', waits, true);
+      RETURN;
+    EXCEPTION WHEN lock_not_available THEN
+      -- Somebody of the studio changes its row and does not end: the brake ends them now and not only when it drains.
+      -- Not another operator's drain, which holds the lock alone.
+      PERFORM tenancy.end_holders(key, '{ShareLock}');
+      PERFORM set_config('lock_timeout', '200', true);
+    END;
+  END LOOP;
+  RAISE EXCEPTION 'somebody holds on' USING ERRCODE = 'ZT015';
+END $$;
+
+-- Ends the backends that hold an advisory lock so. Gives how many.
+CREATE FUNCTION tenancy.end_holders(key bigint, modes text[]) RETURNS integer
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN (SELECT count(*) FROM (
+    SELECT pg_terminate_backend(l.pid) AS done FROM pg_locks l
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND l.classid = ((key >> 32) & 4294967295)::oid AND l.objid = (key & 4294967295)::oid
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+      AND l.mode = ANY (modes) AND l.pid <> pg_backend_pid()) t WHERE t.done);
 END $$;
 
 -- Takes an advisory lock for the rest of this transaction. Waits `patience` for whoever holds it, then
@@ -458,7 +486,6 @@ CREATE FUNCTION tenancy.take_lock(key bigint, patience interval) RETURNS integer
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   ended integer := 0;
-  newly integer;
 BEGIN
   PERFORM set_config('lock_timeout', greatest(ceil(extract(epoch FROM patience) * 1000), 1)::text, true);
   FOR attempt IN 1..50 LOOP
@@ -466,13 +493,7 @@ BEGIN
       PERFORM pg_advisory_xact_lock(key);
       RETURN ended;
     EXCEPTION WHEN lock_not_available THEN
-      SELECT count(*) INTO newly FROM (
-        SELECT pg_terminate_backend(l.pid) AS done FROM pg_locks l
-        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-          AND l.classid = ((key >> 32) & 4294967295)::oid AND l.objid = (key & 4294967295)::oid
-          AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-          AND l.pid <> pg_backend_pid()) t WHERE t.done;
-      ended := ended + newly;
+      ended := ended + tenancy.end_holders(key, '{ShareLock,ExclusiveLock}');
       PERFORM set_config('lock_timeout', '200', true);
     END;
   END LOOP;

@@ -1,10 +1,14 @@
 //! What keeps a brake from being pulled, and what it leaves: a process that was killed or hangs, somebody who holds the
 //! studio's row, cookies of before.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
-    on_duty::Operators, process::Process, world::World,
+    freeze::{freeze, thaw},
+    on_duty::{Operators, member_id},
+    pages::Page,
+    process::Process,
+    world::World,
 };
 
 /// The processes that the database knows.
@@ -56,4 +60,87 @@ async fn a_process_that_hangs_is_named_whoever_begins_beside_it() {
         .map(|one| one["process"].as_str().unwrap())
         .collect();
     assert_eq!(named, silent);
+}
+
+/// An owner's transaction that has changed the studio's row, and never ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_holds_the_studios_row_does_not_keep_the_brake_from_being_pulled() {
+    let world = World::new().await;
+    let [holder, other] = [world.as_app().await, world.as_app().await];
+    for (studio, raw) in [(0, &holder), (1, &other)] {
+        raw.script("BEGIN").await.unwrap();
+        raw.run(
+            "SELECT tenancy.enter($1)",
+            &[&world.context(studio, "owner")],
+        )
+        .await
+        .unwrap();
+        raw.script(
+            "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 0;
+             SELECT tenancy.choose('another name', NULL, NULL)",
+        )
+        .await
+        .unwrap();
+    }
+    let began = Instant::now();
+    let frozen = tokio::time::timeout(Duration::from_secs(10), freeze(&world, 0));
+    frozen
+        .await
+        .expect("the brake waits for whoever holds the row");
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(holder.script("SELECT 1").await.is_err());
+    other.script("COMMIT").await.unwrap();
+    let status = "SELECT status FROM tenancy.studios WHERE tenant_id = $1";
+    let raw = world.as_admin().await;
+    let status: String = raw
+        .value(status, &[&world.studios[0].tenant])
+        .await
+        .unwrap();
+    assert_eq!(status, "frozen");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cookies_of_before_a_freeze_are_dead_after_it_and_others_are_not() {
+    let world = World::new().await;
+    let pages = [
+        Page::of(&world, 0, "owner").await,
+        Page::of(&world, 1, "owner").await,
+    ];
+    let status = async |page: &Page<'_>| page.get("/ui/bookings").await.status;
+    for page in &pages {
+        assert_eq!(status(page).await, 200);
+    }
+    let (incident, _) = freeze(&world, 0).await;
+    thaw(&world, 0, incident).await;
+    assert_eq!(
+        status(&pages[0]).await,
+        303,
+        "the cookie of before the freeze"
+    );
+    assert_eq!(status(&pages[1]).await, 200, "of another studio");
+    let again = Page::of(&world, 0, "owner").await;
+    assert_eq!(status(&again).await, 200, "a new one");
+
+    // Of one member alone.
+    let manager = Page::of(&world, 0, "manager").await;
+    assert_eq!(status(&manager).await, 200);
+    let operators = Operators::of(&world).await;
+    let id = operators.open(&["--emergency"]).await;
+    let member = member_id(&world, "manager").await;
+    operators
+        .done(0, &["freeze", "--incident", &id, "--member", &member])
+        .await;
+    operators
+        .done(0, &["thaw", "--incident", &id, "--override", "a drill"])
+        .await;
+    assert_eq!(
+        status(&manager).await,
+        303,
+        "the cookie of before the isolation"
+    );
+    assert_eq!(status(&again).await, 200, "of another member");
 }
