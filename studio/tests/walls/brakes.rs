@@ -3,8 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+use watertight_tenancy::Call;
+
 use crate::{
-    freeze::{freeze, thaw},
+    freeze::{freeze, operator, report, thaw},
     on_duty::{Operators, member_id},
     pages::Page,
     process::Process,
@@ -143,4 +146,26 @@ async fn cookies_of_before_a_freeze_are_dead_after_it_and_others_are_not() {
         "the cookie of before the isolation"
     );
     assert_eq!(status(&again).await, 200, "of another member");
+}
+
+/// Whoever isolates and is cut off before the second call has left an entry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_isolation_of_a_part_is_an_entry_before_it_is_drained() {
+    const ISOLATE: Call =
+        Call::new("SELECT incident.isolate($1, $2, NULL, NULL, '192.0.2.9') AS isolation");
+    let world = World::new().await;
+    let incident: Uuid = report(&world, 0).await;
+    let tenant = world.studios[0].tenant;
+    let isolated = operator(&world).await;
+    isolated
+        .call(ISOLATE, &[&tenant, &incident], |_| None)
+        .await
+        .unwrap();
+    let sql = "SELECT count(*) FROM ledger.entries WHERE tenant_id = $1 AND body ->> 'action' = 'incident.isolate'";
+    let raw = world.as_admin().await;
+    for (studio, expected) in [(0, 1), (1, 0)] {
+        let tenant = world.studios[studio].tenant;
+        let entries: i64 = raw.value(sql, &[&tenant]).await.unwrap();
+        assert_eq!(entries, expected, "{studio}");
+    }
 }
