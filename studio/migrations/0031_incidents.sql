@@ -94,11 +94,14 @@ BEGIN
 END $$;
 
 -- Isolates a member, a session or an address, or all of the studio where none is named: first of two calls, as
--- `tenancy.begin_isolation` says. The brake does not wait for the ledger: the second call notes both.
+-- `tenancy.begin_isolation` says. The brake does not wait for the ledger: of a studio the second call notes what the mark could not, and
+-- of a part both note it.
 CREATE FUNCTION incident.isolate(tenant uuid, which uuid, member uuid, of_session text, of_address text) RETURNS uuid
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
   it incident.incidents := incident.take(tenant, which);
+  waits text := current_setting('lock_timeout');
+  made uuid;
 BEGIN
   IF it.confirmed_at IS NULL AND (NOT it.is_emergency OR it.opened_at < clock_timestamp() - interval '1 day') THEN
     PERFORM incident.refuse('incidents_unconfirmed');
@@ -108,7 +111,17 @@ BEGIN
       AND i.is_emergency AND i.confirmed_at IS NULL AND i.opened_at > clock_timestamp() - interval '7 days') THEN
     PERFORM incident.refuse('incidents_again');
   END IF;
-  RETURN tenancy.begin_isolation(tenant, which, member, of_session, of_address);
+  made := tenancy.begin_isolation(tenant, which, member, of_session, of_address);
+  IF num_nonnulls(member, of_session, of_address) > 0 THEN
+    BEGIN
+      PERFORM set_config('lock_timeout', '200', true);
+      PERFORM ledger.note_because(tenant, it.reason, 'incident.isolate', 'incident', ARRAY[which]);
+    EXCEPTION WHEN OTHERS THEN
+      RAISE WARNING 'the ledger cannot note the isolation: %', SQLERRM;
+    END;
+    PERFORM set_config('lock_timeout', waits, true);
+  END IF;
+  RETURN made;
 END $$;
 
 CREATE FUNCTION incident.drain(tenant uuid, isolation uuid, patience interval) RETURNS integer
@@ -116,7 +129,8 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
   ended integer := tenancy.drain_isolation(tenant, isolation, patience);
 BEGIN
-  PERFORM ledger.note_because(tenant, i.reason, 'incident.isolate', 'incident', ARRAY[i.id])
+  PERFORM ledger.note_because(tenant, i.reason, CASE WHEN num_nonnulls(v.member_id, v.session, v.address) = 0 THEN 'incident.isolate' ELSE 'incident.drain' END,
+      'incident', ARRAY[i.id])
     FROM incident.incidents i JOIN tenancy.isolations v ON v.tenant_id = i.tenant_id AND v.cause = i.id
     WHERE v.tenant_id = drain.tenant AND v.id = isolation;
   RETURN ended;

@@ -21,7 +21,7 @@ CREATE TABLE watch.tellings (
   -- What the last attempt was answered; null: nothing.
   status integer,
   created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  -- The same of the same is told once an hour: whoever comes from thousands of networks writes no thousands of mails.
+  -- The same of the same is told once an hour at most: whoever comes from thousands of networks writes no thousands of mails.
   hour timestamptz NOT NULL GENERATED ALWAYS AS (date_bin('1 hour', noticed_at, timestamptz '2000-01-01 00:00:00+00')) STORED,
   CONSTRAINT tellings_once UNIQUE NULLS NOT DISTINCT (way, kind, severity, studio, hour)
 );
@@ -30,17 +30,25 @@ CREATE INDEX tellings_by_time ON watch.tellings (created_at);
 ALTER TABLE watch.tellings ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY gate ON watch.tellings TO {app}_gate USING (true) WITH CHECK (true);
 
--- Called by the gate's own triggers alone.
+-- Called by the gate's own triggers alone. What goes on is told again: it may have got worse, or be another thing of the same name.
 CREATE FUNCTION watch.tell_operators() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+DECLARE
+  of_studio uuid := (to_jsonb(NEW) ->> 'tenant_id')::uuid;
+  noticed timestamptz := CASE TG_OP WHEN 'INSERT' THEN NEW.opened_at ELSE NEW.last_seen_at END;
+  pause interval := CASE WHEN NEW.severity IN ('high', 'critical') THEN '1 hour' ELSE '1 day' END;
 BEGIN
+  IF TG_OP = 'UPDATE' AND EXISTS (SELECT FROM watch.tellings t WHERE t.kind = NEW.kind AND t.severity = NEW.severity
+      AND t.studio IS NOT DISTINCT FROM of_studio AND t.noticed_at > noticed - pause) THEN
+    RETURN NULL;
+  END IF;
   INSERT INTO watch.tellings (way, kind, severity, studio, noticed_at)
-    SELECT w.way, NEW.kind, NEW.severity, (to_jsonb(NEW) ->> 'tenant_id')::uuid, NEW.opened_at FROM unnest('{webhook,mail}'::text[]) w (way)
+    SELECT w.way, NEW.kind, NEW.severity, of_studio, noticed FROM unnest('{webhook,mail}'::text[]) w (way)
     ON CONFLICT ON CONSTRAINT tellings_once DO NOTHING;
   RETURN NULL;
 END $$;
 GRANT EXECUTE ON FUNCTION watch.tell_operators() TO {app}_owner;
-CREATE TRIGGER tell_operators AFTER INSERT ON watch.alerts FOR EACH ROW EXECUTE FUNCTION watch.tell_operators();
+CREATE TRIGGER tell_operators AFTER INSERT OR UPDATE OF last_seen_at ON watch.alerts FOR EACH ROW EXECUTE FUNCTION watch.tell_operators();
 ALTER TABLE watch.alerts ENABLE ALWAYS TRIGGER tell_operators;
 
 -- y7|key|ways, by commas|expires at|nonce|mac. Takes what is due in hand: counts the attempt and moves the next one on. What is of a

@@ -22,6 +22,7 @@ use crate::{app::App, config::Config, metrics, pages, platform, resources, webho
 /// counted when it is answered  metrics
 /// a body left unread           1-edge       closes the connection, and says so
 /// security headers             1-edge
+/// preflights of others         platform     counted
 /// which origins may call       CORS         answers preflights
 /// address limit                1-edge       429        failed authentication costs ten
 /// refusals wait                platform     of a network that fails again and again
@@ -100,6 +101,10 @@ pub fn router(app: &App) -> Router {
         ))
         .layer(middleware::from_fn_with_state(edge.clone(), limit_address))
         .layer(origins(&app.config))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            platform::note_foreign_pages,
+        ))
         .layer(middleware::from_fn(watertight_edge::secure_answer))
         .layer(middleware::from_fn(watertight_edge::close_unread))
         .layer(middleware::from_fn_with_state(

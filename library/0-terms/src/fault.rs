@@ -1,6 +1,6 @@
 use std::{borrow::Cow, fmt};
 
-use crate::{ProblemType, problems};
+use crate::{Aim, ProblemType, Unproven, problems};
 
 /// What went wrong, whose fault it is, and two messages: one for the caller, one for the log.
 ///
@@ -25,6 +25,8 @@ struct Parts {
     fields: Vec<FieldFault>,
     retry_after_s: Option<u32>,
     details: Option<serde_json::Value>,
+    unproven: Option<Unproven>,
+    aim: Aim,
 }
 
 impl Fault {
@@ -38,6 +40,8 @@ impl Fault {
             fields: Vec::new(),
             retry_after_s: None,
             details: None,
+            unproven: None,
+            aim: Aim::default(),
         }))
     }
 
@@ -96,6 +100,18 @@ impl Fault {
         self
     }
 
+    /// Says why whoever calls could not say who they are.
+    pub fn unproven(mut self, why: Unproven) -> Self {
+        self.0.unproven = Some(why);
+        self
+    }
+
+    /// Says whom they named.
+    pub fn aimed(mut self, aim: Aim) -> Self {
+        self.0.aim = aim;
+        self
+    }
+
     /// What went wrong.
     pub fn kind(&self) -> Kind {
         self.0.problem.kind()
@@ -129,6 +145,16 @@ impl Fault {
     /// Extension members of the problem document.
     pub fn extension(&self) -> Option<&serde_json::Value> {
         self.0.details.as_ref()
+    }
+
+    /// Why whoever calls could not say who they are; none, where they could or it is not their fault.
+    pub fn why_unproven(&self) -> Option<Unproven> {
+        self.0.unproven
+    }
+
+    /// Whom they named.
+    pub fn aim(&self) -> &Aim {
+        &self.0.aim
     }
 
     /// After how many seconds the caller may try again, where that helps.

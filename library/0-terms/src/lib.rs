@@ -29,6 +29,7 @@ pub mod problems;
 mod random;
 mod role;
 mod text;
+mod unproven;
 
 pub use clock::Clock;
 pub use entry::{Entry, Outcome, Request};
@@ -40,3 +41,4 @@ pub use problem::{ProblemType, are_distinct};
 pub use random::Random;
 pub use role::{Role, UnknownRole};
 pub use text::{TextFault, check_line, check_prose};
+pub use unproven::{Aim, Unproven};

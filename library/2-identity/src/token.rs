@@ -1,8 +1,9 @@
 //! A token's form and claims, without any key: pure functions from bytes to values.
 
+use aws_lc_rs::digest;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
-use watertight_terms::{Limits, Role, Subject};
+use watertight_terms::{Aim, Limits, Role, Subject};
 
 use crate::{
     Actor, Impersonation, Permissions, RoleMap, caller::Member, json, reverification::FactorAges,
@@ -53,6 +54,11 @@ impl<'a> Unverified<'a> {
     /// claims are held against what belongs to those keys.
     pub(crate) fn named_issuer(&self) -> Result<String, Reason> {
         Ok(self.claims()?.text("iss")?.to_owned())
+    }
+
+    /// Whom it names, for whoever counts what is refused.
+    pub(crate) fn aim(&self) -> Aim {
+        self.claims().map(|claims| claims.aim()).unwrap_or_default()
     }
 
     /// The claims, to be called once the signature was found right.
@@ -119,7 +125,7 @@ impl Claims {
         match self.0.get("sts") {
             None => {}
             Some(status) if status == "active" => {}
-            Some(_) => return Err("sts is not active".into()),
+            Some(_) => return Err(Refused::Over("sts is not active")),
         }
         let actor = self.actor(settings.impersonation)?;
         let session = self.id("sid")?;
@@ -143,6 +149,21 @@ impl Claims {
             factor_ages: FactorAges::of(self.0.get("fva")),
             permissions,
         })
+    }
+
+    /// Whom it names, whether or not that is so. What could be no id is none.
+    pub(crate) fn aim(&self) -> Aim {
+        let of = |id: Option<&Value>| {
+            let id: Subject = id?.as_str()?.parse().ok()?;
+            let whole = digest::digest(&digest::SHA256, id.as_str().as_bytes());
+            let first: [u8; 8] = whole.as_ref().first_chunk().copied()?;
+            Some(format!("{:016x}", u64::from_be_bytes(first)))
+        };
+        let organization = self.0.get("o").and_then(|o| o.get("id"));
+        Aim {
+            subject: of(self.0.get("sub")),
+            organization: of(organization.or_else(|| self.0.get("org_id"))),
+        }
     }
 
     /// Who acts as the user: a person, directly, or it is not for us. A program that acts
@@ -201,21 +222,21 @@ impl Claims {
         }
     }
 
-    fn check_times(&self, settings: &VerifierSettings, now_s: i64) -> Result<i64, Reason> {
+    fn check_times(&self, settings: &VerifierSettings, now_s: i64) -> Result<i64, Refused> {
         let skew_s = settings.clock_skew_s;
         let (expires, not_before, issued) =
             (self.time("exp")?, self.time("nbf")?, self.time("iat")?);
         if expires <= now_s - skew_s {
-            return Err("exp: expired");
+            return Err(Refused::Over("exp: expired"));
         }
         if not_before > now_s + skew_s {
-            return Err("nbf: not active yet");
+            return Err("nbf: not active yet".into());
         }
         if issued > now_s + skew_s {
-            return Err("iat: issued in the future");
+            return Err("iat: issued in the future".into());
         }
         if expires <= issued || expires - issued > settings.longest_life_s {
-            return Err("exp - iat: a life that session tokens do not have");
+            return Err("exp - iat: a life that session tokens do not have".into());
         }
         Ok(issued)
     }
@@ -287,6 +308,8 @@ fn missing(name: &str) -> Reason {
 pub(crate) enum Refused {
     /// It is not good.
     Invalid(Reason),
+    /// It was good once, or its session has more to do first: everyday's.
+    Over(Reason),
     /// It is good, but no organization is active in the session.
     NoOrganization,
 }

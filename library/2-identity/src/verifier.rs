@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, sync::Arc};
 
-use watertight_terms::{Clock, Fault, problems};
+use watertight_terms::{Clock, Fault, Unproven, problems};
 
 use crate::{
     Caller, Keys, RoleMap,
@@ -157,7 +157,10 @@ impl Verifier {
         let member = claims
             .member(&instance.settings, inside.clock.now_s())
             .map_err(|refused| match refused {
-                Refused::Invalid(reason) => unauthenticated(reason),
+                Refused::Invalid(reason) => {
+                    unauthenticated(Unproven::Claims, reason).aimed(claims.aim())
+                }
+                Refused::Over(reason) => unauthenticated(Unproven::Over, reason),
                 Refused::NoOrganization => Fault::new(
                     problems::NO_ORGANIZATION,
                     "no studio is active in your session; choose one and try again",
@@ -171,17 +174,29 @@ impl Inside {
     /// The claims of a token whose signature is right, and whose it is. The keys are asked once.
     async fn claims(&self, token: &str) -> Result<(Arc<Instance>, Arc<Claims>), Fault> {
         let Some(before) = self.verified.get(token) else {
-            let unverified = Unverified::parse(token).map_err(unauthenticated)?;
-            let instance = self.named(&unverified).map_err(unauthenticated)?;
-            let key = instance.key(&unverified.key_id, &self.clock).await?;
-            return self.check(token, &unverified, instance, key);
+            let unverified = Unverified::parse(token).map_err(malformed)?;
+            let checked = self.first_check(token, &unverified).await;
+            return checked.map_err(|fault| fault.aimed(unverified.aim()));
         };
         let key = before.instance.key(&before.key_id, &self.clock).await?;
         if Arc::ptr_eq(&key, &before.key) {
             return Ok((before.instance, before.claims));
         }
-        let unverified = Unverified::parse(token).map_err(unauthenticated)?;
-        self.check(token, &unverified, before.instance, key)
+        let unverified = Unverified::parse(token).map_err(malformed)?;
+        let checked = self.check(token, &unverified, before.instance, key);
+        checked.map_err(|fault| fault.aimed(unverified.aim()))
+    }
+
+    /// The check of a token that was not seen before, or was not good.
+    async fn first_check(
+        &self,
+        token: &str,
+        unverified: &Unverified<'_>,
+    ) -> Result<(Arc<Instance>, Arc<Claims>), Fault> {
+        let another = |reason| unauthenticated(Unproven::Claims, reason);
+        let instance = self.named(unverified).map_err(another)?;
+        let key = instance.key(&unverified.key_id, &self.clock).await?;
+        self.check(token, unverified, instance, key)
     }
 
     /// The instance whose keys are to be tried.
@@ -204,9 +219,12 @@ impl Inside {
         key: Arc<PublicKey>,
     ) -> Result<(Arc<Instance>, Arc<Claims>), Fault> {
         if !key.verifies(unverified.signed.as_bytes(), &unverified.signature) {
-            return Err(unauthenticated("the signature is wrong"));
+            return Err(unauthenticated(
+                Unproven::Signature,
+                "the signature is wrong",
+            ));
         }
-        let claims = Arc::new(unverified.claims().map_err(unauthenticated)?);
+        let claims = Arc::new(unverified.claims().map_err(malformed)?);
         let verified = Verified {
             instance: Arc::clone(&instance),
             key_id: unverified.key_id.clone(),
@@ -221,7 +239,7 @@ impl Inside {
 impl Instance {
     async fn key(&self, id: &str, clock: &Clock) -> Result<Arc<PublicKey>, Fault> {
         let key = self.keys.find(id, clock).await?;
-        key.ok_or_else(|| unauthenticated("kid is no known key"))
+        key.ok_or_else(|| unauthenticated(Unproven::UnknownKey, "kid is no known key"))
     }
 }
 
@@ -261,7 +279,8 @@ fn is_origin(text: &str) -> bool {
 /// # Errors
 /// `unauthenticated` when it is anything else.
 pub fn bearer(header: Option<&str>) -> Result<&str, Fault> {
-    let header = header.ok_or_else(|| unauthenticated("no authorization header"))?;
+    let header =
+        header.ok_or_else(|| unauthenticated(Unproven::Absent, "no authorization header"))?;
     match header.split_once(' ') {
         Some((scheme, token))
             if scheme.eq_ignore_ascii_case("bearer")
@@ -270,18 +289,21 @@ pub fn bearer(header: Option<&str>) -> Result<&str, Fault> {
         {
             Ok(token)
         }
-        _ => Err(unauthenticated(
-            "the authorization header is no bearer token",
-        )),
+        _ => Err(malformed("the authorization header is no bearer token")),
     }
 }
 
-fn unauthenticated(reason: Reason) -> Fault {
+fn malformed(reason: Reason) -> Fault {
+    unauthenticated(Unproven::Malformed, reason)
+}
+
+fn unauthenticated(why: Unproven, reason: Reason) -> Fault {
     Fault::new(
         problems::UNAUTHENTICATED,
         "the session token is missing or not valid",
     )
     .log(reason)
+    .unproven(why)
 }
 
 /// How much work a token can make, counted.

@@ -30,7 +30,7 @@ mod event;
 use aws_lc_rs::hmac;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use secrecy::{ExposeSecret, SecretString};
-use watertight_terms::{Clock, Fault, problems};
+use watertight_terms::{Clock, Fault, Unproven, problems};
 
 pub use event::{Event, Received};
 
@@ -79,9 +79,9 @@ impl<'a> Headers<'a> {
             };
             let text = std::str::from_utf8(value).ok();
             let text = text.filter(|text| text.len() <= HEADER_BYTES);
-            let text = text.ok_or_else(|| refused("a header is too long or no text"))?;
+            let text = text.ok_or_else(|| malformed("a header is too long or no text"))?;
             if place.replace(text).is_some() {
-                return Err(refused("a header stands twice"));
+                return Err(malformed("a header stands twice"));
             }
         }
         let is_absent = |family: Headers<'_>| family == Headers::default();
@@ -89,7 +89,7 @@ impl<'a> Headers<'a> {
             (_, true) => Ok(svix),
             (true, false) => Ok(standard),
             (false, false) if svix == standard => Ok(svix),
-            (false, false) => Err(refused("the two families of headers differ")),
+            (false, false) => Err(malformed("the two families of headers differ")),
         }
     }
 }
@@ -146,19 +146,21 @@ impl Signer {
         clock: &Clock,
     ) -> Result<Delivery<'a>, Fault> {
         if body.len() > BODY_BYTES {
-            return Err(refused("longer than 256 KiB"));
+            return Err(malformed("longer than 256 KiB"));
         }
-        let id = headers
-            .id
-            .filter(|id| is_id(id))
-            .ok_or_else(|| refused("no id, or none that could be one"))?;
-        let timestamp = headers.timestamp.ok_or_else(|| refused("no timestamp"))?;
+        let absent = |reason| refused(Unproven::Absent, reason);
+        let id = headers.id.ok_or_else(|| absent("no id"))?;
+        if !is_id(id) {
+            return Err(malformed("no id that could be one"));
+        }
+        let timestamp = headers.timestamp.ok_or_else(|| absent("no timestamp"))?;
         let sent_at_s =
-            seconds(timestamp).ok_or_else(|| refused("the timestamp is no number of seconds"))?;
+            seconds(timestamp).ok_or_else(|| malformed("the timestamp is no number of seconds"))?;
         if (clock.now_s() - sent_at_s).abs() > TOLERANCE_S {
-            return Err(refused("sent more than five minutes ago, or later"));
+            let late = "sent more than five minutes ago, or later";
+            return Err(refused(Unproven::LateDelivery, late));
         }
-        let signatures = headers.signature.ok_or_else(|| refused("no signature"))?;
+        let signatures = headers.signature.ok_or_else(|| absent("no signature"))?;
         let signed = signed(id, timestamp, body);
         // Every one is tried against every key: how long it takes says nothing of which was right.
         let mut is_good = false;
@@ -174,7 +176,7 @@ impl Signer {
                 body,
             })
         } else {
-            Err(refused("no signature is right"))
+            Err(refused(Unproven::ForgedDelivery, "no signature is right"))
         }
     }
 
@@ -229,10 +231,15 @@ fn tag(text: &str) -> Option<[u8; 32]> {
     BASE64_STANDARD.decode(encoded).ok()?.try_into().ok()
 }
 
-fn refused(why: &'static str) -> Fault {
+fn malformed(reason: &'static str) -> Fault {
+    refused(Unproven::Malformed, reason)
+}
+
+fn refused(why: Unproven, reason: &'static str) -> Fault {
     Fault::new(
         problems::UNAUTHENTICATED,
         "the delivery is not signed as it must be, or is too old",
     )
-    .log(why)
+    .log(reason)
+    .unproven(why)
 }

@@ -202,7 +202,13 @@ BEGIN
       JOIN tenancy.members m ON m.tenant_id = v.tenant_id AND m.id = v.member_id
       WHERE v.digest = decode(p[4], 'hex') AND v.ended_at IS NULL
         AND clock_timestamp() < least(v.expires_at, v.seen_at + v.idle);
-    IF NOT FOUND THEN RAISE EXCEPTION 'no such page session' USING ERRCODE = 'ZT013'; END IF;
+    IF NOT FOUND THEN
+      -- One that is over is everyday's; one that never was is a guess.
+      IF NOT EXISTS (SELECT FROM tenancy.page_sessions v WHERE v.digest = decode(p[4], 'hex')) THEN
+        RAISE EXCEPTION 'no such page session' USING ERRCODE = 'ZT024';
+      END IF;
+      RAISE EXCEPTION 'the page session is over' USING ERRCODE = 'ZT013';
+    END IF;
     -- One of its requests at a time notes that it is awake; the others do not wait for that one.
     IF page.seen_at < clock_timestamp() - interval '1 minute'
        AND pg_try_advisory_xact_lock(hashtextextended(p[4], 1)) THEN
@@ -216,7 +222,12 @@ BEGIN
       JOIN tenancy.studios s ON s.tenant_id = v.tenant_id
       JOIN tenancy.members m ON m.tenant_id = v.tenant_id AND m.id = v.member_id
       WHERE v.digest = decode(p[4], 'hex') AND v.ended_at IS NULL;
-    IF NOT FOUND THEN RAISE EXCEPTION 'no such feed' USING ERRCODE = 'ZT011'; END IF;
+    IF NOT FOUND THEN
+      IF NOT EXISTS (SELECT FROM tenancy.feeds v WHERE v.digest = decode(p[4], 'hex')) THEN
+        RAISE EXCEPTION 'no such feed' USING ERRCODE = 'ZT024';
+      END IF;
+      RAISE EXCEPTION 'the feed is over' USING ERRCODE = 'ZT013';
+    END IF;
     -- It claims nothing of its own: the role is what the membership has now.
     p := ARRAY[p[1], p[2], 'm', page.organization, page.opened_by, '', 'owner', ceil(now_s)::bigint::text];
   END IF;
@@ -435,10 +446,38 @@ END $seal$;
 -- Granted to nobody: `tenancy.begin_isolation` and its siblings call them.
 CREATE FUNCTION tenancy.freeze_mark(tenant uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+DECLARE
+  waits text := current_setting('lock_timeout');
+  key bigint := (SELECT s.lock_key FROM tenancy.studios s WHERE s.tenant_id = tenant);
 BEGIN
-  UPDATE tenancy.studios s SET status = 'freezing', epoch = s.epoch + 1
-    WHERE s.tenant_id = tenant AND s.status IN ('active', 'freezing', 'frozen');
-  IF NOT FOUND THEN RAISE EXCEPTION 'no such studio' USING ERRCODE = 'ZT014'; END IF;
+  PERFORM set_config('lock_timeout', '500', true);
+  FOR attempt IN 1..50 LOOP
+    BEGIN
+      UPDATE tenancy.studios s SET status = 'freezing', epoch = s.epoch + 1
+        WHERE s.tenant_id = tenant AND s.status IN ('active', 'freezing', 'frozen');
+      IF NOT FOUND THEN RAISE EXCEPTION 'no such studio' USING ERRCODE = 'ZT014'; END IF;
+      PERFORM set_config('lock_timeout', waits, true);
+      RETURN;
+    EXCEPTION WHEN lock_not_available THEN
+      -- Somebody of the studio changes its row and does not end: the brake ends them now and not only when it drains.
+      -- Not another operator's drain, which holds the lock alone.
+      PERFORM tenancy.end_holders(key, '{ShareLock}');
+      PERFORM set_config('lock_timeout', '200', true);
+    END;
+  END LOOP;
+  RAISE EXCEPTION 'somebody holds on' USING ERRCODE = 'ZT015';
+END $$;
+
+-- Ends the backends that hold an advisory lock so. Gives how many.
+CREATE FUNCTION tenancy.end_holders(key bigint, modes text[]) RETURNS integer
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN (SELECT count(*) FROM (
+    SELECT pg_terminate_backend(l.pid) AS done FROM pg_locks l
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND l.classid = ((key >> 32) & 4294967295)::oid AND l.objid = (key & 4294967295)::oid
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+      AND l.mode = ANY (modes) AND l.pid <> pg_backend_pid()) t WHERE t.done);
 END $$;
 
 -- Takes an advisory lock for the rest of this transaction. Waits `patience` for whoever holds it, then
@@ -447,7 +486,6 @@ CREATE FUNCTION tenancy.take_lock(key bigint, patience interval) RETURNS integer
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   ended integer := 0;
-  newly integer;
 BEGIN
   PERFORM set_config('lock_timeout', greatest(ceil(extract(epoch FROM patience) * 1000), 1)::text, true);
   FOR attempt IN 1..50 LOOP
@@ -455,13 +493,7 @@ BEGIN
       PERFORM pg_advisory_xact_lock(key);
       RETURN ended;
     EXCEPTION WHEN lock_not_available THEN
-      SELECT count(*) INTO newly FROM (
-        SELECT pg_terminate_backend(l.pid) AS done FROM pg_locks l
-        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-          AND l.classid = ((key >> 32) & 4294967295)::oid AND l.objid = (key & 4294967295)::oid
-          AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-          AND l.pid <> pg_backend_pid()) t WHERE t.done;
-      ended := ended + newly;
+      ended := ended + tenancy.end_holders(key, '{ShareLock,ExclusiveLock}');
       PERFORM set_config('lock_timeout', '200', true);
     END;
   END LOOP;

@@ -47,16 +47,19 @@ SET LOCAL ROLE {app}_gate;
 -- The processes of the server that answer or work. Owned by the gate and granted to nobody.
 CREATE TABLE tenancy.processes (
   id uuid PRIMARY KEY,
-  seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
+  seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  -- A digest of what one process at a time can have, and none that was stopped gives back: who had it before has ended.
+  name text CHECK (name ~ '^[0-9a-f]{64}$')
 );
 
--- i1|key|process|expires at|nonce|mac: a process says that it is there, and is told what it has not confirmed.
+-- i1|key|process|name or nothing|expires at|nonce|mac: a process says that it is there, and is told what it has not confirmed.
 CREATE FUNCTION tenancy.heed(event text) RETURNS TABLE (tenant uuid, isolation uuid, subject text, address text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
-  p text[] := tenancy.verified(event, 'i1', 6);
+  p text[] := tenancy.verified(event, 'i1', 7);
 BEGIN
-  INSERT INTO tenancy.processes AS t (id) VALUES (p[3]::uuid)
+  DELETE FROM tenancy.processes t WHERE t.name = p[4] AND t.id <> p[3]::uuid;
+  INSERT INTO tenancy.processes AS t (id, name) VALUES (p[3]::uuid, nullif(p[4], ''))
     ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp() WHERE t.seen_at < clock_timestamp() - interval '1 second';
   RETURN QUERY SELECT i.tenant_id, i.id, i.subject, i.address FROM tenancy.isolations i
     WHERE i.ended_at IS NULL AND NOT EXISTS (SELECT FROM tenancy.confirmations c

@@ -22,6 +22,13 @@ const LEAVE: Tell = Tell::new("i3", "SELECT tenancy.leave($1)");
 const PAUSE: Duration = Duration::from_millis(100);
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
 
+/// By what the database knows this process.
+struct Process {
+    id: String,
+    /// Empty: none that proves anything.
+    name: String,
+}
+
 impl Tenancy {
     /// Something of a studio that is under way here without a transaction: an isolation waits for it.
     pub fn flight(&self, tenant: TenantId, subject: &str) -> Flight {
@@ -30,14 +37,22 @@ impl Tenancy {
         flight
     }
 
-    /// Heeds isolations until `stop` resolves, and then leaves. Call it once in a process that answers or works,
+    /// Heeds isolations until `stop` resolves, and then leaves. `name` is a digest in hexadecimal of what one process at a time can
+    /// have and keeps until it has ended, if this one has such: whoever had it before is waited for no more. Call it once in a process that answers or works,
     /// and stop it when the last answer has left. `stop` is not begun before the database knows of this process: an
     /// isolation waits for those that it knows of.
     ///
     /// # Errors
     /// When the database cannot be told; nothing was begun then.
-    pub async fn heed_until(&self, stop: impl Future<Output = ()>) -> Result<(), Fault> {
-        let process = self.random.uuid().to_string();
+    pub async fn heed_until(
+        &self,
+        name: Option<&str>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), Fault> {
+        let process = Process {
+            id: self.random.uuid().to_string(),
+            name: name.unwrap_or_default().to_owned(),
+        };
         // How many flights had begun when it was first told of each.
         let mut marks = HashMap::new();
         self.heed(&process, &mut marks).await?;
@@ -45,13 +60,13 @@ impl Tenancy {
             () = stop => {}
             () = self.keep_heeding(&process, marks) => {}
         }
-        if let Err(fault) = self.tell_of_isolations(LEAVE, &[&process]).await {
+        if let Err(fault) = self.tell_of_isolations(LEAVE, &[&process.id]).await {
             tracing::warn!("leaving: {fault}");
         }
         Ok(())
     }
 
-    async fn keep_heeding(&self, process: &str, mut marks: HashMap<Uuid, u64>) {
+    async fn keep_heeding(&self, process: &Process, mut marks: HashMap<Uuid, u64>) {
         loop {
             let pause = match self.heed(process, &mut marks).await {
                 Ok(true) => PAUSE,
@@ -66,8 +81,9 @@ impl Tenancy {
     }
 
     /// Says whether all are confirmed.
-    async fn heed(&self, process: &str, marks: &mut HashMap<Uuid, u64>) -> Result<bool, Fault> {
-        let rows = self.tell_of_isolations(HEED, &[process]).await?;
+    async fn heed(&self, process: &Process, marks: &mut HashMap<Uuid, u64>) -> Result<bool, Fault> {
+        let Process { id, name } = process;
+        let rows = self.tell_of_isolations(HEED, &[id, name]).await?;
         let mut are_all = true;
         let mut open = HashMap::new();
         for row in &rows {
@@ -81,7 +97,7 @@ impl Tenancy {
             let mark = marks.get(&isolation).copied();
             let mark = mark.unwrap_or_else(|| self.flights.begun());
             if self.flights.cut(&target, mark) {
-                let fields = [process, &tenant.to_string(), &isolation.to_string()];
+                let fields = [id.as_str(), &tenant.to_string(), &isolation.to_string()];
                 self.tell_of_isolations(CONFIRM, &fields).await?;
             } else {
                 are_all = false;

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use watertight_authority::{Authority, Principal, Standing};
 use watertight_identity::{Caller, Member, Who};
 use watertight_terms::{
-    Clock, Entry, Fault, KeyRing, Random, Request, Role, Subject, TenantId, problems,
+    Clock, Entry, Fault, KeyRing, Random, Request, Role, Subject, TenantId, Unproven, problems,
 };
 
 use crate::{
@@ -97,8 +97,8 @@ impl From<Fault> for Refused {
 }
 
 /// The SQLSTATEs with which `enter` refuses a caller, as opposed to a connection.
-const REFUSALS: [&str; 8] = [
-    "ZT010", "ZT011", "ZT013", "ZT016", "ZT017", "ZT019", "ZT020", "ZT021",
+const REFUSALS: [&str; 9] = [
+    "ZT010", "ZT011", "ZT013", "ZT016", "ZT017", "ZT019", "ZT020", "ZT021", "ZT024",
 ];
 
 /// Connections on which entries are written that are in no transaction of their own.
@@ -299,7 +299,7 @@ impl Tenancy {
                 "the studio is frozen until an incident is over",
             ),
             "ZT021" => isolated(),
-            "ZT013" => Fault::new(
+            "ZT013" | "ZT024" => Fault::new(
                 problems::UNAUTHENTICATED,
                 "the session has ended; sign in again",
             ),
@@ -326,8 +326,13 @@ impl Tenancy {
             .then_some(known)
             .flatten()
             .map(|k| k.studio);
+        let fault = fault.log(format!("{code} {}", database.message()));
+        let fault = match unproven(code).filter(|_| account.is_none()) {
+            Some(why) => fault.unproven(why),
+            None => fault,
+        };
         Refused {
-            fault: fault.log(format!("{code} {}", database.message())),
+            fault,
             account,
             guest_of,
         }
@@ -337,6 +342,16 @@ impl Tenancy {
 impl std::fmt::Debug for Tenancy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Tenancy")
+    }
+}
+
+/// Why `enter` knows nobody. Whom it knows, their studio's ledger counts.
+fn unproven(code: &str) -> Option<Unproven> {
+    match code {
+        "ZT011" => Some(Unproven::NotAMember),
+        "ZT013" => Some(Unproven::Over),
+        "ZT024" => Some(Unproven::UnknownSecret),
+        _ => None,
     }
 }
 

@@ -39,6 +39,22 @@ impl StudioWatch {
             .collect()
     }
 
+    /// Forgets an eighth of the members, those longest unheard of. Says whether there were any.
+    pub fn forget_some(&mut self) -> bool {
+        let mut members: Vec<_> = self.members.iter().collect();
+        members.sort_by_key(|(_, member)| member.last());
+        let some = members.len().div_ceil(8);
+        let gone: Vec<String> = members
+            .iter()
+            .take(some)
+            .map(|(actor, _)| (*actor).clone())
+            .collect();
+        for actor in &gone {
+            self.members.remove(actor);
+        }
+        !gone.is_empty()
+    }
+
     fn forget(&mut self) {
         while self.members.len() > MEMBERS_MOST {
             let longest = self.members.iter().min_by_key(|(_, member)| member.last());

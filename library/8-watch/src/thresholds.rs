@@ -79,7 +79,7 @@ thresholds! {
     target_networks = 6, 2 to 100_000;
     /// Tokens in an hour whose keys nobody has.
     unknown_keys_an_hour = 10, 1 to 100_000;
-    /// Deliveries in an hour that were sent before.
+    /// Deliveries in an hour that were sent before, or that nobody signed.
     replays_an_hour = 5, 1 to 100_000;
     /// Requests in an hour that other sites sent.
     foreign_pages_an_hour = 20, 1 to 100_000;

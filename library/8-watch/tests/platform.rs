@@ -59,6 +59,16 @@ fn tokens_that_expired_are_everyday_s() {
 }
 
 #[test]
+fn whoever_is_not_signed_in_tries_nothing_and_guesses_of_secrets_are_of_one_network() {
+    assert_eq!(kinds(&watch(Failure::Absent, 2_000, 600, 1, None)), []);
+    assert_eq!(kinds(&watch(Failure::Absent, 2_000, 600, 200, None)), []);
+    for failure in [Failure::UnknownSecret, Failure::NotAMember] {
+        assert_eq!(kinds(&watch(failure, 60, 300, 1, None)), [Kind::TokenBurst]);
+        assert_eq!(kinds(&watch(failure, 60, 18_000, 60, None)), []);
+    }
+}
+
+#[test]
 fn a_spray_is_of_many_networks_however_slow() {
     assert_eq!(
         kinds(&watch(Failure::Signature, 60, 18_000, 60, None)),
@@ -68,16 +78,13 @@ fn a_spray_is_of_many_networks_however_slow() {
 }
 
 #[test]
-fn a_person_whose_tokens_many_networks_try_is_named_by_a_hash() {
-    let alerts = watch(Failure::Signature, 8, 600, 8, Some("user_1"));
+fn a_person_whose_tokens_many_networks_try_is_named_by_a_digest() {
+    let alerts = watch(Failure::Signature, 8, 600, 8, Some("0f1e"));
     assert_eq!(kinds(&alerts), [Kind::TargetedSubject]);
     let subject = alerts.first().unwrap().subject.clone().unwrap();
-    assert!(
-        subject.starts_with("person ") && !subject.contains("user_1"),
-        "{subject}"
-    );
+    assert_eq!(subject, "person 0f1e");
     assert_eq!(
-        kinds(&watch(Failure::Signature, 8, 600, 2, Some("user_1"))),
+        kinds(&watch(Failure::Signature, 8, 600, 2, Some("0f1e"))),
         []
     );
 }
@@ -87,6 +94,7 @@ fn keys_that_nobody_has_replays_and_foreign_pages_are_counted_by_the_hour() {
     for (failure, kind, many) in [
         (Failure::UnknownKey, Kind::UnknownKeys, 12),
         (Failure::ReplayedWebhook, Kind::ReplayedWebhooks, 6),
+        (Failure::WebhookSignature, Kind::ForgedWebhooks, 6),
         (Failure::ForeignPage, Kind::ForeignPages, 25),
     ] {
         assert_eq!(kinds(&watch(failure, many, 1_800, 2, None)), [kind]);

@@ -607,6 +607,9 @@ impl Visit {
             account,
             guest_of,
         } = refused;
+        if account.is_none() && earlier.is_none() {
+            self.door.note_stranger(&fault, &self.facts);
+        }
         let account = match (account, earlier) {
             (Some(account), Some(earlier)) => Some(account.after(earlier)),
             (account, earlier) => account.or_else(|| earlier.cloned()),

@@ -73,7 +73,7 @@ impl Serve {
         let answering = async {
             tokio::join!(serve_until(listening, &app, stop()), work);
         };
-        let heeded = app.tenancy.heed_until(answering).await;
+        let heeded = app.tenancy.heed_until(measuring.proof(), answering).await;
         telling.abort();
         measuring.abort();
         app.platform.end(&app.tenancy).await;
@@ -88,10 +88,22 @@ impl Serve {
 /// What measures, under a name of its own.
 pub(super) struct Measuring {
     task: JoinHandle<()>,
-    _place: Option<UnixListener>,
+    place: Option<Place>,
+}
+
+/// What this process has and no other beside it.
+struct Place {
+    /// A digest of what is had, and where.
+    proof: Option<String>,
+    _socket: UnixListener,
 }
 
 impl Measuring {
+    /// By what this process is known to be the only one that has its name: whoever had it before has ended.
+    pub(super) fn proof(&self) -> Option<&str> {
+        self.place.as_ref()?.proof.as_deref()
+    }
+
     /// Measures no more. The name is kept until this is dropped.
     pub(super) fn abort(&self) {
         self.task.abort();
@@ -130,10 +142,7 @@ pub(super) async fn measuring(
         };
         tokio::join!(metrics::keep_measuring(&app, tls.as_ref()), serving);
     });
-    Ok(Measuring {
-        task,
-        _place: place,
-    })
+    Ok(Measuring { task, place })
 }
 
 /// Of one command with one configuration, so many processes on a machine remember apart; further ones remember with the last.
@@ -142,7 +151,7 @@ const PLACES: u32 = 64;
 /// A name that this process has after a restart too, and nobody beside it: what it does, on which machine, where the server
 /// listens, and which place is free there. It has the place for as long as it has the socket, which nobody connects to: a process that is
 /// killed leaves it at once.
-fn process(command: &str, config: &Config) -> (String, Option<UnixListener>) {
+fn process(command: &str, config: &Config) -> (String, Option<Place>) {
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = format!("{command} {} {}", machine.trim(), config.http.listen);
     let database = config.database.url.expose_secret();
@@ -157,12 +166,25 @@ fn process(command: &str, config: &Config) -> (String, Option<UnixListener>) {
         _ => format!("{name} {place}"),
     };
     for place in 1..=PLACES {
-        let address = SocketName::from_abstract_name(format!("studio {digest} {place}"));
-        if let Ok(socket) = address.and_then(|address| UnixListener::bind_addr(&address)) {
-            return (named(place), Some(socket));
+        let socket = format!("studio {digest} {place}");
+        let address = SocketName::from_abstract_name(&socket);
+        if let Ok(listener) = address.and_then(|address| UnixListener::bind_addr(&address)) {
+            let held = Place {
+                proof: proof(&socket),
+                _socket: listener,
+            };
+            return (named(place), Some(held));
         }
     }
     (named(PLACES), None)
+}
+
+/// The name of a socket says who has it only where it is: in one network of one machine, since that was started.
+fn proof(socket: &str) -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let network = std::fs::read_link("/proc/self/ns/net").ok()?;
+    let held = format!("{socket} {} {}", boot.trim(), network.display());
+    Some(hex::encode(digest(&SHA256, held.as_bytes())))
 }
 
 /// Refuses a database that is not as it must be, and names the gaps that are accepted.

@@ -39,7 +39,7 @@ impl Work {
             lease_s: self.lease_s,
         };
         let working = work_until(&app, pace, serve::stop());
-        let heeded = app.tenancy.heed_until(working).await;
+        let heeded = app.tenancy.heed_until(measuring.proof(), working).await;
         measuring.abort();
         app.platform.end(&app.tenancy).await;
         heeded.map_err(|fault| Failure::setup(fault.to_string()))?;

@@ -354,7 +354,7 @@ fn run_servers(
     servers.spawn(app.keep_checkpoints());
     let tenancy = app.tenancy.clone();
     servers.spawn(async move {
-        if let Err(fault) = tenancy.heed_until(std::future::pending()).await {
+        if let Err(fault) = tenancy.heed_until(None, std::future::pending()).await {
             tracing::error!(%fault, "isolations are not heeded");
         }
     });

@@ -175,6 +175,13 @@ impl Telling {
                 )
             }
         };
+        let again = match (self.studio, severity.as_str()) {
+            (Some(_), _) => "The same of the same studio is told once an hour at most.",
+            (None, "high" | "critical") => {
+                "While it goes on you are told again, once an hour at most."
+            }
+            (None, _) => "While it goes on you are told again, once a day at most.",
+        };
         let at = self.noticed_at;
         Mail {
             id: mail::id(&app.desk.origin, self.id),
@@ -182,7 +189,7 @@ impl Telling {
             to: to.to_owned(),
             subject: format!("something looks wrong ({kind}, {severity})"),
             text: format!(
-                "Something looks wrong: {kind} ({severity}), {at}.\n\n{told}\n\n-- \nThe same of the same is told once an hour.\n"
+                "Something looks wrong: {kind} ({severity}), {at}.\n\n{told}\n\n-- \n{again}\n"
             ),
         }
     }

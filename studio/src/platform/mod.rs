@@ -32,6 +32,7 @@ use watertight_watch::{
 use crate::metrics::{Metrics, Observed};
 
 pub use delay::hold_back;
+pub use strangers::note_foreign_pages;
 
 const NOTE: Tell = Tell::new("y1", "SELECT watch.note_alert($1)");
 

@@ -44,7 +44,7 @@ pub const TABLES: &[Columns] = &[
     table!("tenancy.isolations", Retention::Studio; Internal: "tenant_id", "id", "cause", "member_id", "session", "address", "subject",
         "subject_digest", "begun_at", "ended_at";),
     table!("tenancy.confirmations", Retention::Studio; Internal: "tenant_id", "isolation", "process", "at";),
-    table!("tenancy.processes", DAY; Internal: "id", "seen_at";),
+    table!("tenancy.processes", DAY; Internal: "id", "seen_at", "name";),
     table!("incident.incidents", Retention::Studio; Internal: "tenant_id", "id", "kind", "reason", "is_emergency", "opened_at", "opened_by",
         "confirmed_at", "confirmed_by", "closed_at", "closed_by", "override";),
     table!("incident.steps", Retention::Studio; Internal: "tenant_id", "incident_id", "name", "at", "by", "note";),

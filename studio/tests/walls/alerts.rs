@@ -47,7 +47,7 @@ pub(crate) async fn look(world: &World) {
 pub(crate) async fn look_by(world: &World, app: &App) {
     while world.app.checkpointer.round().await.unwrap().numbered > 0 {}
     let raw = world.as_admin().await;
-    raw.script("UPDATE jobs.due SET due_at = now() - interval '1 second' WHERE kind = 'watch'")
+    raw.script("UPDATE jobs.due SET due_at = due_at - interval '1 hour' WHERE kind = 'watch'")
         .await
         .unwrap();
     let looked = async {
@@ -133,6 +133,25 @@ async fn whoever_tries_ids_is_told_to_the_owners_of_that_studio_alone() {
             .0,
         404
     );
+}
+
+/// What was learned before cannot be read any more: it is learned anew, and the studio is watched on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_studio_whose_memory_is_spoilt_is_watched_all_the_same() {
+    let world = World::new().await;
+    let raw = world.as_admin().await;
+    raw.script("UPDATE studio.watching SET learned = 'spoilt'")
+        .await
+        .unwrap();
+    probe(&world, 0, "manager", 25).await;
+    probe(&world, 1, "manager", 5).await;
+    look(&world).await;
+    let (_, alerts) = get(&world, 0, "owner", "/v1/alerts").await;
+    assert_eq!(alerts["items"][0]["kind"], "probing", "{alerts}");
+    let (_, others) = get(&world, 1, "owner", "/v1/alerts").await;
+    assert_eq!(others["items"], json!([]));
+    let spoilt = "SELECT count(*) FROM studio.watching WHERE learned = 'spoilt'";
+    assert_eq!(raw.value::<i64>(spoilt, &[]).await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -100,7 +100,7 @@ async fn an_incident_calls_back_what_is_being_told() {
         let _ended_or_reset = over.await.expect("it is being told after the freeze");
     };
     app.tenancy
-        .heed_until(work_until(&app, FAST, frozen))
+        .heed_until(None, work_until(&app, FAST, frozen))
         .await
         .unwrap();
 }

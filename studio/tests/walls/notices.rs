@@ -97,6 +97,14 @@ async fn two_operators_tell_of_an_incident_and_one_does_not() {
     assert_eq!(operators.done(1, &send).await["mails"], 1);
     let twice = operators.run(1, &send).await;
     assert!(twice.error.contains("sent already"), "{twice:?}");
+    let report = operators.done(1, &["report", "--incident", &id]).await;
+    let report = report["report"].as_str().unwrap();
+    for line in [
+        "proposed to tell the studio's owners: An incident",
+        "told the studio's owners: An incident (mails: 1,",
+    ] {
+        assert!(report.contains(line), "{report}");
+    }
     work_until_so(&app, async || settled(&world, 0).await).await;
     let [mail] = sink.came().try_into().unwrap();
     assert!(mail.to.contains(&owner), "{mail:?}");

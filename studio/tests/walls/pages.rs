@@ -30,6 +30,11 @@ impl<'w> Page<'w> {
         }
     }
 
+    /// What its cookie says.
+    pub(crate) fn secret(&self) -> &str {
+        self.cookie.split_once('=').unwrap().1
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Shown {
         self.send("GET", path, &[], None).await
     }

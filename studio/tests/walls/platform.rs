@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What operators are told, by kind and subject.
-async fn noticed(world: &World, app: &App) -> Vec<(String, String)> {
+pub(crate) async fn noticed(world: &World, app: &App) -> Vec<(String, String)> {
     app.platform.tell(&app.tenancy).await.unwrap();
     let mut command = world.command(&["watch", "status"]);
     let said = tokio::task::spawn_blocking(move || command.output().unwrap());

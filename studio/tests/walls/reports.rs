@@ -69,6 +69,31 @@ async fn an_owner_opens_an_incident_and_an_operator_confirms_it() {
     assert_eq!(world.send("POST", &closed, &owner, note()).await.0, 409);
 }
 
+/// The list lets a studio be thawed: a session that somebody stole does not fill it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_says_that_a_step_was_done_proves_again_who_they_are() {
+    let world = World::new().await;
+    let owner = world.token(0, "owner");
+    let (_, made) = world.send("POST", "/v1/incidents", &owner, new()).await;
+    let path = format!("/v1/incidents/{}", made["id"].as_str().unwrap());
+    let stale = world.bent_token(0, "owner", &json!({ "fva": [9000, -1] }));
+    for step in [
+        "assess", "notify", "keys", "sessions", "role", "policy", "check", "replay",
+    ] {
+        let step = format!("{path}/steps/{step}");
+        let (status, told) = world.send("POST", &step, &stale, note()).await;
+        let told = (status, told["type"].as_str());
+        assert_eq!(told, (403, Some("/problems/reverification")), "{step}");
+    }
+    let (_, shown) = world.send("GET", &path, &stale, None).await;
+    assert_eq!(shown["state"], "open");
+    let step = format!("{path}/steps/assess");
+    let other = world.token(1, "owner");
+    assert_eq!(world.send("POST", &step, &other, note()).await.0, 404);
+    let (status, done) = world.send("POST", &step, &owner, note()).await;
+    assert_eq!((status, &done["state"]), (200, &json!("assessed")));
+}
+
 /// Nobody else of the studio, and nobody of another one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_owners_of_the_studio_open_incidents_and_within_bounds() {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use studio::{
     app::{App, AppFault},
@@ -14,6 +15,7 @@ use studio::{
     config::{Config, MailSecurity},
 };
 use tokio::{io::AsyncReadExt, net::TcpListener};
+use watertight_tenancy::Tell;
 use watertight_terms::{Clock, Key, Random, TenantId, hmac_sha256};
 
 use crate::{
@@ -230,6 +232,52 @@ async fn many_networks_are_one_telling_and_without_a_way_nothing_waits_for_one()
     work_until_so(&app, async || count(&world, PENDING).await == 0).await;
     assert_eq!(listener.told().len(), 1);
     assert!(listener.told()[0].body.contains("token-spray"));
+}
+
+/// As a process notes it, so many minutes after the first time.
+async fn note(world: &World, kind: &str, severity: &str, subject: &str, minute: i64) {
+    const NOTE: Tell = Tell::new("y1", "SELECT watch.note_alert($1)");
+    let at = Clock::system().now() - SignedDuration::from_hours(72);
+    let at = at + SignedDuration::from_mins(minute);
+    let at = at.as_microsecond().to_string();
+    let fields = [kind, severity, subject, &at];
+    world.app.tenancy.tell(NOTE, &fields).await.unwrap();
+}
+
+/// The first is one row of the list for a week: what comes after it is told all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_on_at_the_platform_is_told_again_and_not_each_time() {
+    let world = World::new().await;
+    let told = async |kind: &str| {
+        let sql = format!(
+            "SELECT count(*) FROM watch.tellings WHERE way = 'mail' AND studio IS NULL AND kind = '{kind}'"
+        );
+        count(&world, &sql).await
+    };
+    for (minute, expected) in [(0, 1), (20, 1), (59, 1), (70, 2), (100, 2), (140, 3)] {
+        note(&world, "unknown-keys", "high", "", minute).await;
+        assert_eq!(told("unknown-keys").await, expected, "{minute}");
+    }
+    for (minute, expected) in [(0, 1), (70, 1), (1_439, 1), (1_450, 2), (2_000, 2)] {
+        note(&world, "key-age", "medium", "context", minute).await;
+        assert_eq!(told("key-age").await, expected, "{minute}");
+    }
+    assert_eq!(told("unknown-keys").await, 3);
+    let listed = "SELECT count(*) FROM watch.alerts";
+    assert_eq!(
+        count(&world, listed).await,
+        2,
+        "each is one row of the list"
+    );
+    // What a studio's owners handle is told to operators when it is opened, and that it goes on is not.
+    let raw = world.as_admin().await;
+    let sql = "INSERT INTO studio.alerts (tenant_id, id, kind, severity, opened_at, last_seen_at, evidence)
+                 SELECT tenant_id, gen_random_uuid(), 'probing', 'high', now() - interval '3 days', now() - interval '3 days', '{1}' FROM tenancy.studios;
+               UPDATE studio.alerts SET last_seen_at = now()";
+    raw.script(sql).await.unwrap();
+    let of_studios =
+        "SELECT count(*) FROM watch.tellings WHERE way = 'mail' AND studio IS NOT NULL";
+    assert_eq!(count(&world, of_studios).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

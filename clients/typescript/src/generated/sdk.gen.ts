@@ -1188,7 +1188,7 @@ export const postIncidentsIdNotices = <ThrowOnError extends boolean = true>(opti
 });
 
 /**
- * notes that this step was done, once
+ * notes that this step was done, once; asks for a fresh proof of who you are
  *
  * needs `incident.step`
  */
@@ -1211,7 +1211,7 @@ export const postIncidentsIdStepsAssess = <ThrowOnError extends boolean = true>(
 });
 
 /**
- * notes that this step was done, once
+ * notes that this step was done, once; asks for a fresh proof of who you are
  *
  * needs `incident.step`
  */
@@ -1234,7 +1234,7 @@ export const postIncidentsIdStepsNotify = <ThrowOnError extends boolean = true>(
 });
 
 /**
- * notes that this step was done, once
+ * notes that this step was done, once; asks for a fresh proof of who you are
  *
  * needs `incident.step`
  */
@@ -1257,7 +1257,7 @@ export const postIncidentsIdStepsKeys = <ThrowOnError extends boolean = true>(op
 });
 
 /**
- * notes that this step was done, once
+ * notes that this step was done, once; asks for a fresh proof of who you are
  *
  * needs `incident.step`
  */
@@ -1280,7 +1280,7 @@ export const postIncidentsIdStepsSessions = <ThrowOnError extends boolean = true
 });
 
 /**
- * notes that this step was done, once
+ * notes that this step was done, once; asks for a fresh proof of who you are
  *
  * needs `incident.step`
  */
@@ -1303,7 +1303,7 @@ export const postIncidentsIdStepsRole = <ThrowOnError extends boolean = true>(op
 });
 
 /**
- * notes that this step was done, once
+ * notes that this step was done, once; asks for a fresh proof of who you are
  *
  * needs `incident.step`
  */
@@ -1326,7 +1326,7 @@ export const postIncidentsIdStepsPolicy = <ThrowOnError extends boolean = true>(
 });
 
 /**
- * notes that this step was done, once
+ * notes that this step was done, once; asks for a fresh proof of who you are
  *
  * needs `incident.step`
  */
@@ -1349,7 +1349,7 @@ export const postIncidentsIdStepsCheck = <ThrowOnError extends boolean = true>(o
 });
 
 /**
- * notes that this step was done, once
+ * notes that this step was done, once; asks for a fresh proof of who you are
  *
  * needs `incident.step`
  */

@@ -1,5 +1,5 @@
 //! What is refused before a studio is known: tokens, deliveries, other sites' requests. Nothing here is of a
-//! tenant: a person is a hash, a studio at most its id.
+//! tenant: a person and an organization are digests.
 
 mod bursts;
 mod hourly;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     alert::{Alert, Kind},
     raised::Raised,
-    seen::{network, text_hash},
+    seen::network,
     thresholds::Thresholds,
 };
 
@@ -20,7 +20,9 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Failure {
-    /// No token, or none that can be read.
+    /// Nothing that says who it is: whoever is not signed in.
+    Absent,
+    /// A token that cannot be read.
     Malformed,
     /// The signature is not that of the key.
     Signature,
@@ -30,7 +32,9 @@ pub enum Failure {
     Expired,
     /// It is for somebody else: another issuer or party.
     Claims,
-    /// The person is no member, or no longer.
+    /// A cookie or a feed's address that nobody has.
+    UnknownSecret,
+    /// The person is no member of what they ask for.
     NotAMember,
     /// A delivery that came before, or too late.
     ReplayedWebhook,
@@ -42,12 +46,14 @@ pub enum Failure {
 
 impl Failure {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
+        Self::Absent,
         Self::Malformed,
         Self::Signature,
         Self::UnknownKey,
         Self::Expired,
         Self::Claims,
+        Self::UnknownSecret,
         Self::NotAMember,
         Self::ReplayedWebhook,
         Self::WebhookSignature,
@@ -57,11 +63,13 @@ impl Failure {
     /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Absent => "absent",
             Self::Malformed => "malformed",
             Self::Signature => "signature",
             Self::UnknownKey => "unknown-key",
             Self::Expired => "expired",
             Self::Claims => "claims",
+            Self::UnknownSecret => "unknown-secret",
             Self::NotAMember => "not-a-member",
             Self::ReplayedWebhook => "replayed-webhook",
             Self::WebhookSignature => "webhook-signature",
@@ -69,8 +77,14 @@ impl Failure {
         }
     }
 
-    /// Whether somebody tries what nobody gave them. Tokens that expired are everyday's.
+    /// Whether somebody tries what nobody gave them. Tokens that expired are everyday's, and so is whoever has none.
     fn is_a_try(self) -> bool {
+        self.is_forged() || matches!(self, Self::UnknownSecret | Self::NotAMember)
+    }
+
+    /// Whether many who try it a little are more than many who know no better: calendars ask for years for a feed that is gone, and
+    /// people come before they are members.
+    fn is_forged(self) -> bool {
         matches!(
             self,
             Self::Malformed | Self::Signature | Self::UnknownKey | Self::Claims
@@ -87,10 +101,10 @@ pub struct Refusal {
     pub address: String,
     /// Why.
     pub failure: Failure,
-    /// Whom the token names, where it can be read.
+    /// Whom the token names, where it can be read: a digest.
     #[serde(default)]
     pub subject: Option<String>,
-    /// The studio that it names.
+    /// The organization that it names: a digest.
     #[serde(default)]
     pub studio: Option<String>,
 }
@@ -104,6 +118,8 @@ pub struct PlatformWatch {
     studios: targets::Targets,
     unknown_keys: hourly::Hourly,
     replays: hourly::Hourly,
+    #[serde(default)]
+    forged: hourly::Hourly,
     foreign_pages: hourly::Hourly,
     raised: Raised,
 }
@@ -127,6 +143,11 @@ impl PlatformWatch {
                 Kind::ReplayedWebhooks,
                 thresholds.replays_an_hour,
             )),
+            Failure::WebhookSignature => Some((
+                &mut self.forged,
+                Kind::ForgedWebhooks,
+                thresholds.replays_an_hour,
+            )),
             Failure::ForeignPage => Some((
                 &mut self.foreign_pages,
                 Kind::ForeignPages,
@@ -139,27 +160,33 @@ impl PlatformWatch {
         {
             found.push((kind, None));
         }
-        if refusal.failure.is_a_try() {
-            if self.bursts.add(&network, now_s) >= thresholds.token_failures {
-                found.push((Kind::TokenBurst, Some(network.clone())));
-            }
+        if refusal.failure.is_a_try()
+            && self.bursts.add(&network, now_s) >= thresholds.token_failures
+        {
+            found.push((Kind::TokenBurst, Some(network.clone())));
+        }
+        if refusal.failure.is_forged() {
             if self.spray.is_wide(&network, now_s, thresholds) {
                 found.push((Kind::SlowSpray, None));
             }
-            let of_subject = refusal.subject.as_deref();
-            let of_subject =
-                of_subject.map(|subject| format!("person {:016x}", text_hash(subject)));
+            let named =
+                |what: &str, id: &Option<String>| id.as_ref().map(|id| format!("{what} {id}"));
             let targets = [
-                (&mut self.subjects, of_subject, Kind::TargetedSubject),
+                (
+                    &mut self.subjects,
+                    named("person", &refusal.subject),
+                    Kind::TargetedSubject,
+                ),
                 (
                     &mut self.studios,
-                    refusal.studio.clone(),
+                    named("organization", &refusal.studio),
                     Kind::TargetedStudio,
                 ),
             ];
+            let most = thresholds.target_networks;
             for (targets, target, kind) in targets {
                 if let Some(target) = target
-                    && targets.add(&target, &network, now_s) >= thresholds.target_networks
+                    && targets.add(&target, &network, now_s, most) >= most
                 {
                     found.push((kind, Some(target)));
                 }

@@ -7,7 +7,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use watertight_terms::{Fault, Kind};
+use watertight_terms::Fault;
 
 use super::{Declared, Door, Route, Told, Way, What, filter, strangers::marked};
 use crate::problem;
@@ -45,7 +45,7 @@ where
             match taken {
                 Ok(()) => http::StatusCode::NO_CONTENT.into_response(),
                 Err(fault) => {
-                    if let Some(facts) = facts.filter(|_| fault.kind() == Kind::Unauthenticated) {
+                    if let Some(facts) = facts {
                         door.note_stranger(&fault, &facts);
                     }
                     marked(problem::refuse(&fault, id), &fault)

@@ -6,9 +6,9 @@ use watertight_edge::rate::Stranger;
 use watertight_identity::{
     Caller, bearer,
     feed::FeedSecret,
-    page::{PageSecret, Setting},
+    page::{COOKIE, PageSecret, Setting},
 };
-use watertight_terms::{Fault, Kind, problems};
+use watertight_terms::{Fault, Kind, Unproven, problems};
 
 use super::{Door, strangers::marked};
 use crate::{
@@ -65,10 +65,10 @@ impl Door {
             }
             Way::Page => secret(&parts.headers)
                 .map(|secret| Caller::page(&secret))
-                .ok_or_else(signed_out),
+                .ok_or_else(|| signed_out(&parts.headers)),
             Way::Feed => feed_secret(path)
                 .map(|secret| Caller::feed(&secret))
-                .ok_or_else(Fault::unseen),
+                .ok_or_else(|| Fault::unseen().unproven(Unproven::Malformed)),
         }
     }
 
@@ -150,11 +150,19 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     }
 }
 
-fn signed_out() -> Fault {
+/// Whoever has no cookie tries nothing.
+fn signed_out(headers: &HeaderMap) -> Fault {
+    let brought = only(headers, &header::COOKIE).is_some_and(|cookies| cookies.contains(COOKIE));
+    let why = if brought {
+        Unproven::Malformed
+    } else {
+        Unproven::Absent
+    };
     Fault::new(
         problems::UNAUTHENTICATED,
         "you are not signed in, or your session has ended",
     )
+    .unproven(why)
 }
 
 fn foreign(why: &'static str) -> Fault {

@@ -30,6 +30,7 @@ pub(super) struct Record {
     isolations: Vec<Isolation>,
     steps: Vec<Step>,
     evidence: Vec<Bundle>,
+    notices: Vec<Notice>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,6 +46,18 @@ struct HandOver {
     at: Timestamp,
     by: String,
     to: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Notice {
+    whom: String,
+    subject: String,
+    proposed_at: Timestamp,
+    proposed_by: String,
+    sent_at: Option<Timestamp>,
+    sent_by: Option<String>,
+    mails: u32,
+    unlisted: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,6 +119,7 @@ impl Record {
                 events.push((*at, format!("{by} gave it to {to}")));
             }
         }
+        events.extend(self.notices.iter().flat_map(Notice::events));
         for step in &self.steps {
             if let (Some(at), Some(by), Some(note)) = (step.at, &step.by, &step.note) {
                 events.push((at, format!("{by} did `{}`: {note}", step.name)));
@@ -118,6 +132,30 @@ impl Record {
                 format!(", although steps were missing: {why}")
             });
             events.push((at, format!("{by} closed it{why}")));
+        }
+        events
+    }
+}
+
+impl Notice {
+    /// Who said that it be sent, and to how many it went; an owner's own word is the one and the other.
+    fn events(&self) -> Vec<(Timestamp, String)> {
+        let whom = match self.whom.as_str() {
+            "owner" => "the studio's owners",
+            _ => "those whose records were touched",
+        };
+        let Self { subject, .. } = self;
+        let mut events = Vec::new();
+        if self.sent_by.as_ref() != Some(&self.proposed_by) {
+            let said = format!("{} proposed to tell {whom}: {subject}", self.proposed_by);
+            events.push((self.proposed_at, said));
+        }
+        if let (Some(at), Some(by)) = (self.sent_at, &self.sent_by) {
+            let (mails, unlisted) = (self.mails, self.unlisted);
+            let said = format!(
+                "{by} told {whom}: {subject} (mails: {mails}, records of nobody who was told: {unlisted})"
+            );
+            events.push((at, said));
         }
         events
     }

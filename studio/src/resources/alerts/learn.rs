@@ -23,6 +23,9 @@ use crate::{
 /// So many entries are looked at in one transaction.
 const BATCH: i64 = 500;
 
+/// So much is kept of a studio: the column holds more, so that what one look adds always finds room.
+const BYTES_MOST: usize = 8_000_000;
+
 /// How far a studio's ledger was looked at, and what was learned.
 #[derive(Debug)]
 pub struct Watching {
@@ -105,18 +108,22 @@ pub(crate) async fn look(
     let granted = tx.grant::<actions::Learn, Watching>(tenant).await?;
     let before = granted.row();
     let lines = audit::lines(&mut tx, before.seen_until, BATCH).await?;
-    let unreadable = |error: serde_json::Error| Fault::bug(format!("what was learned: {error}"));
-    let mut watch: StudioWatch = match &before.learned {
-        Some(learned) => serde_json::from_str(learned).map_err(unreadable)?,
-        None => StudioWatch::default(),
-    };
+    let mut watch = before.learned.as_deref().map(recalled).unwrap_or_default();
     let (mut seen_until, mut alerts) = (before.seen_until, Vec::new());
     for line in &lines {
-        let seen = Seen::parse(line).map_err(unreadable)?;
+        let seen = match Seen::parse(line) {
+            Ok(seen) => seen,
+            // What stopped here would stop here each time.
+            Err(error) => {
+                tracing::warn!(%error, "an entry cannot be looked at; it is passed by");
+                seen_until = seen_until.max(number_of(line)? + 1);
+                continue;
+            }
+        };
         seen_until = seen.seq + 1;
         alerts.extend(watch.observe(&seen, thresholds));
     }
-    let learned = serde_json::to_string(&watch).map_err(unreadable)?;
+    let learned = written(&mut watch, BYTES_MOST)?;
     let now = desk.clock.now();
     let parameters: [&(dyn ToSql + Sync); 3] = [&now, &seen_until, &learned];
     tx.change(granted, LEARN, &parameters).await?;
@@ -127,6 +134,39 @@ pub(crate) async fn look(
     let entry = Entry::new("watch.learn", "alert").ids(ids);
     let committed = tx.commit(entry).await;
     committed.map(|_receipt| lines.len() as i64 == BATCH)
+}
+
+/// What cannot be read any more is learned anew: failing would be for ever.
+fn recalled(learned: &str) -> StudioWatch {
+    serde_json::from_str(learned).unwrap_or_else(|error| {
+        tracing::warn!(%error, "what was learned cannot be read; it is learned anew");
+        StudioWatch::default()
+    })
+}
+
+/// The number of an entry of which nothing else can be read.
+fn number_of(line: &str) -> Result<i64, Fault> {
+    let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
+    let number = value.and_then(|value| value.get("seq")?.as_i64());
+    number.ok_or_else(|| Fault::bug("an entry without a number"))
+}
+
+/// As it is kept. While it is too much, those longest unheard of are forgotten, and everything where nobody is left.
+fn written(watch: &mut StudioWatch, bytes_most: usize) -> Result<String, Fault> {
+    loop {
+        let text = serde_json::to_string(watch)
+            .map_err(|error| Fault::bug(format!("what was learned: {error}")))?;
+        if text.len() <= bytes_most {
+            return Ok(text);
+        }
+        tracing::warn!(
+            bytes = text.len(),
+            "what was learned of a studio is too much to keep"
+        );
+        if !watch.forget_some() {
+            *watch = StudioWatch::default();
+        }
+    }
 }
 
 /// Raises an alert, or counts the one that nobody closed yet.
@@ -158,4 +198,49 @@ async fn say(
     ];
     tx.create(granted, RAISE, &parameters).await?;
     Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// So many members, of whom each was at work a minute after the one before.
+    fn of_members(many: i64) -> StudioWatch {
+        let mut watch = StudioWatch::default();
+        for number in 0..many {
+            let time = Timestamp::from_second(1_930_867_200 + number * 60).unwrap();
+            let line = json!({ "seq": number, "time": time, "actor": format!("user_{number:04}"), "role": "owner", "action": "artist.view",
+                "outcome": "allowed", "status": 200, "ids": [Uuid::from_u128(number as u128)], "ids_count": 1, "address": "203.0.113.7" });
+            watch.observe(
+                &Seen::parse(&line.to_string()).unwrap(),
+                &Thresholds::default(),
+            );
+        }
+        watch
+    }
+
+    #[test]
+    fn what_is_too_much_is_kept_without_those_longest_unheard_of() {
+        let mut watch = of_members(200);
+        let whole = written(&mut watch, BYTES_MOST).unwrap();
+        assert!(whole.contains("user_0000") && whole.contains("user_0199"));
+        let most = whole.len() / 2;
+        let part = written(&mut watch, most).unwrap();
+        assert!(part.len() <= most, "{} of {most}", part.len());
+        assert!(!part.contains("user_0000") && part.contains("user_0199"));
+        assert!(recalled(&part).forget_some());
+        // Where not even one has room, all is learned anew.
+        let least = serde_json::to_string(&StudioWatch::default()).unwrap();
+        assert_eq!(written(&mut watch, least.len()).unwrap(), least);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_learned_anew_and_an_entry_is_passed_by() {
+        let empty = serde_json::to_string(&StudioWatch::default()).unwrap();
+        assert_eq!(serde_json::to_string(&recalled("spoilt")).unwrap(), empty);
+        assert_eq!(number_of(r#"{"seq": 7, "time": "never"}"#).unwrap(), 7);
+        assert!(number_of("{}").is_err());
+    }
 }

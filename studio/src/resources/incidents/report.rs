@@ -16,6 +16,7 @@ use watertight::{
     argument::{Line, Path, Slug, Valid},
     door::{Routes, post},
 };
+use watertight_identity::Reverification;
 use watertight_tenancy::{Tell, TenantTx};
 use watertight_terms::{Entry, Fault};
 
@@ -77,8 +78,8 @@ pub(super) fn steps(routes: Routes) -> Routes {
         ($routes:expr, $($name:literal),*) => {
             $routes$(.route(
                 concat!("/v1/incidents/{id}/steps/", $name),
-                post(async |tx: TenantTx, id: Path<Uuid>, done: Valid<Done>| step(tx, [$name, concat!("incident.", $name)], id, done).await)
-                    .says("notes that this step was done, once")
+                post(async |tx: TenantTx, desk: Desk, id: Path<Uuid>, done: Valid<Done>| step(tx, desk, [$name, concat!("incident.", $name)], id, done).await)
+                    .says("notes that this step was done, once; asks for a fresh proof of who you are")
                     .sample(r#"{"note": "done"}"#)
                     .needs::<Step, Incident>(),
             ))*
@@ -91,6 +92,7 @@ pub(super) fn steps(routes: Routes) -> Routes {
 
 async fn step(
     mut tx: TenantTx,
+    desk: Desk,
     [name, action]: [&'static str; 2],
     Path(id): Path<Uuid>,
     Valid(done): Valid<Done>,
@@ -99,6 +101,8 @@ async fn step(
     // Of another studio, or of nobody: one answer.
     one(&mut tx, id).await?;
     let _granted = tx.grant_new::<Step, Incident>()?;
+    // The list lets a studio be thawed: whoever has stolen a session must not be who says that all is mended.
+    tx.verified_within(Reverification::Strict, &desk.clock)?;
     tx.may_write()?;
     let (tenant, row, note) = (
         tx.tenant().to_string(),
