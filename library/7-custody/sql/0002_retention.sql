@@ -204,7 +204,7 @@ SET LOCAL ROLE {app}_owner;
 CREATE TRIGGER begin_keeping AFTER INSERT ON tenancy.studios FOR EACH ROW EXECUTE FUNCTION custody.begin_keeping();
 SELECT custody.entrust('tenancy.members'),
   custody.retains('members', 90, 'tenancy.members', since => 't.updated_at',
-    is_over => '(t.state = ''removed'' OR t.provider_removed) AND num_nonnulls(t.subject, t.invitation, t.name, t.email, t.email_index) > 0',
+    is_over => '(t.provider_removed OR t.state = ''removed'' AND t.subject IS NULL) AND num_nonnulls(t.subject, t.invitation, t.name, t.email, t.email_index) > 0',
     least_days => 90, is_person => true, changes => '{subject,invitation,name,email,email_index,state}',
     blanks => 'subject = NULL, invitation = NULL, name = NULL, email = NULL, email_index = NULL, state = ''removed''');
 REVOKE CREATE ON SCHEMA tenancy FROM {app}_gate;
