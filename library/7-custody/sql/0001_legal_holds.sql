@@ -68,6 +68,16 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN session_user = '{app}_app' THEN tenancy.actor() ELSE 'operator:' || session_user END
 $$;
 
+-- When a row's time begins or ends. What is open is so for ever; a day is one somewhere between UTC+14 and UTC-12.
+CREATE FUNCTION custody.edge(written text, is_end boolean) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+  SELECT CASE
+    WHEN written IS NULL THEN CASE WHEN is_end THEN timestamptz 'infinity' ELSE timestamptz '-infinity' END
+    WHEN length(written) > 10 THEN written::timestamptz
+    WHEN is_end THEN written::timestamptz + interval '36 hours'
+    ELSE written::timestamptz - interval '14 hours' END
+$$;
+
 -- Whether a row lies under a legal hold that is not released. A window holds what touches it.
 CREATE FUNCTION custody.is_held(which regclass, held_row jsonb) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
@@ -77,7 +87,8 @@ BEGIN
       WHEN 'studio' THEN true
       WHEN 'person' THEN EXISTS (SELECT FROM unnest(k.people) c WHERE (held_row ->> c)::uuid = ANY (h.covers))
       WHEN 'project' THEN (held_row ->> k.project)::uuid = ANY (h.covers)
-      ELSE (held_row ->> k.starts)::timestamptz <= h.ends_at AND (held_row ->> k.ends)::timestamptz >= h.starts_at
+      ELSE k.starts IS NOT NULL AND custody.edge(held_row ->> k.starts, false) <= h.ends_at
+        AND custody.edge(held_row ->> k.ends, true) >= h.starts_at
     END);
 END $$;
 

@@ -58,7 +58,7 @@ BEGIN
 END $$;
 
 SET LOCAL ROLE {app}_gate;
-GRANT EXECUTE ON FUNCTION tenancy.tenant_id(), custody.is_held(regclass, jsonb) TO {app}_custody;
+GRANT EXECUTE ON FUNCTION tenancy.tenant_id(), custody.is_held(regclass, jsonb), custody.edge(text, boolean) TO {app}_custody;
 
 SET LOCAL ROLE {app}_custody;
 ALTER DEFAULT PRIVILEGES FOR ROLE {app}_custody REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;

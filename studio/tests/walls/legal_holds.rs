@@ -157,6 +157,74 @@ async fn nobody_changes_or_removes_a_held_row_or_its_keys() {
     );
 }
 
+/// A day is held as long as it is one anywhere, and what has no end has not ended.
+#[tokio::test]
+async fn a_window_holds_days_to_their_end_and_what_is_open() {
+    let world = World::new().await;
+    let owner = world.token(0, "owner");
+    let project = async |code: &str, days: Value| {
+        let mut body = json!({ "code": code, "name": code, "client": "somebody" });
+        for (name, day) in days.as_object().unwrap() {
+            body[name] = day.clone();
+        }
+        let (status, made) = world.send("POST", "/v1/projects", &owner, Some(body)).await;
+        assert_eq!(status, 201, "{made}");
+        format!("/v1/projects/{}", made["id"].as_str().unwrap())
+    };
+    let closed = project(
+        "SHUT",
+        json!({ "starts_on": "2031-05-02", "ends_on": "2031-05-06" }),
+    )
+    .await;
+    let begun = project("BEGUN", json!({ "starts_on": "2031-05-02" })).await;
+    let ended = project("ENDED", json!({ "ends_on": "2031-05-06" })).await;
+    let undated = project("EVER", json!({})).await;
+    for (from, until, expected) in [
+        // Of the last day its evening, and as late as it is nowhere over.
+        (
+            "2031-05-06T20:00:00Z",
+            "2031-05-06T21:00:00Z",
+            [true, true, true, true],
+        ),
+        (
+            "2031-05-07T11:00:00Z",
+            "2031-05-07T12:00:00Z",
+            [true, true, true, true],
+        ),
+        (
+            "2031-05-07T13:00:00Z",
+            "2031-06-07T12:00:00Z",
+            [false, true, false, true],
+        ),
+        (
+            "2031-04-01T00:00:00Z",
+            "2031-05-01T11:00:00Z",
+            [true, true, true, true],
+        ),
+        (
+            "2031-04-01T00:00:00Z",
+            "2031-05-01T09:00:00Z",
+            [false, false, true, true],
+        ),
+    ] {
+        let window = json!({ "scope": "window", "starts_at": from, "ends_at": until });
+        let id = place(&world, 0, window).await;
+        let all = [&closed, &begun, &ended, &undated];
+        for (path, is_held) in all.into_iter().zip(expected) {
+            let answered = change(&world, 0, path, json!({ "notes": from })).await;
+            let expected = if is_held { held() } else { CHANGED };
+            assert_eq!(answered, expected, "{path} from {from} until {until}");
+        }
+        // No time is an artist's, and another studio's is held by its own.
+        let artist = format!("/v1/artists/{}", world.studios[0].artists[0]);
+        let notes = json!({ "notes": from });
+        assert_eq!(change(&world, 0, &artist, notes.clone()).await, CHANGED);
+        let foreign = format!("/v1/projects/{}", world.studios[1].projects[0]);
+        assert_eq!(change(&world, 1, &foreign, notes).await, CHANGED);
+        assert_eq!(release(&world, 0, &id).await.0, 200);
+    }
+}
+
 /// Who is a member and an artist is one person; a member who is held may still be shown the door.
 #[tokio::test]
 async fn a_held_member_keeps_no_access_and_is_held_as_an_artist_too() {
