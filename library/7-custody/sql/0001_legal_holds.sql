@@ -132,6 +132,18 @@ BEGIN
   RETURN OLD;
 END $$;
 
+-- The identity provider's word on who may come in counts for somebody who is held, too; their name stays as it is.
+CREATE FUNCTION custody.keep_name() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+BEGIN
+  IF custody.has_holds(OLD.tenant_id) AND custody.is_held(TG_RELID, to_jsonb(OLD)) THEN
+    NEW.name := OLD.name;
+    -- Told again after the release, it counts.
+    NEW.name_at_ms := OLD.name_at_ms;
+  END IF;
+  RETURN NEW;
+END $$;
+
 -- A key is not destroyed while its holder is held, unless a newer one has taken its place.
 CREATE FUNCTION custody.keep_keys() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
@@ -251,7 +263,7 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION custody.place_legal_hold(uuid, text, uuid, timestamptz, timestamptz, text),
   custody.release_legal_hold(uuid, uuid), custody.operators_legal_holds(uuid) TO {app}_ops;
-GRANT EXECUTE ON FUNCTION custody.keep_held(), custody.keep_keys(), custody.release(), custody.keep_open(), custody.place()
+GRANT EXECUTE ON FUNCTION custody.keep_held(), custody.keep_name(), custody.keep_keys(), custody.release(), custody.keep_open(), custody.place()
   TO {app}_owner;
 
 SET LOCAL ROLE {app}_owner;
@@ -267,7 +279,7 @@ ALTER TABLE custody.legal_holds ENABLE ALWAYS TRIGGER release, ENABLE ALWAYS TRI
 --   starts, ends   the columns with the time that a row is about
 --   lets      columns that may change all the same
 -- The gate's own updates are not asked: they put a new seal on what stays as it is, and write what the
--- identity provider says of who may come in. It removes nothing that is held, as nobody does.
+-- identity provider says of who may come in, but for names (`keep_name`). It removes nothing that is held, as nobody does.
 CREATE FUNCTION custody.keeps(rel regclass, people name[] DEFAULT '{}', project name DEFAULT NULL, starts name DEFAULT NULL,
   ends name DEFAULT NULL, lets text[] DEFAULT '{}')
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
@@ -281,6 +293,9 @@ BEGIN
 END $$;
 SELECT custody.keeps('tenancy.members', people => '{id,artist_id}', lets => '{version,updated_at,ceiling,state,artist_id,
   valid_after,provider_role,provider_removed,provider_at_ms,provider_heard_at,name_at_ms,times_ended}');
+CREATE TRIGGER keep_name BEFORE UPDATE ON tenancy.members FOR EACH ROW
+  WHEN (current_user = '{app}_gate' AND OLD.name IS DISTINCT FROM NEW.name) EXECUTE FUNCTION custody.keep_name();
+ALTER TABLE tenancy.members ENABLE ALWAYS TRIGGER keep_name;
 DO $keys$
 DECLARE
   rel regclass;

@@ -7,7 +7,7 @@ use studio::jobs::{Pace, work_until};
 use uuid::Uuid;
 use watertight_tenancy::support::{RawConnection, state};
 
-use crate::world::World;
+use crate::{erasure::tell_of, world::World};
 
 /// Places one as that studio's owner; gives its id.
 pub(crate) async fn place(world: &World, studio: usize, mut body: Value) -> String {
@@ -223,6 +223,33 @@ async fn a_window_holds_days_to_their_end_and_what_is_open() {
         assert_eq!(change(&world, 1, &foreign, notes).await, CHANGED);
         assert_eq!(release(&world, 0, &id).await.0, 200);
     }
+}
+
+/// What Clerk says of who may come in counts for whoever is held; their name stays what it was.
+#[tokio::test]
+async fn a_held_persons_name_is_not_changed_through_clerk() {
+    let world = World::new().await;
+    let raw = world.as_admin().await;
+    let person = |studio: usize| world.studios[studio].person("freelancer").member;
+    let said = async |studio: usize| {
+        let sql =
+            "SELECT coalesce(name, '') || ' ' || name_at_ms FROM tenancy.members WHERE id = $1";
+        raw.value::<String>(sql, &[&person(studio)]).await.unwrap()
+    };
+    let before = said(0).await;
+    assert!(!before.contains("Ines Roth"), "{before}");
+    let id = place(&world, 0, json!({ "scope": "person", "ref": person(0) })).await;
+    for studio in [0, 1] {
+        tell_of(&world, studio, "freelancer", "updated", 0).await;
+    }
+    assert_eq!(said(0).await, before);
+    assert!(said(1).await.contains("Ines Roth"), "{}", said(1).await);
+    tell_of(&world, 0, "freelancer", "deleted", 1).await;
+    let token = world.token(0, "freelancer");
+    assert_eq!(world.send("GET", "/v1/me", &token, None).await.0, 403);
+    assert_eq!(release(&world, 0, &id).await.0, 200);
+    tell_of(&world, 0, "freelancer", "updated", 2).await;
+    assert!(said(0).await.contains("Ines Roth"), "{}", said(0).await);
 }
 
 /// Who is a member and an artist is one person; a member who is held may still be shown the door.
