@@ -160,14 +160,18 @@ pub(super) async fn write_dated(
     // What is read is noted before anybody has it.
     let entry = Entry::new("studio.backup", "archive").ids([pair]);
     tx.finish(entry).await.map(drop)?;
-    let mut done = Vec::new();
-    for (part, manifest) in parts {
-        done.push((part.finish()?, manifest));
-    }
-    match <[_; 2]>::try_from(done) {
-        Ok([data, keys]) => Ok(Written { data, keys }),
-        Err(_) => Err(Fault::bug("other archives than two").into()),
-    }
+    let Ok([data, keys]) = <[_; 2]>::try_from(parts) else {
+        return Err(Fault::bug("other archives than two").into());
+    };
+    // An archive of data is one that can be brought back: its keys are there before it.
+    let keys = (keys.0.finish()?, keys.1);
+    let done = data.0.finish().inspect_err(|_| {
+        let _ = std::fs::remove_file(&keys.0);
+    });
+    Ok(Written {
+        data: (done?, data.1),
+        keys,
+    })
 }
 
 /// What a restore is of.
