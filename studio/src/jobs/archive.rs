@@ -385,12 +385,12 @@ async fn prepare(
         Kind::Evidence => return Err(RestoreFault::Evidence),
     }
     let studio = wanted.into.unwrap_or(manifest.head.studio);
-    let is_foreign = studio != manifest.head.studio;
     let mut tx = begin_restoring(app, studio).await?;
     tx.take_longer(STATEMENT_S).await?;
     let now = Snapshot::of(&mut tx).await?.tables(Kind::Data);
     fits(&manifest.head.tables, &now)?;
-    let mut restoring = Restoring::begin(&mut tx, &manifest.head.tables, is_foreign).await?;
+    let mut restoring =
+        Restoring::begin(&mut tx, &manifest.head.tables, manifest.head.studio).await?;
     let (batches, mut arriving) = mpsc::channel(BATCHES_WAITING);
     let again = verified(wanted, &ring, Some((restored_of(&manifest), batches)));
     let taking = async {

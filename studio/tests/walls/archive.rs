@@ -221,13 +221,23 @@ async fn sql_as_the_app_role_takes_nothing_out_and_brings_nothing_in() {
                 "SELECT custody.page(tenancy.tenant_id(), 'studio.artists', NULL, 9)",
                 "42501",
             ),
-            ("SELECT custody.settle(tenancy.tenant_id(), true)", "42501"),
-            ("SELECT custody.bring_back(tenancy.tenant_id())", "42501"),
+            (
+                "SELECT custody.settle(tenancy.tenant_id(), true, '{}')",
+                "42501",
+            ),
+            (
+                "SELECT custody.bring_back(tenancy.tenant_id(), '{}')",
+                "42501",
+            ),
+            (
+                "SELECT custody.forgotten_there(tenancy.tenant_id(), gen_random_uuid())",
+                "42501",
+            ),
             ("SELECT custody.make_room('{}')", "42501"),
             ("SELECT custody.archive('a1|1|x|9|n|00')", "ZT002"),
             ("SELECT custody.archive_page('a2|1|x|y||9|9|n|00')", "ZT002"),
             ("SELECT custody.restore_alone('a7|1|x|9|n|00')", "ZT002"),
-            ("SELECT custody.restore_end('a6|1|x|9|n|00')", "ZT002"),
+            ("SELECT custody.restore_end('a6|1|x|y|9|n|00')", "ZT002"),
             ("SELECT * FROM custody.forgotten", "42501"),
         ])
         .await;

@@ -45,6 +45,7 @@ mod leaving;
 mod ledger;
 mod ledger_page;
 mod ledger_retention;
+mod left_out;
 mod legal_holds;
 mod mails;
 mod marker;

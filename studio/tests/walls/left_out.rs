@@ -1,0 +1,71 @@
+//! What a restore leaves away: whom its studio forgot.
+
+use crate::{
+    archive::{Archives, booking_of_before},
+    world::World,
+};
+
+/// Who was forgotten where the archive is from stays away everywhere, and so does a studio that was closed.
+#[tokio::test]
+async fn a_new_studio_takes_nobody_who_was_forgotten_and_nothing_that_was_closed() {
+    let world = World::new().await;
+    let archives = Archives::of(&world);
+    let raw = world.as_admin().await;
+    let studio = world.studios[0].tenant.to_string();
+    let artist = world.studios[0].artists[1].to_string();
+    booking_of_before(&world, 0).await;
+    world
+        .pencil(0, 1, "2031-03-02T08:00:00Z", "2031-03-02T16:00:00Z")
+        .await;
+    let archive = archives.written(0).await;
+    let path = format!("/v1/artists/{artist}");
+    let owner = world.token(0, "owner");
+    assert_eq!(world.send("DELETE", &path, &owner, None).await.0, 204);
+    let member = "UPDATE tenancy.members SET artist_id = NULL WHERE artist_id = $1::text::uuid";
+    raw.run(member, &[&artist]).await.unwrap();
+    let erase = ["erase", "--studio", &studio, "--person", &artist];
+    let done = archives.run(&erase).await;
+    assert_eq!(done.code, 0, "{}", done.said);
+    let made = async |name: &str| {
+        let sql = format!(
+            "SELECT studio.create_studio('{name}', 'Europe/Berlin', 'org_{name}', 'user_{name}', 'owner')::text"
+        );
+        raw.value::<String>(&sql, &[]).await.unwrap()
+    };
+    let count = async |tenant: &str, what: &str| {
+        let sql = format!("SELECT count(*) FROM studio.{what} AND tenant_id = '{tenant}'");
+        raw.value::<i64>(&sql, &[]).await.unwrap()
+    };
+    let (them, others) = (
+        format!("artists WHERE id = '{artist}'"),
+        format!("artists WHERE id <> '{artist}'"),
+    );
+    let booked = format!("bookings WHERE artist_id = '{artist}'");
+    let new = made("new").await;
+    let planned = archives
+        .restore(&archive, 0, &["--plan", "--into-new", &new])
+        .await;
+    assert_eq!(planned.code, 0, "{}", planned.said);
+    let done = archives.restore(&archive, 0, &["--into-new", &new]).await;
+    assert_eq!(done.code, 0, "{}", done.said);
+    assert_eq!(done.value["tables"], planned.value["tables"]);
+    let there = count(&studio, &others).await;
+    assert!(there > 0);
+    assert_eq!(count(&new, &others).await, there);
+    assert_eq!(count(&studio, &them).await, 1, "without a name");
+    assert_eq!(count(&new, &them).await, 0);
+    assert_eq!(count(&studio, &booked).await, 1);
+    assert_eq!(count(&new, &booked).await, 0);
+
+    // An archive of the other studio goes where it may, until that one is closed.
+    let archive = archives.written(1).await;
+    let closed = "UPDATE tenancy.studios SET status = 'closed' WHERE tenant_id = $1";
+    raw.run(closed, &[&world.studios[1].tenant]).await.unwrap();
+    let last = made("last").await;
+    for more in [&["--plan", "--into-new", &last][..], &["--into-new", &last]] {
+        let refused = archives.restore(&archive, 1, more).await;
+        assert_eq!(refused.code, 1, "{}", refused.said);
+        assert!(refused.said.contains("closed for good"), "{}", refused.said);
+    }
+    assert_eq!(count(&last, "artists WHERE true").await, 0);
+}
