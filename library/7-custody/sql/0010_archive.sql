@@ -208,20 +208,42 @@ BEGIN
     WHERE k.contype = 'f' AND a.is_restored AND k.condeferrable), moment);
 END $$;
 
+-- What came sealed with a key that is no more is replaced by what the same row has now, if it is there. Gives how many
+-- values that are.
+CREATE FUNCTION custody.keep_readable(tenant uuid, which regclass, coming text, same text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  s record;
+  one bigint;
+  unreadable bigint := 0;
+  sealed text;
+BEGIN
+  FOR s IN SELECT * FROM vault.sealed_columns v WHERE v.rel = which LOOP
+    -- With the value what it is found again by.
+    sealed := concat_ws(', ', quote_ident(s.col), quote_ident(s.index_col));
+    EXECUTE format('UPDATE %s c SET (%s) = (SELECT %s FROM %s t WHERE %s) WHERE c.%I IS NOT NULL
+      AND NOT EXISTS (SELECT FROM %s k WHERE k.tenant_id = $1 AND k.number = vault.number_of(c.%I)%s)', coming, sealed,
+      concat_ws(', ', 't.' || quote_ident(s.col), 't.' || quote_ident(s.index_col)), which, same, s.col,
+      CASE WHEN s.of_person THEN 'vault.person_keys' ELSE 'vault.studio_keys' END, s.col,
+      CASE WHEN s.of_person THEN ' AND k.person = c.id' END) USING tenant;
+    GET DIAGNOSTICS one = ROW_COUNT;
+    unreadable := unreadable + one;
+  END LOOP;
+  RETURN unreadable;
+END $$;
+
 -- Compares what came with what is there, and where `is_run` makes what is there what came. By table: how many rows
 -- came, how many of them are not brought back because somebody was forgotten, and how many are removed, changed and
--- added; how many values of those are sealed with keys that are no more.
+-- added; how many values came sealed with keys that are no more: what is there now stays in their place.
 CREATE FUNCTION custody.settle(tenant uuid, is_run boolean, away uuid[])
 RETURNS TABLE (rel text, came bigint, forgotten bigint, removed bigint, changed bigint, added bigint, unreadable bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 #variable_conflict use_variable
 DECLARE
   a record;
-  s record;
   columns name[];
   same text;
   gone text;
-  one bigint;
 BEGIN
   IF is_run THEN PERFORM custody.check_references('DEFERRED'); END IF;
   FOR a IN SELECT r.*, format('pg_temp.coming_%s', r.step) AS coming FROM custody.archived r WHERE r.is_restored ORDER BY r.step LOOP
@@ -233,20 +255,13 @@ BEGIN
     EXECUTE format('CREATE UNIQUE INDEX ON %s (%s)', a.coming, custody.listed('', 'tenant_id'::name || custody.key_of(a.rel)));
     EXECUTE format('ANALYZE %s', a.coming);
     same := (SELECT string_agg(format('c.%1$I = t.%1$I', k), ' AND ') FROM unnest('tenant_id'::name || custody.key_of(a.rel)) k);
+    unreadable := custody.keep_readable(tenant, a.rel, a.coming, same);
     gone := format('t.tenant_id = $1 AND NOT %s AND NOT EXISTS (SELECT FROM %s c WHERE %s AND (%s) IS NOT DISTINCT FROM (%s))',
       custody.about_forgotten('t.', a.people), a.coming, same, custody.listed('c.', columns), custody.listed('t.', columns));
     EXECUTE format('SELECT count(*) FILTER (WHERE EXISTS (SELECT FROM %s c WHERE %s)), count(*) FROM %s t WHERE %s', a.coming, same, a.rel, gone)
       INTO changed, removed USING tenant, away;
     removed := removed - changed;
     EXECUTE format('SELECT count(*) FROM %s c WHERE NOT EXISTS (SELECT FROM %s t WHERE %s)', a.coming, a.rel, same) INTO added;
-    unreadable := 0;
-    FOR s IN SELECT * FROM vault.sealed_columns v WHERE v.rel = a.rel LOOP
-      EXECUTE format('SELECT count(*) FROM %s c WHERE c.%I IS NOT NULL AND NOT EXISTS (SELECT FROM %s k
-        WHERE k.tenant_id = $1 AND k.number = vault.number_of(c.%I)%s)', a.coming, s.col,
-        CASE WHEN s.of_person THEN 'vault.person_keys' ELSE 'vault.studio_keys' END, s.col,
-        CASE WHEN s.of_person THEN ' AND k.person = c.id' END) INTO one USING tenant;
-      unreadable := unreadable + one;
-    END LOOP;
     IF is_run THEN EXECUTE format('DELETE FROM %s t WHERE %s', a.rel, gone) USING tenant, away; END IF;
     RETURN NEXT;
   END LOOP;

@@ -52,6 +52,10 @@ pub(super) struct Restore {
     /// Into this studio, which is new, without what is sealed; otherwise into its own
     #[arg(long, value_name = "ID")]
     into_new: Option<Uuid>,
+    /// Go on where sealed values need keys that are destroyed, as after a rotation or an erasure: what is there now stays in
+    /// their place
+    #[arg(long)]
+    without_unreadable: bool,
 }
 
 impl Restore {
@@ -64,6 +68,7 @@ impl Restore {
                 archive: self.archive.unwrap_or_default(),
                 identities: Arc::new(identities(&self.identity.unwrap_or_default())?),
                 into,
+                without_unreadable: self.without_unreadable,
             };
             return Box::pin(bring_back(&app, &wanted, self.plan, output)).await;
         };
@@ -80,6 +85,7 @@ impl Restore {
             archive: written.data.0,
             identities: Arc::new(identities),
             into,
+            without_unreadable: self.without_unreadable,
         };
         tokio::select! {
             done = Box::pin(bring_back(&app, &wanted, self.plan, output)) => done,
@@ -157,7 +163,7 @@ fn line(table: &Became, are: &str) -> String {
     }
     if table.unreadable > 0 {
         line += &format!(
-            "; {} sealed values need keys that are destroyed",
+            "; {} sealed values need keys that are destroyed: what is there now stays in their place",
             table.unreadable
         );
     }

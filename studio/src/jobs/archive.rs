@@ -183,6 +183,8 @@ pub struct Wanted {
     pub identities: Arc<Identities>,
     /// Into which studio; its own, unless said.
     pub into: Option<TenantId>,
+    /// Sealed values that nobody could open are not waited for: what is there now stays in their place.
+    pub without_unreadable: bool,
 }
 
 /// What a restore did, or would do.
@@ -229,7 +231,8 @@ pub enum RestoreFault {
     Schema(String),
     /// Values that nobody could open.
     #[error(
-        "{0} sealed values of it need keys that are destroyed; take an archive of after the last rotation"
+        "{0} sealed values of it need keys that are destroyed; take an archive of after the last rotation or erasure, or \
+         say `--without-unreadable`: then what is there now stays in their place"
     )]
     Unreadable(i64),
     /// The studio that is to take it has rows of its own.
@@ -276,7 +279,7 @@ pub async fn restore(
 ) -> Result<Restored, RestoreFault> {
     let (mut tx, restoring, restored) = prepare(app, wanted, true, tell).await?;
     let unreadable = restored.tables.iter().map(|table| table.unreadable).sum();
-    if unreadable > 0 {
+    if unreadable > 0 && !wanted.without_unreadable {
         return Err(RestoreFault::Unreadable(unreadable));
     }
     let mut work = restored

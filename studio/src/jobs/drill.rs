@@ -107,6 +107,7 @@ pub async fn drill(
         archive: written.data.0.clone(),
         identities: Arc::clone(&identities),
         into: None,
+        without_unreadable: false,
     };
     restore(&scratch.app, &wanted, |_, _| {}).await?;
     tell("writing them from there, to compare");

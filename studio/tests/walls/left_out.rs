@@ -1,7 +1,11 @@
-//! What a restore leaves away: whom its studio forgot.
+//! What a restore leaves away: whom its studio forgot, and what nobody opens any more.
+
+use serde_json::{Value, json};
+use studio::jobs::renewal::renew;
 
 use crate::{
-    archive::{Archives, booking_of_before},
+    archive::{Archives, Done, booking_of_before},
+    restoring::work,
     world::World,
 };
 
@@ -68,4 +72,67 @@ async fn a_new_studio_takes_nobody_who_was_forgotten_and_nothing_that_was_closed
         assert!(refused.said.contains("closed for good"), "{}", refused.said);
     }
     assert_eq!(count(&last, "artists WHERE true").await, 0);
+}
+
+/// An erasure gives the studio new keys: what an older archive has sealed opens no more, and the rest of it is good.
+#[tokio::test]
+async fn an_archive_of_before_an_erasure_comes_back_without_what_nobody_opens() {
+    let world = World::new().await;
+    let archives = Archives::of(&world);
+    let raw = world.as_admin().await;
+    let owner = world.token(0, "owner");
+    let mut paths = Vec::new();
+    for name in ["mia", "nils"] {
+        let body =
+            json!({ "name": name, "email": format!("{name}@example.org"), "phone": "+49 30 1" });
+        let (status, made) = world.send("POST", "/v1/artists", &owner, Some(body)).await;
+        assert_eq!(status, 201, "{made}");
+        paths.push(format!("/v1/artists/{}", made["id"].as_str().unwrap()));
+    }
+    let archive = archives.written(0).await;
+    let says = json!({ "name": "Mia since", "email": "since@example.org", "phone": null });
+    let changed = world.send("PATCH", &paths[0], &owner, Some(says)).await;
+    assert_eq!(changed.0, 200, "{}", changed.1);
+    assert_eq!(world.send("DELETE", &paths[1], &owner, None).await.0, 204);
+    let erase = format!("{}/erase", paths[1]);
+    let erased = world.send("POST", &erase, &owner, Some(json!({}))).await;
+    assert_eq!(erased.0, 200, "{}", erased.1);
+    // Until here the keys are there.
+    let unreadable = |done: &Done| {
+        let tables = done.value["tables"].as_array().unwrap().iter();
+        tables
+            .map(|table| table["unreadable"].as_i64().unwrap())
+            .sum::<i64>()
+    };
+    let planned = archives.restore(&archive, 0, &["--plan"]).await;
+    assert_eq!((planned.code, unreadable(&planned)), (0, 0));
+    assert_eq!(renew(&world.app, |_| {}).await.unwrap(), 0);
+
+    let before = work(&raw, &world, 0).await;
+    let planned = archives.restore(&archive, 0, &["--plan"]).await;
+    assert_eq!((planned.code, unreadable(&planned)), (0, 2));
+    let refused = archives.restore(&archive, 0, &[]).await;
+    assert_eq!(refused.code, 1, "{}", refused.said);
+    assert!(
+        refused.said.contains("--without-unreadable"),
+        "{}",
+        refused.said
+    );
+    assert_eq!(work(&raw, &world, 0).await, before);
+    let done = archives
+        .restore(&archive, 0, &["--without-unreadable"])
+        .await;
+    assert_eq!(done.code, 0, "{}", done.said);
+    assert_eq!(done.value["tables"], planned.value["tables"]);
+    let owner = world.token(0, "owner");
+    let (_, mia) = world.send("GET", &paths[0], &owner, None).await;
+    assert_eq!(
+        (&mia["name"], &mia["email"], &mia["phone"]),
+        (&json!("mia"), &json!("since@example.org"), &Value::Null)
+    );
+    let (_, nils) = world.send("GET", &paths[1], &owner, None).await;
+    assert_eq!(
+        (&nils["name"], &nils["email"]),
+        (&json!("(removed)"), &Value::Null)
+    );
 }

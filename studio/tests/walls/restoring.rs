@@ -30,7 +30,7 @@ const WORK: [&str; 9] = [
 
 /// Every row of a studio in the tables of its work, as text. When versions were placed in the stream of events is not
 /// theirs to keep.
-async fn work(raw: &RawConnection, world: &World, studio: usize) -> Vec<String> {
+pub(crate) async fn work(raw: &RawConnection, world: &World, studio: usize) -> Vec<String> {
     let mut all = Vec::new();
     for table in WORK {
         let sql = format!(

@@ -116,7 +116,7 @@ pub struct Became {
     pub changed: i64,
     /// Rows that come back.
     pub added: i64,
-    /// Sealed values whose key is no more.
+    /// Sealed values that came and whose key is no more: what is there now stays in their place.
     pub unreadable: i64,
 }
 
@@ -134,7 +134,7 @@ impl Restoring {
     /// else, and who was forgotten there stays away here, too.
     ///
     /// # Errors
-    /// When the archive is of another schema.
+    /// When the archive is of another schema, or of a studio that was closed.
     pub async fn begin(
         tx: &mut TenantTx,
         tables: &[TableHead],
