@@ -126,7 +126,7 @@ async fn bring_back(
     drop(meter);
     // What was signed before is worth nothing after.
     let context_key = match app.config.database.owner_url {
-        Some(_) => Some(new_context_key(&app.config).await?),
+        Some(_) => Some(new_context_key(&app.config).await.map_err(not_rotated)?),
         None => None,
     };
     let mut said = text(&restored, "are");
@@ -135,6 +135,13 @@ async fn bring_back(
     }
     output.result(&said, &value(&restored, context_key));
     Ok(0)
+}
+
+/// The studio is back, and whoever ran it must not do it again for this.
+fn not_rotated(failure: Failure) -> Failure {
+    Failure::refused(format!(
+        "the studio is restored, but the context key is the old one: {failure}; run `studio keys rotate context`"
+    ))
 }
 
 fn keys_text((added, forgotten): (i64, i64)) -> String {

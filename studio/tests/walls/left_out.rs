@@ -1,11 +1,13 @@
-//! What a restore leaves away: whom its studio forgot, and what nobody opens any more.
+//! What a restore leaves away: whom its studio forgot, what nobody opens any more, and what it could not do itself.
+
+use std::{fs, process::Command};
 
 use serde_json::{Value, json};
-use studio::jobs::renewal::renew;
+use studio::{commands::write_private, jobs::renewal::renew};
 
 use crate::{
     archive::{Archives, Done, booking_of_before},
-    restoring::work,
+    restoring::{context_key, go_on, work},
     world::World,
 };
 
@@ -135,4 +137,34 @@ async fn an_archive_of_before_an_erasure_comes_back_without_what_nobody_opens() 
         (&nils["name"], &nils["email"]),
         (&json!("(removed)"), &Value::Null)
     );
+}
+
+/// Whoever cannot make a new context key is told that the studio is back all the same.
+#[tokio::test]
+async fn a_restore_whose_context_key_stays_says_that_it_is_done() {
+    let world = World::new().await;
+    let archives = Archives::of(&world);
+    let raw = world.as_admin().await;
+    let archive = archives.written(0).await;
+    let before = work(&raw, &world, 0).await;
+    go_on(&world, 0).await;
+    let (usual, key) = (&world.config.keys.location, context_key(&world));
+    let text = fs::read_to_string(usual.with_file_name("archives.toml")).unwrap();
+    let config = usual.with_file_name("nobody.toml");
+    write_private(&config, &text.replace("studio_migrate", "studio_nobody")).unwrap();
+    let identity = archives.identity(0);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_studio"));
+    command.arg("--config").arg(&config);
+    command
+        .args(["restore", &archive, "--identity"])
+        .arg(identity);
+    let done = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let done = done.await.unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    for part in ["the studio is restored", "studio keys rotate context"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!(work(&raw, &world, 0).await, before);
+    assert_eq!(context_key(&world), key);
 }
