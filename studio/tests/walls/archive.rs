@@ -8,7 +8,7 @@ use watertight_custody::archive::{Folder, Identities, Recipients};
 use watertight_tenancy::support::state;
 use watertight_terms::{Clock, TenantId};
 
-use crate::world::World;
+use crate::{freeze::freeze, world::World};
 
 /// A folder of archives beside the world's configuration, and an identity a studio.
 pub(crate) struct Archives<'a> {
@@ -468,6 +468,17 @@ async fn a_drill_brings_a_studio_back_elsewhere_and_leaves_nothing() {
     assert!(drill["rows"].as_u64().unwrap() > 10 && drill["keys"].as_u64().unwrap() > 1);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
     assert_eq!(archives.files(), Vec::<PathBuf>::new());
+    // One that nobody may enter keeps no other from its drill.
+    freeze(&world, 0).await;
+    let done = archives.run(&["drill", "--folder", &place]).await;
+    assert_eq!(done.code, 1, "{}", done.said);
+    let drills = done.value["drills"].as_array().unwrap();
+    let of = |studio: usize| {
+        let id = json!(world.studios[studio].tenant);
+        drills.iter().find(|one| one["studio"] == id).unwrap()
+    };
+    assert_eq!(of(1)["differing"], json!([]));
+    assert!(of(0)["failed"].is_string(), "{}", of(0));
 }
 
 /// Keys without the rows that they are of would be taken for an archive.
