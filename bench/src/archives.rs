@@ -58,6 +58,7 @@ pub(crate) async fn measure(
         archive: written.data.0.clone(),
         identities,
         into: None,
+        without_unreadable: false,
     };
     let restored = restore(app, &wanted, say).await?;
     let (restored_s, restored_mib) = (started.elapsed().as_secs_f64(), peak_mib()?);

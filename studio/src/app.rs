@@ -229,6 +229,17 @@ impl App {
     /// # Errors
     /// When something that refuses was found.
     pub async fn examine(&self) -> Result<Vec<Finding>, AppFault> {
+        let gaps = self.examine_database().await?;
+        let checked = self.desk.vault.check(&self.tenancy).await;
+        checked.map_err(AppFault::Vault)?;
+        Ok(gaps)
+    }
+
+    /// The same without the key-encryption keys: whoever opens nothing needs none of them.
+    ///
+    /// # Errors
+    /// As [`App::examine`].
+    pub async fn examine_database(&self) -> Result<Vec<Finding>, AppFault> {
         let findings = findings(&self.config, &self.clock, &self.random).await?;
         let (refusing, gaps): (Vec<_>, Vec<_>) = findings
             .into_iter()
@@ -236,8 +247,6 @@ impl App {
         if !refusing.is_empty() {
             return Err(AppFault::Unsafe(refusing));
         }
-        let checked = self.desk.vault.check(&self.tenancy).await;
-        checked.map_err(AppFault::Vault)?;
         Ok(gaps)
     }
 }

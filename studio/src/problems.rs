@@ -29,7 +29,7 @@ watertight_terms::problems! {
     TOO_MANY_EXPORTS = "too-many-exports", Conflict, "too many exports",
         "As many exports of the studio as may be are being made or lie ready. Each is gone a week after it was made.";
     STILL_HERE = "still-here", Conflict, "still at work in the studio",
-        "Who is erased is archived as an artist and removed as a member first.";
+        "Who is erased is archived as an artist and removed as a member first, and Clerk has let go of them.";
     OWN_ROLE = "own-role", NotAllowed, "not the own role",
         "Nobody changes the own role. Ask another owner.";
 }

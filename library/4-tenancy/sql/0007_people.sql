@@ -129,6 +129,8 @@ BEGIN
           at_ms, said_name, CASE WHEN said_name IS NULL THEN 0 ELSE at_ms END
         FROM tenancy.studios s WHERE s.tenant_id = of_tenant
       RETURNING * INTO now_is;
+    -- A trigger may keep out whom it knows to be gone.
+    IF now_is.id IS NULL THEN RETURN; END IF;
   ELSE
     -- One who is missing in a list counts as removed only if nothing newer was heard meanwhile.
     IF kind = 'absent' AND was.provider_heard_at > to_timestamp(at_ms / 1000.0) THEN RETURN; END IF;

@@ -112,7 +112,8 @@ fn renewed(row: &Row, keys: &Keys, studio: &Keys) -> Result<[String; 4], Fault> 
         row: id,
     };
     let old = Sealed::from_stored(row.field("sealed")?);
-    let opened = keys.open_document(place, &old)?;
+    let opened = keys.open_document(place, &old);
+    let opened = opened.map_err(|fault| Fault::bug(format!("`{column}` of row {id}: {fault}")))?;
     let sealed = keys.seal_document(place, opened.expose())?;
     let index = match row.field("is_indexed")? {
         true => hex::encode(studio.index(&column, opened.expose())?),

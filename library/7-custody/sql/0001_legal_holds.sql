@@ -68,6 +68,16 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN session_user = '{app}_app' THEN tenancy.actor() ELSE 'operator:' || session_user END
 $$;
 
+-- When a row's time begins or ends. What is open is so for ever; a day is one somewhere between UTC+14 and UTC-12.
+CREATE FUNCTION custody.edge(written text, is_end boolean) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+  SELECT CASE
+    WHEN written IS NULL THEN CASE WHEN is_end THEN timestamptz 'infinity' ELSE timestamptz '-infinity' END
+    WHEN length(written) > 10 THEN written::timestamptz
+    WHEN is_end THEN written::timestamptz + interval '36 hours'
+    ELSE written::timestamptz - interval '14 hours' END
+$$;
+
 -- Whether a row lies under a legal hold that is not released. A window holds what touches it.
 CREATE FUNCTION custody.is_held(which regclass, held_row jsonb) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
@@ -77,7 +87,8 @@ BEGIN
       WHEN 'studio' THEN true
       WHEN 'person' THEN EXISTS (SELECT FROM unnest(k.people) c WHERE (held_row ->> c)::uuid = ANY (h.covers))
       WHEN 'project' THEN (held_row ->> k.project)::uuid = ANY (h.covers)
-      ELSE (held_row ->> k.starts)::timestamptz <= h.ends_at AND (held_row ->> k.ends)::timestamptz >= h.starts_at
+      ELSE k.starts IS NOT NULL AND custody.edge(held_row ->> k.starts, false) <= h.ends_at
+        AND custody.edge(held_row ->> k.ends, true) >= h.starts_at
     END);
 END $$;
 
@@ -119,6 +130,18 @@ BEGIN
   END IF;
   IF is_change THEN RETURN NEW; END IF;
   RETURN OLD;
+END $$;
+
+-- The identity provider's word on who may come in counts for somebody who is held, too; their name stays as it is.
+CREATE FUNCTION custody.keep_name() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+BEGIN
+  IF custody.has_holds(OLD.tenant_id) AND custody.is_held(TG_RELID, to_jsonb(OLD)) THEN
+    NEW.name := OLD.name;
+    -- Told again after the release, it counts.
+    NEW.name_at_ms := OLD.name_at_ms;
+  END IF;
+  RETURN NEW;
 END $$;
 
 -- A key is not destroyed while its holder is held, unless a newer one has taken its place.
@@ -240,7 +263,7 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION custody.place_legal_hold(uuid, text, uuid, timestamptz, timestamptz, text),
   custody.release_legal_hold(uuid, uuid), custody.operators_legal_holds(uuid) TO {app}_ops;
-GRANT EXECUTE ON FUNCTION custody.keep_held(), custody.keep_keys(), custody.release(), custody.keep_open(), custody.place()
+GRANT EXECUTE ON FUNCTION custody.keep_held(), custody.keep_name(), custody.keep_keys(), custody.release(), custody.keep_open(), custody.place()
   TO {app}_owner;
 
 SET LOCAL ROLE {app}_owner;
@@ -256,7 +279,7 @@ ALTER TABLE custody.legal_holds ENABLE ALWAYS TRIGGER release, ENABLE ALWAYS TRI
 --   starts, ends   the columns with the time that a row is about
 --   lets      columns that may change all the same
 -- The gate's own updates are not asked: they put a new seal on what stays as it is, and write what the
--- identity provider says of who may come in. It removes nothing that is held, as nobody does.
+-- identity provider says of who may come in, but for names (`keep_name`). It removes nothing that is held, as nobody does.
 CREATE FUNCTION custody.keeps(rel regclass, people name[] DEFAULT '{}', project name DEFAULT NULL, starts name DEFAULT NULL,
   ends name DEFAULT NULL, lets text[] DEFAULT '{}')
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
@@ -270,6 +293,9 @@ BEGIN
 END $$;
 SELECT custody.keeps('tenancy.members', people => '{id,artist_id}', lets => '{version,updated_at,ceiling,state,artist_id,
   valid_after,provider_role,provider_removed,provider_at_ms,provider_heard_at,name_at_ms,times_ended}');
+CREATE TRIGGER keep_name BEFORE UPDATE ON tenancy.members FOR EACH ROW
+  WHEN (current_user = '{app}_gate' AND OLD.name IS DISTINCT FROM NEW.name) EXECUTE FUNCTION custody.keep_name();
+ALTER TABLE tenancy.members ENABLE ALWAYS TRIGGER keep_name;
 DO $keys$
 DECLARE
   rel regclass;

@@ -58,7 +58,7 @@ BEGIN
 END $$;
 
 SET LOCAL ROLE {app}_gate;
-GRANT EXECUTE ON FUNCTION tenancy.tenant_id(), custody.is_held(regclass, jsonb) TO {app}_custody;
+GRANT EXECUTE ON FUNCTION tenancy.tenant_id(), custody.is_held(regclass, jsonb), custody.edge(text, boolean) TO {app}_custody;
 
 SET LOCAL ROLE {app}_custody;
 ALTER DEFAULT PRIVILEGES FOR ROLE {app}_custody REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
@@ -204,7 +204,7 @@ SET LOCAL ROLE {app}_owner;
 CREATE TRIGGER begin_keeping AFTER INSERT ON tenancy.studios FOR EACH ROW EXECUTE FUNCTION custody.begin_keeping();
 SELECT custody.entrust('tenancy.members'),
   custody.retains('members', 90, 'tenancy.members', since => 't.updated_at',
-    is_over => '(t.state = ''removed'' OR t.provider_removed) AND num_nonnulls(t.subject, t.invitation, t.name, t.email, t.email_index) > 0',
+    is_over => '(t.provider_removed OR t.state = ''removed'' AND t.subject IS NULL) AND num_nonnulls(t.subject, t.invitation, t.name, t.email, t.email_index) > 0',
     least_days => 90, is_person => true, changes => '{subject,invitation,name,email,email_index,state}',
     blanks => 'subject = NULL, invitation = NULL, name = NULL, email = NULL, email_index = NULL, state = ''removed''');
 REVOKE CREATE ON SCHEMA tenancy FROM {app}_gate;

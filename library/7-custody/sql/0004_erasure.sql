@@ -19,15 +19,19 @@ CREATE TABLE custody.erasures (
   -- Where the row is the person: what must be so before. Elsewhere null.
   ready text
 );
--- People who were forgotten: erased, or, of which archives take note, anonymised or their last key destroyed. Ids and
--- nothing else, kept as long as the studio.
+-- People who were forgotten: erased, or, of which archives take note, anonymised or their last key destroyed. Ids, and
+-- what tells the identity provider's late words from new ones; kept as long as the studio.
 CREATE TABLE custody.forgotten (
   tenant_id uuid NOT NULL REFERENCES tenancy.studios,
   person uuid NOT NULL,
   -- Whatever is written of them is emptied, whoever writes it.
   is_erased boolean NOT NULL,
   at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  PRIMARY KEY (tenant_id, person)
+  -- Of a member: the provider's name for them under a key of the database, and until when its words are of before.
+  subject_digest bytea,
+  subject_at_ms bigint,
+  PRIMARY KEY (tenant_id, person),
+  CONSTRAINT forgotten_subject CHECK (num_nonnulls(subject_digest, subject_at_ms) <> 1)
 );
 ALTER TABLE custody.forgotten ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY wall ON custody.forgotten AS RESTRICTIVE TO {app}_app USING (false) WITH CHECK (false);
@@ -36,7 +40,7 @@ CREATE POLICY custody ON custody.forgotten TO {app}_custody
 CREATE POLICY gate ON custody.forgotten TO {app}_gate USING (true) WITH CHECK (true);
 CREATE POLICY digest ON custody.forgotten FOR SELECT TO {app}_digest USING (true);
 GRANT SELECT, INSERT, UPDATE (is_erased) ON custody.forgotten TO {app}_custody;
-GRANT SELECT, INSERT, UPDATE (is_erased) ON custody.forgotten TO {app}_gate;
+GRANT SELECT, INSERT, UPDATE (is_erased, subject_digest, subject_at_ms) ON custody.forgotten TO {app}_gate;
 GRANT SELECT ON custody.forgotten TO {app}_digest;
 GRANT SELECT ON custody.erasures TO {app}_custody, {app}_gate;
 
@@ -56,7 +60,35 @@ BEGIN
   IF e.blanks IS NULL THEN RETURN NULL; END IF;
   RETURN jsonb_populate_record(NEW, replace(e.blanks::text, '{id}', upper(left(replace(written ->> 'id', '-', ''), 8)))::jsonb);
 END $$;
-GRANT EXECUTE ON FUNCTION custody.keep_erased() TO {app}_owner;
+
+CREATE FUNCTION custody.digest_of(tenant uuid, subject text) RETURNS bytea
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT tenancy.hmac('seal', 1::smallint, 'forgotten|' || tenant || '|' || subject)
+$$;
+
+-- Of a member whose name at the provider goes it is noted that what that said until now is done with.
+CREATE FUNCTION custody.forget_member() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+BEGIN
+  INSERT INTO custody.forgotten (tenant_id, person, is_erased, subject_digest, subject_at_ms)
+    VALUES (NEW.tenant_id, NEW.id, false, custody.digest_of(NEW.tenant_id, OLD.subject),
+      greatest(OLD.provider_at_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint))
+    ON CONFLICT ON CONSTRAINT forgotten_pkey DO UPDATE
+      SET subject_digest = EXCLUDED.subject_digest, subject_at_ms = EXCLUDED.subject_at_ms;
+  RETURN NULL;
+END $$;
+
+-- By a word of before nobody who was forgotten becomes a member anew. The rows that are them `keep_erased` empties.
+CREATE FUNCTION custody.keep_away() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
+BEGIN
+  IF EXISTS (SELECT FROM custody.forgotten f WHERE f.tenant_id = NEW.tenant_id AND f.person <> NEW.id
+      AND f.subject_digest = custody.digest_of(NEW.tenant_id, NEW.subject) AND f.subject_at_ms >= NEW.provider_at_ms) THEN
+    RETURN NULL;
+  END IF;
+  RETURN NEW;
+END $$;
+GRANT EXECUTE ON FUNCTION custody.keep_erased(), custody.forget_member(), custody.keep_away() TO {app}_owner;
 
 SET LOCAL ROLE {app}_owner;
 -- What a migration calls for a table in which people are, after `entrust` for it.
@@ -189,7 +221,13 @@ GRANT EXECUTE ON FUNCTION custody.erase(text) TO {app}_app;
 SET LOCAL ROLE {app}_owner;
 SELECT custody.entrust('tenancy.feeds'), custody.entrust('tenancy.page_sessions'),
   custody.erases(10, 'tenancy.feeds', 'member_id'), custody.erases(20, 'tenancy.page_sessions', 'member_id'),
-  custody.erases(90, 'tenancy.members', 'id', ready => 't.state = ''removed'' OR t.provider_removed',
+  -- Whom the provider still has it would name again.
+  custody.erases(90, 'tenancy.members', 'id', ready => 't.provider_removed OR t.state = ''removed'' AND t.subject IS NULL',
     says => 'num_nonnulls(t.subject, t.invitation, t.name, t.email, t.email_index) > 0',
     blanks => '{"subject": null, "invitation": null, "name": null, "email": null, "email_index": null, "state": "removed"}');
+CREATE TRIGGER forget_member AFTER UPDATE ON tenancy.members FOR EACH ROW
+  WHEN (OLD.subject IS NOT NULL AND NEW.subject IS NULL) EXECUTE FUNCTION custody.forget_member();
+CREATE TRIGGER keep_away BEFORE INSERT ON tenancy.members FOR EACH ROW
+  WHEN (NEW.subject IS NOT NULL) EXECUTE FUNCTION custody.keep_away();
+ALTER TABLE tenancy.members ENABLE ALWAYS TRIGGER forget_member, ENABLE ALWAYS TRIGGER keep_away;
 REVOKE CREATE ON SCHEMA custody FROM {app}_gate, {app}_custody;

@@ -190,11 +190,12 @@ BEGIN
   RETURN taken;
 END $$;
 
--- Whether a row, by that alias, is about somebody who was forgotten.
+-- Whether a row, by that alias, is about somebody who was forgotten: in the studio `$1`, or as one of `$2`, where the
+-- archive is from.
 CREATE FUNCTION custody.about_forgotten(alias text, people name[]) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE WHEN cardinality(people) = 0 THEN 'false' ELSE format('EXISTS (SELECT FROM custody.forgotten f
-    WHERE f.tenant_id = $1 AND f.person IN (%s))', custody.listed(alias, people)) END
+  SELECT CASE WHEN cardinality(people) = 0 THEN 'false' ELSE format('EXISTS (SELECT FROM (SELECT g.person FROM custody.forgotten g
+    WHERE g.tenant_id = $1 UNION ALL SELECT unnest($2)) f WHERE f.person IN (%s))', custody.listed(alias, people)) END
 $$;
 
 -- When the foreign keys on restored rows are checked. Those alone: the ledger's own trigger is late, too, and waits for the
@@ -207,53 +208,68 @@ BEGIN
     WHERE k.contype = 'f' AND a.is_restored AND k.condeferrable), moment);
 END $$;
 
+-- What came sealed with a key that is no more is replaced by what the same row has now, if it is there. Gives how many
+-- values that are.
+CREATE FUNCTION custody.keep_readable(tenant uuid, which regclass, coming text, same text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  s record;
+  one bigint;
+  unreadable bigint := 0;
+  sealed text;
+BEGIN
+  FOR s IN SELECT * FROM vault.sealed_columns v WHERE v.rel = which LOOP
+    -- With the value what it is found again by.
+    sealed := concat_ws(', ', quote_ident(s.col), quote_ident(s.index_col));
+    EXECUTE format('UPDATE %s c SET (%s) = (SELECT %s FROM %s t WHERE %s) WHERE c.%I IS NOT NULL
+      AND NOT EXISTS (SELECT FROM %s k WHERE k.tenant_id = $1 AND k.number = vault.number_of(c.%I)%s)', coming, sealed,
+      concat_ws(', ', 't.' || quote_ident(s.col), 't.' || quote_ident(s.index_col)), which, same, s.col,
+      CASE WHEN s.of_person THEN 'vault.person_keys' ELSE 'vault.studio_keys' END, s.col,
+      CASE WHEN s.of_person THEN ' AND k.person = c.id' END) USING tenant;
+    GET DIAGNOSTICS one = ROW_COUNT;
+    unreadable := unreadable + one;
+  END LOOP;
+  RETURN unreadable;
+END $$;
+
 -- Compares what came with what is there, and where `is_run` makes what is there what came. By table: how many rows
 -- came, how many of them are not brought back because somebody was forgotten, and how many are removed, changed and
--- added; how many values of those are sealed with keys that are no more.
-CREATE FUNCTION custody.settle(tenant uuid, is_run boolean)
+-- added; how many values came sealed with keys that are no more: what is there now stays in their place.
+CREATE FUNCTION custody.settle(tenant uuid, is_run boolean, away uuid[])
 RETURNS TABLE (rel text, came bigint, forgotten bigint, removed bigint, changed bigint, added bigint, unreadable bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 #variable_conflict use_variable
 DECLARE
   a record;
-  s record;
   columns name[];
   same text;
   gone text;
-  one bigint;
 BEGIN
   IF is_run THEN PERFORM custody.check_references('DEFERRED'); END IF;
   FOR a IN SELECT r.*, format('pg_temp.coming_%s', r.step) AS coming FROM custody.archived r WHERE r.is_restored ORDER BY r.step LOOP
     rel := a.rel::text;
     EXECUTE format('SELECT count(*) FROM %s', a.coming) INTO came;
-    EXECUTE format('DELETE FROM %s c WHERE %s', a.coming, custody.about_forgotten('c.', a.people)) USING tenant;
+    EXECUTE format('DELETE FROM %s c WHERE %s', a.coming, custody.about_forgotten('c.', a.people)) USING tenant, away;
     GET DIAGNOSTICS forgotten = ROW_COUNT;
     columns := ARRAY(SELECT t.attname FROM pg_attribute t WHERE t.attrelid = to_regclass(a.coming) AND t.attnum > 0);
     EXECUTE format('CREATE UNIQUE INDEX ON %s (%s)', a.coming, custody.listed('', 'tenant_id'::name || custody.key_of(a.rel)));
     EXECUTE format('ANALYZE %s', a.coming);
     same := (SELECT string_agg(format('c.%1$I = t.%1$I', k), ' AND ') FROM unnest('tenant_id'::name || custody.key_of(a.rel)) k);
+    unreadable := custody.keep_readable(tenant, a.rel, a.coming, same);
     gone := format('t.tenant_id = $1 AND NOT %s AND NOT EXISTS (SELECT FROM %s c WHERE %s AND (%s) IS NOT DISTINCT FROM (%s))',
       custody.about_forgotten('t.', a.people), a.coming, same, custody.listed('c.', columns), custody.listed('t.', columns));
     EXECUTE format('SELECT count(*) FILTER (WHERE EXISTS (SELECT FROM %s c WHERE %s)), count(*) FROM %s t WHERE %s', a.coming, same, a.rel, gone)
-      INTO changed, removed USING tenant;
+      INTO changed, removed USING tenant, away;
     removed := removed - changed;
     EXECUTE format('SELECT count(*) FROM %s c WHERE NOT EXISTS (SELECT FROM %s t WHERE %s)', a.coming, a.rel, same) INTO added;
-    unreadable := 0;
-    FOR s IN SELECT * FROM vault.sealed_columns v WHERE v.rel = a.rel LOOP
-      EXECUTE format('SELECT count(*) FROM %s c WHERE c.%I IS NOT NULL AND NOT EXISTS (SELECT FROM %s k
-        WHERE k.tenant_id = $1 AND k.number = vault.number_of(c.%I)%s)', a.coming, s.col,
-        CASE WHEN s.of_person THEN 'vault.person_keys' ELSE 'vault.studio_keys' END, s.col,
-        CASE WHEN s.of_person THEN ' AND k.person = c.id' END) INTO one USING tenant;
-      unreadable := unreadable + one;
-    END LOOP;
-    IF is_run THEN EXECUTE format('DELETE FROM %s t WHERE %s', a.rel, gone) USING tenant; END IF;
+    IF is_run THEN EXECUTE format('DELETE FROM %s t WHERE %s', a.rel, gone) USING tenant, away; END IF;
     RETURN NEXT;
   END LOOP;
 END $$;
 
 -- The second half: what came is put where it is not, what refers to nothing follows, and the rows are counted, without
 -- those about somebody who was forgotten, which stayed as they were.
-CREATE FUNCTION custody.bring_back(tenant uuid) RETURNS TABLE (rel text, present bigint)
+CREATE FUNCTION custody.bring_back(tenant uuid, away uuid[]) RETURNS TABLE (rel text, present bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 #variable_conflict use_variable
 DECLARE
@@ -277,12 +293,12 @@ BEGIN
   FOR a IN SELECT r.* FROM custody.archived r WHERE r.is_restored ORDER BY r.step LOOP
     rel := a.rel::text;
     EXECUTE format('SELECT count(*) FROM %s t WHERE t.tenant_id = $1 AND NOT %s', a.rel, custody.about_forgotten('t.', a.people))
-      INTO present USING tenant;
+      INTO present USING tenant, away;
     RETURN NEXT;
   END LOOP;
 END $$;
 GRANT EXECUTE ON FUNCTION custody.columns_of(regclass), custody.page(uuid, regclass, jsonb, integer, name[], uuid[]), custody.make_room(jsonb),
-  custody.take_rows(uuid, regclass, text, boolean), custody.settle(uuid, boolean), custody.bring_back(uuid) TO {app}_gate;
+  custody.take_rows(uuid, regclass, text, boolean), custody.settle(uuid, boolean, uuid[]), custody.bring_back(uuid, uuid[]) TO {app}_gate;
 
 SET LOCAL ROLE {app}_gate;
 -- Refuses whoever is not that studio's service `custody`.
@@ -328,13 +344,25 @@ BEGIN
   RETURN QUERY SELECT * FROM custody.page(studio, which, nullif(p[5], '')::jsonb, least(p[6]::integer, 2000));
 END $$;
 
--- a3|key|tenant|tables with columns, as hexadecimal JSON|expires at|nonce|mac: makes room for what comes back.
+-- People who were forgotten in the studio that an archive is from, where that is another one.
+CREATE FUNCTION custody.forgotten_there(tenant uuid, source uuid) RETURNS uuid[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN ARRAY(SELECT f.person FROM custody.forgotten f WHERE f.tenant_id = source AND source <> tenant);
+END $$;
+
+-- a3|key|tenant|studio of the archive|tables with columns, as hexadecimal JSON|expires at|nonce|mac: makes room for what
+-- comes back. Of a studio that was closed nothing does, wherever to.
 CREATE FUNCTION custody.restore_begin(request text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
-  p text[] := tenancy.verified(request, 'a3', 7);
+  p text[] := tenancy.verified(request, 'a3', 8);
 BEGIN
-  PERFORM custody.expect_restorer(p[3]), custody.make_room(convert_from(decode(p[4], 'hex'), 'UTF8')::jsonb);
+  PERFORM custody.expect_restorer(p[3]);
+  IF EXISTS (SELECT FROM tenancy.studios s WHERE s.tenant_id = p[4]::uuid AND s.status = 'closed') THEN
+    RAISE EXCEPTION 'the studio of this archive was closed for good' USING ERRCODE = 'ZT052';
+  END IF;
+  PERFORM custody.make_room(convert_from(decode(p[5], 'hex'), 'UTF8')::jsonb);
 END $$;
 
 -- a7|key|tenant|expires at|nonce|mac: the studio is this transaction's alone until it ends. It waits two seconds for who is
@@ -361,25 +389,25 @@ BEGIN
   RETURN custody.take_rows(studio, which, convert_from(decode(p[5], 'hex'), 'UTF8'), p[6] = 'foreign');
 END $$;
 
--- a5|key|tenant|run or plan|expires at|nonce|mac: what would become of each table. A run removes what is to go.
+-- a5|key|tenant|studio of the archive|run or plan|expires at|nonce|mac: what would become of each table. A run removes what is to go.
 CREATE FUNCTION custody.restore_settle(request text)
 RETURNS TABLE (rel text, came bigint, forgotten bigint, removed bigint, changed bigint, added bigint, unreadable bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
-  p text[] := tenancy.verified(request, 'a5', 7);
+  p text[] := tenancy.verified(request, 'a5', 8);
   studio uuid := custody.expect_restorer(p[3]);
 BEGIN
-  RETURN QUERY SELECT * FROM custody.settle(studio, p[4] = 'run');
+  RETURN QUERY SELECT * FROM custody.settle(studio, p[5] = 'run', custody.forgotten_there(studio, p[4]::uuid));
 END $$;
 
--- a6|key|tenant|expires at|nonce|mac: brings back what came, and gives how many rows there are then.
+-- a6|key|tenant|studio of the archive|expires at|nonce|mac: brings back what came, and gives how many rows there are then.
 CREATE FUNCTION custody.restore_end(request text) RETURNS TABLE (rel text, present bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = on AS $$
 DECLARE
-  p text[] := tenancy.verified(request, 'a6', 6);
+  p text[] := tenancy.verified(request, 'a6', 7);
   studio uuid := custody.expect_restorer(p[3]);
 BEGIN
-  RETURN QUERY SELECT * FROM custody.bring_back(studio);
+  RETURN QUERY SELECT * FROM custody.bring_back(studio, custody.forgotten_there(studio, p[4]::uuid));
   -- What is due of what came back is due now.
   PERFORM jobs.schedule(studio, kind, clock_timestamp()) FROM unnest(ARRAY['holds', 'challenges']) kind;
   UPDATE tenancy.studios s SET epoch = s.epoch + 1 WHERE s.tenant_id = studio;

@@ -21,7 +21,7 @@ pub struct Erasure {
     pub touched: Vec<Touched>,
     /// Whether a legal hold is on the person, or on something that is about them.
     pub is_held: bool,
-    /// Whether the person is archived and removed, which must be first.
+    /// Whether the person is archived and removed, with the identity provider, too, which must be first.
     pub is_ready: bool,
 }
 

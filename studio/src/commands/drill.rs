@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 use watertight_cluster::Cluster;
 use watertight_terms::TenantId;
@@ -31,7 +31,7 @@ pub(super) struct Drill {
 }
 
 impl Drill {
-    /// Exit code 0 when all came back as it was, 1 when something did not.
+    /// Exit code 0 when all came back as it was, 1 when something did not, or could not be tried: the others are.
     pub(super) async fn run(self, config: Config, output: &Output) -> Result<u8, Failure> {
         let app = super::app(config).await?;
         let only = self.studio.map(TenantId);
@@ -48,20 +48,34 @@ impl Drill {
                 drilled = drilled => drilled,
                 () = &mut stop => Err(DrillFault::Stopped),
             };
-            let drilled = drilled.map_err(|error| failed(&error))?;
-            worst |= u8::from(!drilled.differing.is_empty());
-            lines.push(line(studio, &drilled));
-            all.push(json!({
-                "studio": studio, "rows": drilled.data.rows(), "keys": drilled.keys.rows(),
-                "made_at": drilled.data.head.made_at, "differing": drilled.differing,
-            }));
+            if let Err(error @ DrillFault::Stopped) = &drilled {
+                return Err(failed(error));
+            }
+            let is_fine = drilled.as_ref().is_ok_and(|it| it.differing.is_empty());
+            worst |= u8::from(!is_fine);
+            lines.push(line(studio, drilled.as_ref()));
+            all.push(value(studio, drilled.as_ref()));
         }
         output.result(&lines.join("\n"), &json!({ "drills": all }));
         Ok(worst)
     }
 }
 
-fn line(studio: TenantId, drilled: &Drilled) -> String {
+fn value(studio: TenantId, drilled: Result<&Drilled, &DrillFault>) -> Value {
+    match drilled {
+        Ok(drilled) => json!({
+            "studio": studio, "rows": drilled.data.rows(), "keys": drilled.keys.rows(),
+            "made_at": drilled.data.head.made_at, "differing": drilled.differing,
+        }),
+        Err(error) => json!({ "studio": studio, "failed": error.to_string() }),
+    }
+}
+
+fn line(studio: TenantId, drilled: Result<&Drilled, &DrillFault>) -> String {
+    let drilled = match drilled {
+        Ok(drilled) => drilled,
+        Err(error) => return format!("studio {studio}: not drilled: {error}"),
+    };
     let (rows, keys) = (drilled.data.rows(), drilled.keys.rows());
     match drilled.differing.as_slice() {
         [] => format!("studio {studio}: {rows} rows and {keys} keys, brought back as they were"),

@@ -52,6 +52,10 @@ pub(super) struct Restore {
     /// Into this studio, which is new, without what is sealed; otherwise into its own
     #[arg(long, value_name = "ID")]
     into_new: Option<Uuid>,
+    /// Go on where sealed values need keys that are destroyed, as after a rotation or an erasure: what is there now stays in
+    /// their place
+    #[arg(long)]
+    without_unreadable: bool,
 }
 
 impl Restore {
@@ -64,6 +68,7 @@ impl Restore {
                 archive: self.archive.unwrap_or_default(),
                 identities: Arc::new(identities(&self.identity.unwrap_or_default())?),
                 into,
+                without_unreadable: self.without_unreadable,
             };
             return Box::pin(bring_back(&app, &wanted, self.plan, output)).await;
         };
@@ -80,6 +85,7 @@ impl Restore {
             archive: written.data.0,
             identities: Arc::new(identities),
             into,
+            without_unreadable: self.without_unreadable,
         };
         tokio::select! {
             done = Box::pin(bring_back(&app, &wanted, self.plan, output)) => done,
@@ -120,7 +126,7 @@ async fn bring_back(
     drop(meter);
     // What was signed before is worth nothing after.
     let context_key = match app.config.database.owner_url {
-        Some(_) => Some(new_context_key(&app.config).await?),
+        Some(_) => Some(new_context_key(&app.config).await.map_err(not_rotated)?),
         None => None,
     };
     let mut said = text(&restored, "are");
@@ -129,6 +135,13 @@ async fn bring_back(
     }
     output.result(&said, &value(&restored, context_key));
     Ok(0)
+}
+
+/// The studio is back, and whoever ran it must not do it again for this.
+fn not_rotated(failure: Failure) -> Failure {
+    Failure::refused(format!(
+        "the studio is restored, but the context key is the old one: {failure}; run `studio keys rotate context`"
+    ))
 }
 
 fn keys_text((added, forgotten): (i64, i64)) -> String {
@@ -157,7 +170,7 @@ fn line(table: &Became, are: &str) -> String {
     }
     if table.unreadable > 0 {
         line += &format!(
-            "; {} sealed values need keys that are destroyed",
+            "; {} sealed values need keys that are destroyed: what is there now stays in their place",
             table.unreadable
         );
     }

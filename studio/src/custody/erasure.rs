@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The keys are destroyed, what the rows say of the person goes, bookings stay without them. The artist must
-//! be archived and the member removed before: who still works here is not erased by a slip. The studio gets a
+//! be archived and the member removed before, at Clerk, too: who still works here is not erased by a slip, and whom
+//! Clerk still names would be here again. The studio gets a
 //! new key; when the worker has renewed what the old one sealed, that is destroyed, and with it what kept
 //! answers and the index of addresses in older copies could tell.
 
@@ -33,7 +34,7 @@ use crate::app::Desk;
 pub(crate) const READY: Constraint = Constraint {
     name: ERASURE_READY,
     problem: crate::problems::STILL_HERE,
-    spoken: "archive the artist and remove the member first",
+    spoken: "archive the artist and remove the member first, and wait until clerk has let go of them",
 };
 
 /// What is asked of an erasure.
@@ -56,7 +57,7 @@ pub struct ErasureView {
     erased: bool,
     /// A legal hold stands in its way.
     held: bool,
-    /// The artist is archived and the member removed, as they must be before.
+    /// The artist is archived and the member removed, here and at Clerk, as they must be before.
     ready: bool,
     tables: Vec<TouchedView>,
     /// Of what is done: nobody else keeps it.

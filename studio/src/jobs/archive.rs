@@ -160,14 +160,18 @@ pub(super) async fn write_dated(
     // What is read is noted before anybody has it.
     let entry = Entry::new("studio.backup", "archive").ids([pair]);
     tx.finish(entry).await.map(drop)?;
-    let mut done = Vec::new();
-    for (part, manifest) in parts {
-        done.push((part.finish()?, manifest));
-    }
-    match <[_; 2]>::try_from(done) {
-        Ok([data, keys]) => Ok(Written { data, keys }),
-        Err(_) => Err(Fault::bug("other archives than two").into()),
-    }
+    let Ok([data, keys]) = <[_; 2]>::try_from(parts) else {
+        return Err(Fault::bug("other archives than two").into());
+    };
+    // An archive of data is one that can be brought back: its keys are there before it.
+    let keys = (keys.0.finish()?, keys.1);
+    let done = data.0.finish().inspect_err(|_| {
+        let _ = std::fs::remove_file(&keys.0);
+    });
+    Ok(Written {
+        data: (done?, data.1),
+        keys,
+    })
 }
 
 /// What a restore is of.
@@ -179,6 +183,8 @@ pub struct Wanted {
     pub identities: Arc<Identities>,
     /// Into which studio; its own, unless said.
     pub into: Option<TenantId>,
+    /// Sealed values that nobody could open are not waited for: what is there now stays in their place.
+    pub without_unreadable: bool,
 }
 
 /// What a restore did, or would do.
@@ -225,7 +231,8 @@ pub enum RestoreFault {
     Schema(String),
     /// Values that nobody could open.
     #[error(
-        "{0} sealed values of it need keys that are destroyed; take an archive of after the last rotation"
+        "{0} sealed values of it need keys that are destroyed; take an archive of after the last rotation or erasure, or \
+         say `--without-unreadable`: then what is there now stays in their place"
     )]
     Unreadable(i64),
     /// The studio that is to take it has rows of its own.
@@ -272,7 +279,7 @@ pub async fn restore(
 ) -> Result<Restored, RestoreFault> {
     let (mut tx, restoring, restored) = prepare(app, wanted, true, tell).await?;
     let unreadable = restored.tables.iter().map(|table| table.unreadable).sum();
-    if unreadable > 0 {
+    if unreadable > 0 && !wanted.without_unreadable {
         return Err(RestoreFault::Unreadable(unreadable));
     }
     let mut work = restored
@@ -381,12 +388,12 @@ async fn prepare(
         Kind::Evidence => return Err(RestoreFault::Evidence),
     }
     let studio = wanted.into.unwrap_or(manifest.head.studio);
-    let is_foreign = studio != manifest.head.studio;
     let mut tx = begin_restoring(app, studio).await?;
     tx.take_longer(STATEMENT_S).await?;
     let now = Snapshot::of(&mut tx).await?.tables(Kind::Data);
     fits(&manifest.head.tables, &now)?;
-    let mut restoring = Restoring::begin(&mut tx, &manifest.head.tables, is_foreign).await?;
+    let mut restoring =
+        Restoring::begin(&mut tx, &manifest.head.tables, manifest.head.studio).await?;
     let (batches, mut arriving) = mpsc::channel(BATCHES_WAITING);
     let again = verified(wanted, &ring, Some((restored_of(&manifest), batches)));
     let taking = async {

@@ -107,6 +107,7 @@ pub async fn drill(
         archive: written.data.0.clone(),
         identities: Arc::clone(&identities),
         into: None,
+        without_unreadable: false,
     };
     restore(&scratch.app, &wanted, |_, _| {}).await?;
     tell("writing them from there, to compare");
@@ -232,4 +233,54 @@ async fn installed(app: &App, admin: &SecretString) -> Result<Config, Failure> {
     installation.migrate(&owner, &tables).await.map_err(setup)?;
     config.database.owner_url = Some(owner);
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use watertight_custody::archive::{FORMAT, Head, TableHead};
+
+    use super::*;
+
+    /// An archive of two tables, of which the second is not brought back.
+    fn manifest(kind: Kind, sums: [(&str, &str); 2]) -> Manifest {
+        let tables = sums.iter().zip([true, false]);
+        let tables = tables.map(|((table, _), is_restored)| TableHead {
+            table: (*table).to_owned(),
+            columns: Vec::new(),
+            is_restored,
+        });
+        let head = Head {
+            format: FORMAT.to_owned(),
+            kind,
+            studio: TenantId(uuid::Uuid::nil()),
+            made_at: jiff::Timestamp::UNIX_EPOCH,
+            pair: uuid::Uuid::nil(),
+            schema: String::new(),
+            tables: tables.collect(),
+        };
+        let sums = sums.map(|(table, sha256)| Sum {
+            table: table.to_owned(),
+            rows: 1,
+            sha256: sha256.to_owned(),
+        });
+        Manifest {
+            head,
+            sums: sums.into(),
+            checkpoint: None,
+        }
+    }
+
+    #[test]
+    fn what_is_to_come_back_and_came_as_something_else_is_named() {
+        let before = manifest(Kind::Data, [("work", "a"), ("told", "a")]);
+        assert_eq!(differing(&before, &before), Vec::<String>::new());
+        let other = manifest(Kind::Data, [("work", "b"), ("told", "b")]);
+        assert_eq!(differing(&before, &other), ["work"]);
+        let missing = manifest(Kind::Data, [("others", "a"), ("told", "a")]);
+        assert_eq!(differing(&before, &missing), ["work"]);
+        // Of keys all are to come back.
+        let keys = manifest(Kind::Keys, [("work", "a"), ("told", "a")]);
+        let other = manifest(Kind::Keys, [("work", "a"), ("told", "b")]);
+        assert_eq!(differing(&keys, &other), ["told"]);
+    }
 }

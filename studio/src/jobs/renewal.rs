@@ -32,11 +32,11 @@ pub struct Progress {
 /// that are frozen or suspended. `tell` hears of each step.
 ///
 /// # Errors
-/// When the database or whoever holds the key-encryption keys cannot be reached. What was renewed stays
-/// so; the next time goes on from there.
+/// When the database or whoever holds the key-encryption keys cannot be reached, or a value of a studio does not open:
+/// after all others, and it says which. What was renewed stays so; the next time goes on from there.
 pub async fn renew(app: &App, mut tell: impl FnMut(Progress)) -> Result<usize, Fault> {
     let studios = app.desk.vault.outdated(&app.tenancy).await?;
-    let mut kept_out = 0;
+    let (mut kept_out, mut failed) = (0, Vec::new());
     for (at, studio) in studios.iter().enumerate() {
         let studios_left = studios.len() - at - 1;
         let worked = renew_studio(app, *studio, |people_left| {
@@ -51,8 +51,12 @@ pub async fn renew(app: &App, mut tell: impl FnMut(Progress)) -> Result<usize, F
                 tracing::warn!(%studio, "its keys are not renewed now: {fault}");
                 kept_out += 1;
             }
-            other => other?,
+            Err(fault) => failed.push(format!("studio {studio}: {fault}")),
+            Ok(()) => {}
         }
+    }
+    if !failed.is_empty() {
+        return Err(Fault::bug(failed.join("; ")));
     }
     Ok(kept_out)
 }

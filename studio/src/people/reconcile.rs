@@ -73,6 +73,8 @@ pub enum Step {
         organization: Subject,
         /// The user.
         subject: Subject,
+        /// When it was looked.
+        at_ms: i64,
     },
     /// A member is more at Clerk than an owner admitted.
     LowerThere {
@@ -118,6 +120,7 @@ impl fmt::Display for Step {
             Self::RemoveThere {
                 organization,
                 subject,
+                ..
             } => write!(
                 f,
                 "{subject} of {organization}: was removed here, remove at clerk"
@@ -354,7 +357,16 @@ impl People {
             Step::RemoveThere {
                 organization,
                 subject,
-            } => backend.remove(organization, subject).await?,
+                at_ms,
+            } => {
+                backend.remove(organization, subject).await?;
+                // Heard at once: until Clerk let go of them nobody is erased, and its own word may never come.
+                let news = News::MemberAbsent {
+                    organization,
+                    subject,
+                };
+                self.tenancy.apply(&event(*at_ms, news)).await?;
+            }
             Step::LowerThere {
                 organization,
                 subject,
@@ -411,6 +423,7 @@ fn owed(member: &KnownMember) -> Option<Step> {
         ("removed", Some(subject)) if !member.provider_removed => Some(Step::RemoveThere {
             organization,
             subject: subject.clone(),
+            at_ms: member.now_ms,
         }),
         ("active", Some(subject))
             // Clerk has no role for a guest.

@@ -72,7 +72,8 @@ pub const TABLES: &[Columns] = &[
     table!("custody.erasures", Retention::Installation; Internal: "step", "rel", "col", "says", "blanks", "ready";),
     table!("custody.archived", Retention::Installation; Internal: "rel", "step", "is_restored", "is_key", "people", "is_given";),
     table!("custody.follows", Retention::Installation; Internal: "reference", "rel", "refers", "columns", "keys", "is_removed";),
-    table!("custody.forgotten", Retention::Studio; Internal: "tenant_id", "person", "is_erased", "at";),
+    table!("custody.forgotten", Retention::Studio; Internal: "tenant_id", "person", "is_erased", "at",
+        "subject_digest", "subject_at_ms";),
     table!("custody.shredded", Retention::Installation; Internal: "step", "rel", "is_free", "most";),
     // Of what is no more.
     table!("custody.receipts", Retention::Installation; Internal: "tenant_id", "note", "made_at";),

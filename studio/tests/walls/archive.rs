@@ -3,11 +3,12 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
 use serde_json::{Value, json};
-use studio::{commands::write_private, demo::seed::marker};
-use watertight_custody::archive::Identities;
+use studio::{commands::write_private, demo::seed::marker, jobs::archive::write};
+use watertight_custody::archive::{Folder, Identities, Recipients};
 use watertight_tenancy::support::state;
+use watertight_terms::{Clock, TenantId};
 
-use crate::world::World;
+use crate::{freeze::freeze, world::World};
 
 /// A folder of archives beside the world's configuration, and an identity a studio.
 pub(crate) struct Archives<'a> {
@@ -220,13 +221,23 @@ async fn sql_as_the_app_role_takes_nothing_out_and_brings_nothing_in() {
                 "SELECT custody.page(tenancy.tenant_id(), 'studio.artists', NULL, 9)",
                 "42501",
             ),
-            ("SELECT custody.settle(tenancy.tenant_id(), true)", "42501"),
-            ("SELECT custody.bring_back(tenancy.tenant_id())", "42501"),
+            (
+                "SELECT custody.settle(tenancy.tenant_id(), true, '{}')",
+                "42501",
+            ),
+            (
+                "SELECT custody.bring_back(tenancy.tenant_id(), '{}')",
+                "42501",
+            ),
+            (
+                "SELECT custody.forgotten_there(tenancy.tenant_id(), gen_random_uuid())",
+                "42501",
+            ),
             ("SELECT custody.make_room('{}')", "42501"),
             ("SELECT custody.archive('a1|1|x|9|n|00')", "ZT002"),
             ("SELECT custody.archive_page('a2|1|x|y||9|9|n|00')", "ZT002"),
             ("SELECT custody.restore_alone('a7|1|x|9|n|00')", "ZT002"),
-            ("SELECT custody.restore_end('a6|1|x|9|n|00')", "ZT002"),
+            ("SELECT custody.restore_end('a6|1|x|y|9|n|00')", "ZT002"),
             ("SELECT * FROM custody.forgotten", "42501"),
         ])
         .await;
@@ -457,6 +468,42 @@ async fn a_drill_brings_a_studio_back_elsewhere_and_leaves_nothing() {
     assert!(drill["rows"].as_u64().unwrap() > 10 && drill["keys"].as_u64().unwrap() > 1);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
     assert_eq!(archives.files(), Vec::<PathBuf>::new());
+    // One that nobody may enter keeps no other from its drill.
+    freeze(&world, 0).await;
+    let done = archives.run(&["drill", "--folder", &place]).await;
+    assert_eq!(done.code, 1, "{}", done.said);
+    let drills = done.value["drills"].as_array().unwrap();
+    let of = |studio: usize| {
+        let id = json!(world.studios[studio].tenant);
+        drills.iter().find(|one| one["studio"] == id).unwrap()
+    };
+    assert_eq!(of(1)["differing"], json!([]));
+    assert!(of(0)["failed"].is_string(), "{}", of(0));
+}
+
+/// Keys without the rows that they are of would be taken for an archive.
+#[tokio::test]
+async fn an_archive_of_keys_does_not_stay_without_its_rows() {
+    let world = World::new().await;
+    let archives = Archives::of(&world);
+    let at = world.app.clock.now();
+    let mut app = world.app.clone();
+    app.desk.clock = Clock::fixed(at);
+    let studio = TenantId(world.studios[0].tenant);
+    let folder = Folder::new(&archives.folder);
+    let recipients = fs::read_to_string(archives.recipients(0)).unwrap();
+    let recipients = Recipients::parse(&recipients).unwrap();
+    // In the place of the rows something stands already.
+    let name = format!("{studio}_{}.data.age", at.strftime("%Y%m%dT%H%M%S.%3fZ"));
+    let taken = archives.folder.join(name);
+    fs::create_dir_all(&taken).unwrap();
+    let written = write(&app, studio, &folder, &recipients, |_, _| {}).await;
+    assert!(written.is_err(), "{written:?}");
+    assert_eq!(archives.files(), [taken.as_path()]);
+    fs::remove_dir(&taken).unwrap();
+    let written = write(&app, studio, &folder, &recipients, |_, _| {}).await;
+    assert_eq!(written.unwrap().data.0, taken);
+    assert_eq!(archives.files().len(), 2);
 }
 
 /// A snapshot that is older than a freeze shows nothing of the frozen studio.

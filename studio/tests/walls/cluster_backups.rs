@@ -307,6 +307,7 @@ async fn one_studio_comes_back_to_a_point_in_time_and_the_other_stays() {
     })
     .await;
     backups.confide();
+    world.app.examine().await.unwrap();
     backups.write_first();
     let raw = world.as_admin().await;
     let name = async |studio: usize, name: &str| {
@@ -330,6 +331,17 @@ async fn one_studio_comes_back_to_a_point_in_time_and_the_other_stays() {
     raw.script("SELECT pg_sleep(0.1)").await.unwrap();
     name(0, "A of today").await;
     name(1, "B of today").await;
+    // The key-encryption key of then is no more: rows come back as they were sealed.
+    for keys in [
+        &["keys", "rotate", "vault"][..],
+        &["keys", "reseal"],
+        &["keys", "retire", "vault", "--id", "1"],
+    ] {
+        let mut command = world.command(keys);
+        let done = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let done = done.await.unwrap();
+        assert!(done.status.success(), "{keys:?}: {done:?}");
+    }
     // Has the log archived up to here.
     backups.run(&["check"]);
 

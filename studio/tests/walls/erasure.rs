@@ -8,10 +8,11 @@ use uuid::Uuid;
 use watertight_custody::erasure;
 use watertight_identity::{Caller, ServiceName};
 use watertight_tenancy::support::RawConnection;
-use watertight_terms::TenantId;
+use watertight_terms::{Clock, TenantId};
 
 use crate::{
     legal_holds::{place, release},
+    webhooks::{deliver, membership},
     world::World,
 };
 
@@ -49,8 +50,13 @@ impl Person {
         }
     }
 
-    /// The person leaves the studio.
+    /// The person leaves the studio, at Clerk, too.
     async fn leave(&self, world: &World, studio: usize) {
+        self.leave_here(world, studio).await;
+        tell_of(world, studio, "freelancer", "deleted", 0).await;
+    }
+
+    async fn leave_here(&self, world: &World, studio: usize) {
         let owner = world.token(studio, "owner");
         let member = format!("/v1/members/{}", self.member);
         for path in [&member, &self.path] {
@@ -63,6 +69,23 @@ impl Person {
         let path = format!("{}/erase", self.path);
         world.send("POST", &path, &owner, Some(json!({}))).await
     }
+}
+
+/// Clerk tells of somebody's membership, as of so many milliseconds from now.
+pub(crate) async fn tell_of(
+    world: &World,
+    studio: usize,
+    part: &str,
+    what: &str,
+    from_now_ms: i64,
+) {
+    let of = &world.studios[studio];
+    let at_ms = Clock::system().now().as_millisecond() + from_now_ms;
+    let subject = &of.person(part).subject;
+    let event = membership(what, &of.organization, subject, "org:freelancer", at_ms);
+    let id = format!("msg_{studio}_{part}_{what}_{at_ms}");
+    let told = deliver(world, "svix", &id, &event, &world.webhook_secret).await;
+    assert_eq!(told, 204, "{what}");
 }
 
 async fn done(world: &World, method: &str, path: &str, token: &str, body: Option<Value>) -> Value {
@@ -394,6 +417,52 @@ async fn an_erasure_that_was_killed_did_nothing_and_the_next_one_does_it() {
     let said: Value = serde_json::from_slice(&done.stdout).unwrap();
     assert!(said["receipt"]["note"].is_string());
     assert_eq!(marked(&raw, tenant).await, Vec::<String>::new());
+}
+
+/// Whom Clerk still has it would name again: nobody is erased before it let go, and no word of before makes whoever was
+/// erased a member anew.
+#[tokio::test]
+async fn nobody_who_was_erased_becomes_a_member_by_a_word_of_before() {
+    let world = World::new().await;
+    let raw = world.as_admin().await;
+    raw.script("UPDATE tenancy.studios SET admission = 'clerk'")
+        .await
+        .unwrap();
+    let person = Person::of(&world, 0).await;
+    let members = |studio: usize| {
+        let of = &world.studios[studio];
+        let subject = &of.person("freelancer").subject;
+        let tenant = of.tenant;
+        format!("tenancy.members WHERE tenant_id = '{tenant}' AND subject = '{subject}'")
+    };
+    person.leave_here(&world, 0).await;
+    let (status, refused) = person.erase(&world, 0).await;
+    assert_eq!(
+        (status, &refused["type"]),
+        (409, &json!("/problems/still-here"))
+    );
+    let why = refused["detail"].as_str().unwrap();
+    assert!(why.contains("clerk has let go"), "{why}");
+    tell_of(&world, 0, "freelancer", "deleted", 0).await;
+    assert_eq!(person.erase(&world, 0).await.0, 200);
+    for what in ["deleted", "updated", "created"] {
+        tell_of(&world, 0, "freelancer", what, -500).await;
+        assert_eq!(count(&raw, &members(0)).await, 0, "{what}");
+    }
+    // What is kept of them is of this studio alone.
+    let here = format!(
+        "custody.forgotten WHERE subject_digest IS NOT NULL AND tenant_id = '{}'",
+        world.studios[0].tenant
+    );
+    assert_eq!(count(&raw, &here).await, 1);
+    raw.script(&format!("DELETE FROM {}", members(1)))
+        .await
+        .unwrap();
+    tell_of(&world, 1, "freelancer", "created", -500).await;
+    assert_eq!(count(&raw, &members(1)).await, 1, "the other studio's");
+    // Whoever comes back comes as anybody.
+    tell_of(&world, 0, "freelancer", "created", 1_000).await;
+    assert_eq!(count(&raw, &members(0)).await, 1);
 }
 
 /// Only what the server signed, in an owner's or the service's context.

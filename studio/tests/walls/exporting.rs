@@ -70,6 +70,7 @@ async fn what_is_over_is_unreadable_at_once_and_goes_in_steps() {
     for path in [format!("/v1/members/{}", person.member), artist.clone()] {
         assert_eq!(world.send("DELETE", &path, &owner, None).await.0, 204);
     }
+    crate::erasure::tell_of(&world, 0, "freelancer", "deleted", 0).await;
     let erase = format!("{artist}/erase");
     let erased = world.send("POST", &erase, &owner, Some(json!({}))).await;
     assert_eq!(erased.0, 200, "{}", erased.1);

@@ -399,6 +399,7 @@ async fn who_is_erased_is_in_no_export_any_more() {
     ] {
         assert_eq!(world.send("DELETE", &path, &owner, None).await.0, 204);
     }
+    crate::erasure::tell_of(&world, 0, "freelancer", "deleted", 0).await;
     let erase = format!("/v1/artists/{artist}/erase");
     let erased = world.send("POST", &erase, &owner, Some(json!({}))).await;
     assert_eq!(erased.0, 200, "{}", erased.1);

@@ -286,6 +286,7 @@ async fn what_somebody_touched_who_was_erased_since_is_found_by_their_id() {
     let owner = world.token(0, "owner");
     let path = format!("/v1/members/{member}");
     assert_eq!(world.send("DELETE", &path, &owner, None).await.0, 204);
+    crate::erasure::tell_of(&world, 0, "manager", "deleted", 0).await;
     let erase = format!("{path}/erase");
     let (status, erased) = world.send("POST", &erase, &owner, Some(json!({}))).await;
     assert_eq!(status, 200, "{erased}");

@@ -7,7 +7,7 @@ use studio::jobs::{Pace, work_until};
 use uuid::Uuid;
 use watertight_tenancy::support::{RawConnection, state};
 
-use crate::world::World;
+use crate::{erasure::tell_of, world::World};
 
 /// Places one as that studio's owner; gives its id.
 pub(crate) async fn place(world: &World, studio: usize, mut body: Value) -> String {
@@ -155,6 +155,101 @@ async fn nobody_changes_or_removes_a_held_row_or_its_keys() {
         .await,
         "0 rows"
     );
+}
+
+/// A day is held as long as it is one anywhere, and what has no end has not ended.
+#[tokio::test]
+async fn a_window_holds_days_to_their_end_and_what_is_open() {
+    let world = World::new().await;
+    let owner = world.token(0, "owner");
+    let project = async |code: &str, days: Value| {
+        let mut body = json!({ "code": code, "name": code, "client": "somebody" });
+        for (name, day) in days.as_object().unwrap() {
+            body[name] = day.clone();
+        }
+        let (status, made) = world.send("POST", "/v1/projects", &owner, Some(body)).await;
+        assert_eq!(status, 201, "{made}");
+        format!("/v1/projects/{}", made["id"].as_str().unwrap())
+    };
+    let closed = project(
+        "SHUT",
+        json!({ "starts_on": "2031-05-02", "ends_on": "2031-05-06" }),
+    )
+    .await;
+    let begun = project("BEGUN", json!({ "starts_on": "2031-05-02" })).await;
+    let ended = project("ENDED", json!({ "ends_on": "2031-05-06" })).await;
+    let undated = project("EVER", json!({})).await;
+    for (from, until, expected) in [
+        // Of the last day its evening, and as late as it is nowhere over.
+        (
+            "2031-05-06T20:00:00Z",
+            "2031-05-06T21:00:00Z",
+            [true, true, true, true],
+        ),
+        (
+            "2031-05-07T11:00:00Z",
+            "2031-05-07T12:00:00Z",
+            [true, true, true, true],
+        ),
+        (
+            "2031-05-07T13:00:00Z",
+            "2031-06-07T12:00:00Z",
+            [false, true, false, true],
+        ),
+        (
+            "2031-04-01T00:00:00Z",
+            "2031-05-01T11:00:00Z",
+            [true, true, true, true],
+        ),
+        (
+            "2031-04-01T00:00:00Z",
+            "2031-05-01T09:00:00Z",
+            [false, false, true, true],
+        ),
+    ] {
+        let window = json!({ "scope": "window", "starts_at": from, "ends_at": until });
+        let id = place(&world, 0, window).await;
+        let all = [&closed, &begun, &ended, &undated];
+        for (path, is_held) in all.into_iter().zip(expected) {
+            let answered = change(&world, 0, path, json!({ "notes": from })).await;
+            let expected = if is_held { held() } else { CHANGED };
+            assert_eq!(answered, expected, "{path} from {from} until {until}");
+        }
+        // No time is an artist's, and another studio's is held by its own.
+        let artist = format!("/v1/artists/{}", world.studios[0].artists[0]);
+        let notes = json!({ "notes": from });
+        assert_eq!(change(&world, 0, &artist, notes.clone()).await, CHANGED);
+        let foreign = format!("/v1/projects/{}", world.studios[1].projects[0]);
+        assert_eq!(change(&world, 1, &foreign, notes).await, CHANGED);
+        assert_eq!(release(&world, 0, &id).await.0, 200);
+    }
+}
+
+/// What Clerk says of who may come in counts for whoever is held; their name stays what it was.
+#[tokio::test]
+async fn a_held_persons_name_is_not_changed_through_clerk() {
+    let world = World::new().await;
+    let raw = world.as_admin().await;
+    let person = |studio: usize| world.studios[studio].person("freelancer").member;
+    let said = async |studio: usize| {
+        let sql =
+            "SELECT coalesce(name, '') || ' ' || name_at_ms FROM tenancy.members WHERE id = $1";
+        raw.value::<String>(sql, &[&person(studio)]).await.unwrap()
+    };
+    let before = said(0).await;
+    assert!(!before.contains("Ines Roth"), "{before}");
+    let id = place(&world, 0, json!({ "scope": "person", "ref": person(0) })).await;
+    for studio in [0, 1] {
+        tell_of(&world, studio, "freelancer", "updated", 0).await;
+    }
+    assert_eq!(said(0).await, before);
+    assert!(said(1).await.contains("Ines Roth"), "{}", said(1).await);
+    tell_of(&world, 0, "freelancer", "deleted", 1).await;
+    let token = world.token(0, "freelancer");
+    assert_eq!(world.send("GET", "/v1/me", &token, None).await.0, 403);
+    assert_eq!(release(&world, 0, &id).await.0, 200);
+    tell_of(&world, 0, "freelancer", "updated", 2).await;
+    assert!(said(0).await.contains("Ines Roth"), "{}", said(0).await);
 }
 
 /// Who is a member and an artist is one person; a member who is held may still be shown the door.

@@ -46,6 +46,7 @@ mod leaving;
 mod ledger;
 mod ledger_page;
 mod ledger_retention;
+mod left_out;
 mod legal_holds;
 mod looks;
 mod mails;

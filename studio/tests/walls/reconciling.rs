@@ -174,6 +174,25 @@ async fn what_an_owner_does_counts_here_first_and_is_told_to_clerk() {
     let path = |part: &str| format!("/v1/members/{}", it.world.studios[0].person(part).member);
     assert_eq!(it.owner("DELETE", &path("leaver"), None).await, 204);
     it.there("leaver", None).await;
+    // And is known here before any webhook or comparison tells it.
+    let raw = it.world.as_admin().await;
+    let gone = "SELECT bool_or(provider_removed) FROM tenancy.members WHERE tenant_id = $1 AND subject = $2";
+    let leaver = (
+        it.world.studios[0].tenant,
+        it.world.studios[0].person("leaver").subject.clone(),
+    );
+    let known = async {
+        while !raw
+            .value::<bool>(gone, &[&leaver.0, &leaver.1])
+            .await
+            .unwrap()
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), known)
+        .await
+        .expect("it is not known that clerk let go");
     let role = |role: &str| Some(json!({ "role": role }));
     assert_eq!(
         it.owner("PATCH", &path("manager"), role("freelancer"))
@@ -188,7 +207,6 @@ async fn what_an_owner_does_counts_here_first_and_is_told_to_clerk() {
     it.there("manager", Some("org:studio_owner")).await;
     let invited = json!({ "email": "ines@example.org", "role": "manager" });
     assert_eq!(it.owner("POST", "/v1/members", Some(invited)).await, 202);
-    let raw = it.world.as_admin().await;
     for attempt in 0.. {
         let known: i64 = raw
             .value(

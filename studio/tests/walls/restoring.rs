@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 use watertight_tenancy::support::{RawConnection, state};
+use watertight_terms::KeyFile;
 
 use crate::{
     archive::{Archives, Done, booking_of_before, opened},
@@ -30,7 +31,7 @@ const WORK: [&str; 9] = [
 
 /// Every row of a studio in the tables of its work, as text. When versions were placed in the stream of events is not
 /// theirs to keep.
-async fn work(raw: &RawConnection, world: &World, studio: usize) -> Vec<String> {
+pub(crate) async fn work(raw: &RawConnection, world: &World, studio: usize) -> Vec<String> {
     let mut all = Vec::new();
     for table in WORK {
         let sql = format!(
@@ -68,7 +69,7 @@ async fn whole(raw: &RawConnection, world: &World, studio: usize) -> String {
 }
 
 /// Changes a bit of everything in a studio.
-async fn go_on(world: &World, studio: usize) {
+pub(crate) async fn go_on(world: &World, studio: usize) {
     let owner = world.token(studio, "owner");
     world
         .pencil(studio, 0, "2031-07-01T08:00:00Z", "2031-07-01T16:00:00Z")
@@ -139,6 +140,7 @@ async fn a_studio_comes_back_and_the_other_is_as_it_was() {
 
     // Entries get their numbers by whoever looks next: the restore must not be the one.
     settle(&world.app).await;
+    let key = context_key(&world);
     let (other, entries) = (whole(&raw, &world, 1).await, world.entries(0).await);
     let since: String = raw
         .value("SELECT clock_timestamp()::text", &[])
@@ -155,6 +157,10 @@ async fn a_studio_comes_back_and_the_other_is_as_it_was() {
     let told = format!("SELECT count(*) FROM studio.deliveries WHERE created_at > '{since}'");
     let told: i64 = raw.value(&told, &[]).await.unwrap();
     assert_eq!(told, 0, "nobody is told");
+
+    // What was signed before is worth nothing after.
+    assert_ne!(context_key(&world), key);
+    assert_eq!(done.value["context_key"], json!(context_key(&world)));
 
     // The ledger goes on, and says it.
     assert_eq!(world.entries(0).await, entries + 1);
@@ -178,6 +184,12 @@ async fn a_studio_comes_back_and_the_other_is_as_it_was() {
     let again = archives.restore(&archive, 0, &["--plan"]).await;
     assert_eq!(of(&again, "artists"), [0, 0, 0]);
     assert_eq!(of(&again, "bookings"), [0, 1, 0]);
+}
+
+/// The number of the key that contexts are signed with.
+pub(crate) fn context_key(world: &World) -> i16 {
+    let file = KeyFile::read(&world.config.keys.location).unwrap();
+    file.ring("context").unwrap().current().unwrap().0
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use studio::jobs::{Pace, retention::rules, work_until};
 use watertight_tenancy::support::RawConnection;
 
-use crate::world::World;
+use crate::{erasure::tell_of, world::World};
 
 fn command(world: &World, arguments: &[&str]) -> Command {
     world.command(&[&["retain"], arguments].concat())
@@ -183,6 +183,44 @@ async fn nothing_that_is_held_goes_nor_what_belongs_to_it() {
     assert_eq!(world.send("POST", &path, &owner, None).await.0, 200);
     assert_eq!(retain(&world, &["run"]).await["rows"], json!(1));
     assert_eq!(count(&raw, bookings).await, 0);
+}
+
+/// Whom Clerk still has it would name again: only where it let go of them too they are over.
+#[tokio::test]
+async fn a_member_is_over_once_clerk_has_let_go_of_them() {
+    let world = World::new().await;
+    let raw = world.as_admin().await;
+    let person = world.studios[0].person("leaver");
+    let path = format!("/v1/members/{}", person.member);
+    let owner = world.token(0, "owner");
+    assert_eq!(world.send("DELETE", &path, &owner, None).await.0, 204);
+    let named = format!(
+        "tenancy.members WHERE id = '{}' AND subject IS NOT NULL",
+        person.member
+    );
+    let nine_years_later = async || {
+        let old = "SET session_replication_role = replica;
+            UPDATE tenancy.members SET updated_at = updated_at - interval '9 years' WHERE id = ";
+        raw.script(&format!(
+            "{old} '{}'; RESET session_replication_role",
+            person.member
+        ))
+        .await
+        .unwrap();
+        retain(&world, &["run"]).await;
+    };
+    nine_years_later().await;
+    assert_eq!(count(&raw, &named).await, 1, "clerk has them");
+    tell_of(&world, 0, "leaver", "deleted", 0).await;
+    nine_years_later().await;
+    assert_eq!(count(&raw, &named).await, 0);
+    // And no word of before brings them back.
+    tell_of(&world, 0, "leaver", "updated", -500).await;
+    let again = format!(
+        "tenancy.members WHERE tenant_id = '{}' AND subject = '{}'",
+        world.studios[0].tenant, person.subject
+    );
+    assert_eq!(count(&raw, &again).await, 0);
 }
 
 /// Bookings refer to people: those stay, without what they say of a person and without the keys.

@@ -186,6 +186,38 @@ async fn a_renewal_that_was_killed_goes_on_where_it_was() {
     all_open(&world, 0, &made).await;
 }
 
+/// A value that was changed on the disk is named, and keeps no other studio from new keys.
+#[tokio::test]
+async fn a_value_that_does_not_open_stops_no_other_studio() {
+    let world = World::new().await;
+    let made = [artists(&world, 0, 1).await, artists(&world, 1, 1).await];
+    world.app.examine().await.unwrap();
+    // The one whose turn is first.
+    let broken = usize::from(world.studios[1].tenant < world.studios[0].tenant);
+    let row = &made[broken][0].0;
+    let raw = world.as_admin().await;
+    raw.script(&format!(
+        "SET session_replication_role = replica;
+         UPDATE studio.artists SET email = set_byte(email, length(email) - 1, 255 - get_byte(email, length(email) - 1))
+           WHERE id = '{row}';
+         RESET session_replication_role"
+    ))
+    .await
+    .unwrap();
+    assert_eq!(run(&world, &["keys", "rotate", "vault"]).await.0, 0);
+    let (code, said) = run(&world, &["keys", "reseal"]).await;
+    assert_ne!(code, 0, "{said}");
+    let tenant = world.studios[broken].tenant.to_string();
+    for part in [tenant.as_str(), "studio.artists.email", row] {
+        assert!(said.contains(part), "`{part}` is not in {said}");
+    }
+    let other = world.studios[1 - broken].tenant;
+    let old = format!("{OLD_STUDIOS} AND tenant_id = ");
+    assert_eq!(count(&world, &format!("{old}'{other}'")).await, 0);
+    assert_eq!(count(&world, &format!("{old}'{tenant}'")).await, 1);
+    all_open(&world, 1 - broken, &made[1 - broken]).await;
+}
+
 /// Edits that read a value before it was renewed and write it afterwards lose nothing.
 #[tokio::test]
 async fn who_edits_meanwhile_loses_nothing() {

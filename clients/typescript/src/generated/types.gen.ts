@@ -136,7 +136,7 @@ export type Erasure = {
      */
     held: boolean;
     /**
-     * The artist is archived and the member removed, as they must be before.
+     * The artist is archived and the member removed, here and at Clerk, as they must be before.
      */
     ready: boolean;
     tables: Array<Touched>;

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use watertight_tenancy::{Tell, TenantTx};
-use watertight_terms::Fault;
+use watertight_terms::{Fault, TenantId};
 
 use super::{ArchiveFault, Kind, TableHead, Writer};
 
@@ -116,7 +116,7 @@ pub struct Became {
     pub changed: i64,
     /// Rows that come back.
     pub added: i64,
-    /// Sealed values whose key is no more.
+    /// Sealed values that came and whose key is no more: what is there now stays in their place.
     pub unreadable: i64,
 }
 
@@ -124,30 +124,31 @@ pub struct Became {
 #[derive(Debug)]
 pub struct Restoring {
     tenant: String,
-    is_foreign: bool,
+    /// The studio of the archive.
+    source: String,
     is_run: bool,
 }
 
 impl Restoring {
-    /// Makes room for an archive's rows. `is_foreign` says that the archive is another studio's: sealed values are
-    /// left out, they open nowhere else.
+    /// Makes room for an archive's rows. Of another studio's archive sealed values are left out, they open nowhere
+    /// else, and who was forgotten there stays away here, too.
     ///
     /// # Errors
-    /// When the archive is of another schema.
+    /// When the archive is of another schema, or of a studio that was closed.
     pub async fn begin(
         tx: &mut TenantTx,
         tables: &[TableHead],
-        is_foreign: bool,
+        source: TenantId,
     ) -> Result<Self, Fault> {
-        let tenant = tx.tenant().to_string();
+        let (tenant, source) = (tx.tenant().to_string(), source.to_string());
         let named = tables.iter().filter(|table| table.is_restored);
         let named = named.map(|table| (table.table.clone(), serde_json::json!(table.columns)));
         let named = serde_json::Value::Object(named.collect());
         let named = hex::encode(named.to_string());
-        tx.tell(BEGIN, &[&tenant, &named]).await?;
+        tx.tell(BEGIN, &[&tenant, &source, &named]).await?;
         Ok(Self {
             tenant,
-            is_foreign,
+            source,
             is_run: false,
         })
     }
@@ -169,7 +170,8 @@ impl Restoring {
     /// When one is no row of it.
     pub async fn rows(&self, tx: &mut TenantTx, table: &str, rows: &[String]) -> Result<(), Fault> {
         let lines = hex::encode(rows.join("\n"));
-        let whose = if self.is_foreign { "foreign" } else { "own" };
+        let is_own = self.source == self.tenant;
+        let whose = if is_own { "own" } else { "foreign" };
         let answer = tx.tell(ROWS, &[&self.tenant, table, &lines, whose]).await?;
         let taken: i64 = one(&answer)?.field("taken")?;
         if taken == rows.len() as i64 {
@@ -188,7 +190,7 @@ impl Restoring {
     /// Under a legal hold, when something that is held would go or change.
     pub async fn settle(&self, tx: &mut TenantTx) -> Result<Vec<Became>, Fault> {
         let word = if self.is_run { "run" } else { "plan" };
-        let rows = tx.tell(SETTLE, &[&self.tenant, word]).await?;
+        let rows = tx.tell(SETTLE, &[&self.tenant, &self.source, word]).await?;
         let became = rows.iter().map(|row| {
             Ok(Became {
                 table: row.field("rel")?,
@@ -208,7 +210,7 @@ impl Restoring {
     /// # Errors
     /// When what is brought back refers to what is not there.
     pub async fn end(self, tx: &mut TenantTx) -> Result<Vec<(String, i64)>, Fault> {
-        let rows = tx.tell(END, &[&self.tenant]).await?;
+        let rows = tx.tell(END, &[&self.tenant, &self.source]).await?;
         let present = rows.iter();
         present
             .map(|row| Ok((row.field("rel")?, row.field("present")?)))
