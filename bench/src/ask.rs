@@ -134,7 +134,7 @@ pub(crate) async fn serve(app: App) -> Result<String, Trouble> {
     // Isolations are heeded, as by every process that answers.
     tokio::spawn(async move {
         let answering = serve_until(listener, &app, std::future::pending());
-        app.tenancy.heed_until(answering).await
+        app.tenancy.heed_until(None, answering).await
     });
     Ok(base)
 }

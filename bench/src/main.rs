@@ -5,7 +5,8 @@
 //! confirmations  200 options on one artist, all confirmed at once: one wins, and within 5 s all are told
 //! import         a table of 50,000 bookings, planned, written, and brought once more
 //! archives       a studio's archive, written and brought back, beside pg_dump and age; within 256 MiB
-//! reads          128 clients read rows: their entries written together, and each in its request's transaction
+//! reads          128 clients read a row: their entries written together, in one round trip and step by step, and each in its
+//!                request's transaction
 //! freezing       what another studio notices while one is frozen and thawed, on two servers: its p95 moves by less than a tenth
 //! watch          how much planted misuse the detectors find in a made month; needs no database
 //! ```
@@ -79,7 +80,7 @@ struct Arguments {
     /// Reads of each way, in each of five rounds
     #[arg(long, default_value_t = 20_000)]
     reads: usize,
-    /// By how much entries that are written together must be faster
+    /// By how much a read whose entry is written with others' must be faster than one with it in its transaction
     #[arg(long, default_value_t = 1.5)]
     reads_ratio: f64,
     /// Of how many seconds each of ten rounds of freezing is

@@ -412,6 +412,13 @@ fn isolated() -> Fault {
     Fault::new(problems::ISOLATED, spoken)
 }
 
+/// Whose a flight is, as `enter` has answered.
+pub(crate) fn is_of(flight: &Flight, row: &crate::Row) {
+    if let (Ok(tenant), Ok(subject)) = (row.field("tenant"), row.field::<String>("subject")) {
+        flight.is_of(TenantId(tenant), &subject);
+    }
+}
+
 fn bound(
     row: &crate::Row,
     member: Option<Member>,
@@ -433,7 +440,7 @@ fn bound(
             artist: row.field("artist")?,
         },
     };
-    flight.is_of(tenant, &subject);
+    is_of(&flight, row);
     let who = Actor {
         tenant,
         actor: subject,

@@ -368,7 +368,7 @@ fn entered(
     )
 }
 
-/// What answers on a path: made by `.needs` or `.public` and nothing else.
+/// What answers on a path: made by `.needs`, `.public` or [`GetOne::says`] and nothing else.
 #[must_use = "a route answers when it is added to the routes"]
 pub struct Route {
     methods: MethodRouter<Door>,

@@ -6,8 +6,14 @@ use std::{
     time::Duration,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use studio::resources::projects::{Project, actions::View};
+use tokio::net::TcpListener;
+use watertight::{
+    door::{AtOnce, Bounds, Door, Routes, get_one},
+    problem,
+};
+use watertight_edge::{Edge, RequestLimits};
 use watertight_identity::{Caller, ServiceName};
 use watertight_terms::TenantId;
 
@@ -175,7 +181,86 @@ async fn a_service_looks_at_nothing() {
     let looked = world
         .app
         .tenancy
-        .look::<View, Project>(&service, world.facts(), row)
+        .look::<Project>(&service, world.facts(), row)
         .await;
     assert!(looked.is_err_and(|refused| refused.account.is_none()));
+}
+
+/// Outcome and numbers of what was last written of a look at a project.
+async fn last(world: &World) -> Value {
+    let last =
+        "SELECT jsonb_build_array(body ->> 'outcome', cardinality(tickets)) FROM ledger.entries
+        WHERE body ->> 'action' = 'project.view' ORDER BY at DESC LIMIT 1";
+    world.as_admin().await.value(last, &[]).await.unwrap()
+}
+
+/// Who was let in is known, although nothing else has arrived.
+#[tokio::test]
+async fn a_look_that_is_ended_in_the_middle_has_its_entry() {
+    let world = World::new().await;
+    let (path, token) = (project(&world, 0), world.token(0, "owner"));
+    for _ in 0..2 {
+        assert_eq!(world.send("GET", &path, &token, None).await.0, 200);
+    }
+    let (holder, admin) = (world.as_admin().await, world.as_admin().await);
+    holder
+        .script("BEGIN; LOCK TABLE studio.projects IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let ending = async {
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'studio_app'
+            AND wait_event_type = 'Lock' AND datname = current_database()";
+        while admin.value::<i64>(end, &[]).await.unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        holder.script("ROLLBACK").await.unwrap();
+    };
+    let (answered, ()) = tokio::join!(world.send("GET", &path, &token, None), ending);
+    assert_eq!(answered.0, 503, "{}", answered.1);
+    assert_eq!(last(&world).await, json!(["failed", 1]));
+    assert_eq!(wrong(&world).await, []);
+}
+
+#[tokio::test]
+async fn a_look_whose_view_panics_has_its_entry() {
+    let world = World::new().await;
+    let app = &world.app;
+    let bounds = Bounds {
+        body_bytes: 1_000,
+        body_timeout_ms: 1_000,
+        at_once: AtOnce {
+            all: 10,
+            of_studio: 10,
+            of_member: 10,
+        },
+    };
+    let door = Door::new(
+        app.verifier.clone(),
+        app.tenancy.clone(),
+        app.desk.vault.clone(),
+        bounds,
+        http::Extensions::new(),
+    );
+    let route = get_one::<View, Project, String>(|_, _| panic!("a defect")).says("a project");
+    let edge = Edge::new(
+        app.clock.clone(),
+        app.random.clone(),
+        RequestLimits::default(),
+        problem::refuse,
+    );
+    let router = Routes::new()
+        .route("/v1/projects/{id}", route)
+        .into_router(door)
+        .layer(axum::middleware::from_fn_with_state(
+            edge,
+            watertight_edge::name_request,
+        ));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let asked = world.http.get(format!("{base}{}", project(&world, 0)));
+    let answered = asked.bearer_auth(world.token(0, "owner")).send().await;
+    assert_eq!(answered.unwrap().status(), 500);
+    assert_eq!(last(&world).await, json!(["failed", 1]));
+    assert_eq!(wrong(&world).await, []);
 }

@@ -110,7 +110,7 @@ async fn run<H: Handler<Arguments>, Arguments>(
 }
 
 /// A handler that panics has a defect of ours; its transaction is gone with it.
-async fn caught(work: Boxed<Result<Answer<()>, Fault>>) -> Result<Answer<()>, Fault> {
+pub(super) async fn caught(work: Boxed<Result<Answer<()>, Fault>>) -> Result<Answer<()>, Fault> {
     match tokio::spawn(work).await {
         Ok(worked) => worked,
         Err(_panicked) => Err(Fault::bug("a handler panicked")),

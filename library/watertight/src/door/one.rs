@@ -13,12 +13,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 use watertight_authority::Action;
-use watertight_tenancy::{Account, Look, Sight, Stored};
+use watertight_tenancy::{Account, Sight, Stored};
 use watertight_terms::{Entry, Fault};
 
 use super::{
     Class, Declared, Ended, InTransaction, Needs, Route, Told, Visit, Way, What, Work, Worked,
-    entered, keyed::Asked,
+    entered,
+    keyed::{Asked, caught},
 };
 use crate::{
     answer::{Answer, Answers, Draft},
@@ -109,24 +110,25 @@ where
         };
         let tenancy = &visit.door.0.tenancy;
         let looked = tenancy
-            .look::<A, R>(&visit.caller, visit.facts.clone(), id)
+            .look::<R>(&visit.caller, visit.facts.clone(), id)
             .await;
         let look = match (looked, earlier) {
             (Ok(look), None) => look,
             (Ok(look), Some(earlier)) => look.after(earlier),
             (Err(refused), _) => return visit.turned_away(refused, earlier).await,
         };
-        let Look { account, seen } = look;
+        let account = look.account().clone();
         visit.is_of(&account);
-        let shown = async {
-            let (row, sight) = seen?;
+        let view = self.0;
+        // In a task of its own: whatever panics, the entry is written.
+        let shown = caught(Box::pin(async move {
+            let (row, sight) = look.seen::<A>()?;
             let version = row.version();
-            let draft = Draft::ok((self.0)(row, &sight))?.etag(version);
-            draft
-                .show(sight, Entry::new(A::NAME, R::NOUN).ids([id]))
-                .await
-        };
-        shown.await.map(Answer::erased).map_err(|fault| Ended {
+            let draft = Draft::ok(view(row, &sight))?.etag(version);
+            let entry = Entry::new(A::NAME, R::NOUN).ids([id]);
+            draft.show(sight, entry).await.map(Answer::erased)
+        }));
+        shown.await.map_err(|fault| Ended {
             fault,
             account: Some(account),
         })
