@@ -158,7 +158,7 @@ impl Tenancy {
             .and_then(|name| self.studios.of(name));
         let earlier = match guess {
             Some(guess) => match self.glance(caller, &request, id, guess).await? {
-                Glance::Whole(look) => return Ok(look),
+                Glance::Whole(look) => return Ok(*look),
                 Glance::Again(account) => account,
             },
             None => None,
@@ -236,7 +236,8 @@ impl Tenancy {
             return Ok(Glance::Again(Some(bound.account)));
         }
         let row = ended.and(loaded.map(|row| row.map(Row)).map_err(fault));
-        Ok(Glance::Whole(Look::new(bound, self.parts(), row)))
+        let look = Look::new(bound, self.parts(), row);
+        Ok(Glance::Whole(Box::new(look)))
     }
 
     /// The same, step by step.
@@ -256,7 +257,7 @@ impl Tenancy {
 }
 
 enum Glance<R> {
-    Whole(Look<R>),
+    Whole(Box<Look<R>>),
     /// It is to be done step by step: there was something to keep, the guess was wrong, or nobody has entered yet.
     Again(Option<Account>),
 }
