@@ -18,6 +18,7 @@ CREATE TABLE watch.alerts (
   times integer NOT NULL DEFAULT 1
 );
 CREATE INDEX alerts_by_time ON watch.alerts (last_seen_at);
+CREATE INDEX alerts_by_kind ON watch.alerts (kind, subject, last_seen_at);
 ALTER TABLE watch.alerts ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY gate ON watch.alerts TO {app}_gate USING (true) WITH CHECK (true);
 

@@ -24,7 +24,8 @@ pub enum Unproven {
 }
 
 /// Whom a token names that nobody believes: the first 16 hexadecimal digits of the SHA-256 of each id. Anybody can write any
-/// name into it, so nothing is done to whoever is named, and no log has it.
+/// name into it, so nothing is done to whoever is named, and a log has it only as
+/// the subject of an alert.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Aim {
     /// The person.

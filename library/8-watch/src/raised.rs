@@ -10,7 +10,7 @@ use crate::{
 
 /// After a silence of so long the same is something new.
 const SILENCE_S: i64 = 7 * DAY_S;
-/// At most so many are remembered; the oldest are forgotten.
+/// At most so many are remembered; then the older half is forgotten.
 const MOST: usize = 10_000;
 
 /// What was said already. The same of the same is said again after an hour, as a repetition; after a week of
@@ -47,8 +47,31 @@ impl Raised {
             let since = now.as_second() - SILENCE_S;
             self.0.retain(|_, (_, noticed)| *noticed > since);
         }
-        while self.0.len() > MOST {
-            self.0.pop_first();
+        if self.0.len() > MOST {
+            let mut ages: Vec<i64> = self.0.values().map(|(_, noticed)| *noticed).collect();
+            ages.sort_unstable_by(|one, other| other.cmp(one));
+            let since = ages.get(MOST / 2).copied().unwrap_or(i64::MIN);
+            self.0.retain(|_, (_, noticed)| *noticed > since);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::Kind;
+
+    /// Whoever makes much be said makes nothing be said again that was said a moment ago.
+    #[test]
+    fn what_was_said_last_is_forgotten_last() {
+        let mut raised = Raised::default();
+        let mut say = |kind: Kind, subject: Option<String>, second: i64| {
+            let at = Timestamp::from_second(second).unwrap();
+            raised.unless_said(Alert::new(kind, subject, at)).is_some()
+        };
+        for n in 0..3 * i64::try_from(MOST).unwrap() {
+            assert!(say(Kind::TokenBurst, Some(format!("network {n}")), n / 100));
+            assert_eq!(say(Kind::ForeignPages, None, n / 100), n == 0);
         }
     }
 }

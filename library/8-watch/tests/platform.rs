@@ -89,6 +89,36 @@ fn a_person_whose_tokens_many_networks_try_is_named_by_a_digest() {
     );
 }
 
+/// Anybody can write a name into a token, and whoever writes thousands must not bury what else was noticed.
+#[test]
+fn thousands_of_made_up_names_are_few_alerts() {
+    let (mut watch, thresholds) = (PlatformWatch::default(), Thresholds::default());
+    let mut found = Vec::new();
+    for target in 0..1_000 {
+        for network in 0..8 {
+            found.extend(watch.observe(
+                &Refusal {
+                    at: Timestamp::from_second(1_900_000_000 + target).unwrap(),
+                    address: format!("203.0.{network}.1"),
+                    failure: Failure::Signature,
+                    subject: Some(format!("{target:016x}")),
+                    studio: None,
+                },
+                &thresholds,
+            ));
+        }
+    }
+    let named = |named: bool| {
+        let targeted = found
+            .iter()
+            .filter(|alert| alert.kind == Kind::TargetedSubject);
+        targeted
+            .filter(|alert| alert.subject.is_some() == named)
+            .count()
+    };
+    assert_eq!((named(true), named(false)), (20, 1));
+}
+
 #[test]
 fn keys_that_nobody_has_replays_and_foreign_pages_are_counted_by_the_hour() {
     for (failure, kind, many) in [

@@ -188,7 +188,7 @@ impl PlatformWatch {
                 if let Some(target) = target
                     && targets.add(&target, &network, now_s, most) >= most
                 {
-                    found.push((kind, Some(target)));
+                    found.push((kind, targets.name(target, now_s)));
                 }
             }
         }
