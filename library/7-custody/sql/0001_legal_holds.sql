@@ -87,7 +87,8 @@ BEGIN
       WHEN 'studio' THEN true
       WHEN 'person' THEN EXISTS (SELECT FROM unnest(k.people) c WHERE (held_row ->> c)::uuid = ANY (h.covers))
       WHEN 'project' THEN (held_row ->> k.project)::uuid = ANY (h.covers)
-      ELSE k.starts IS NOT NULL AND custody.edge(held_row ->> k.starts, false) <= h.ends_at
+      -- What has no beginning began when it was made: what is made after the window is none of it.
+      ELSE k.starts IS NOT NULL AND custody.edge(coalesce(held_row ->> k.starts, held_row ->> 'created_at'), false) <= h.ends_at
         AND custody.edge(held_row ->> k.ends, true) >= h.starts_at
     END);
 END $$;

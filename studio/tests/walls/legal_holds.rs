@@ -206,6 +206,12 @@ async fn a_window_holds_days_to_their_end_and_what_is_open() {
             "2031-05-01T09:00:00Z",
             [false, false, true, true],
         ),
+        // What was made after it is none of it.
+        (
+            "2020-01-01T00:00:00Z",
+            "2020-01-02T00:00:00Z",
+            [false, false, false, false],
+        ),
     ] {
         let window = json!({ "scope": "window", "starts_at": from, "ends_at": until });
         let id = place(&world, 0, window).await;
